@@ -1,0 +1,1 @@
+//! The broker every effect of an agent passes, and the agent tools behind it.

@@ -1,0 +1,1 @@
+//! The HTTP edge: routes, sessions, roles, OpenAPI, streams.

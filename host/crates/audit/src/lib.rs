@@ -1,0 +1,1 @@
+//! Canonical bytes, hash chain and verifier of the audit log; pure.

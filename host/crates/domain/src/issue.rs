@@ -1,0 +1,513 @@
+//! An issue, folded from its events.
+
+use crate::event::{Approval, Event, NewRecord, ReviewAnswer};
+use crate::ids::{CommentId, IssueId, IssueNumber, RunNumber};
+use crate::report::Report;
+use crate::risk::AutonomyAction;
+use crate::run::{DraftedPatch, Run, RunStatus};
+use crate::state::{IllegalTransition, IssueStatus, Phase};
+use crate::user::{Actor, TrustClass, UserName};
+use crate::verification::VerificationResult;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// How bad it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Severity {
+    Critical,
+    High,
+    Medium,
+    Low,
+}
+
+impl Severity {
+    /// As on every wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Critical => "CRITICAL",
+            Self::High => "HIGH",
+            Self::Medium => "MEDIUM",
+            Self::Low => "LOW",
+        }
+    }
+}
+
+/// How soon it should be done.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Priority {
+    P0,
+    P1,
+    P2,
+    P3,
+}
+
+impl Priority {
+    /// As on every wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::P0 => "P0",
+            Self::P1 => "P1",
+            Self::P2 => "P2",
+            Self::P3 => "P3",
+        }
+    }
+}
+
+/// Where a report came from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Source {
+    Web,
+    Skill,
+    Api,
+    Ci,
+    Error,
+    Pattern,
+    Cli,
+}
+
+impl Source {
+    /// As on every wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Web => "web",
+            Self::Skill => "skill",
+            Self::Api => "api",
+            Self::Ci => "ci",
+            Self::Error => "error",
+            Self::Pattern => "pattern",
+            Self::Cli => "cli",
+        }
+    }
+}
+
+/// Kind of trouble (seed B).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Category {
+    Scalability,
+    Reliability,
+    Auditability,
+    Governance,
+    Performance,
+    Bug,
+}
+
+impl Category {
+    /// As on every wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scalability => "scalability",
+            Self::Reliability => "reliability",
+            Self::Auditability => "auditability",
+            Self::Governance => "governance",
+            Self::Performance => "performance",
+            Self::Bug => "bug",
+        }
+    }
+}
+
+/// In which capacity a comment was written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum CommentRole {
+    User,
+    Admin,
+    Agent,
+    System,
+}
+
+/// A comment.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Comment {
+    /// Identity.
+    pub id: CommentId,
+    /// User name, agent name, or `host`.
+    pub author: String,
+    /// Capacity.
+    pub role: CommentRole,
+    /// Markdown, at most 64 KiB.
+    pub content: String,
+    /// When.
+    pub created_at: DateTime<Utc>,
+}
+
+/// An issue with everything that happened to it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Issue {
+    /// Identity.
+    pub id: IssueId,
+    /// Number.
+    pub number: IssueNumber,
+    /// What was reported, with severity and priority as triaged.
+    pub report: Report,
+    /// Who reported it.
+    pub reported_by: Actor,
+    /// Where it is.
+    pub phase: Phase,
+    /// The approval in force.
+    pub approval: Option<Approval>,
+    /// When it was given.
+    pub approved_at: Option<DateTime<Utc>>,
+    /// Why it (or its patch) was rejected.
+    pub rejection_reason: Option<String>,
+    /// Attempts, oldest first.
+    pub runs: Vec<Run>,
+    /// Runs that count against the limit since the last approval by a person.
+    pub attempts: u32,
+    /// Comments, oldest first.
+    pub comments: Vec<Comment>,
+    /// Related issues.
+    pub related: Vec<IssueId>,
+    /// How often it was seen.
+    pub occurrences: u64,
+    /// When it was opened.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+    /// When it was resolved.
+    pub resolved_at: Option<DateTime<Utc>>,
+    /// Why it was escalated or aborted.
+    pub end_reason: Option<String>,
+    /// Records about it so far; the next one must build on exactly these.
+    pub version: u64,
+}
+
+/// An event cannot be folded into the issue.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum FoldError {
+    /// The state machine refuses it.
+    #[error(transparent)]
+    Illegal(#[from] IllegalTransition),
+    /// The first event of an issue is its opening, and only the first.
+    #[error("an issue begins with issue.opened, and only once")]
+    Beginning,
+    /// The event belongs to a run, and there is none.
+    #[error("the event needs a run, and the issue has none")]
+    NoRun,
+}
+
+impl Issue {
+    /// The issue after its first record.
+    ///
+    /// # Errors
+    /// The record is not `issue.opened`.
+    pub fn open(record: &NewRecord) -> Result<Self, FoldError> {
+        let Event::IssueOpened {
+            id,
+            number,
+            report,
+            reported_by,
+        } = &record.event
+        else {
+            return Err(FoldError::Beginning);
+        };
+        Ok(Self {
+            id: *id,
+            number: *number,
+            report: report.clone(),
+            reported_by: reported_by.clone(),
+            phase: Phase::Open,
+            approval: None,
+            approved_at: None,
+            rejection_reason: None,
+            runs: Vec::new(),
+            attempts: 0,
+            comments: Vec::new(),
+            related: Vec::new(),
+            occurrences: 1,
+            created_at: record.at,
+            updated_at: record.at,
+            resolved_at: None,
+            end_reason: None,
+            version: 1,
+        })
+    }
+
+    /// Public state.
+    pub fn status(&self) -> IssueStatus {
+        self.phase.status()
+    }
+
+    /// The current or last run.
+    pub fn run(&self) -> Option<&Run> {
+        self.runs.last()
+    }
+
+    /// Lowest trust class of all texts an agent would read.
+    pub fn trust(&self) -> TrustClass {
+        let comments = self.comments.iter().map(|comment| match comment.role {
+            CommentRole::Admin | CommentRole::System => TrustClass::Admin,
+            CommentRole::User => TrustClass::Member,
+            CommentRole::Agent => TrustClass::Machine,
+        });
+        comments.fold(self.report.trust, Ord::min)
+    }
+
+    /// The issue after one more record: legality first, then the data.
+    ///
+    /// # Errors
+    /// See [`FoldError`]; the issue is unchanged then.
+    pub fn after(&self, record: &NewRecord) -> Result<Self, FoldError> {
+        let Some(kind) = record.event.kind() else {
+            return Err(FoldError::Beginning);
+        };
+        let phase = self.phase.apply(kind)?;
+        let mut next = self.clone();
+        next.phase = phase;
+        next.version += 1;
+        next.updated_at = record.at;
+        next.take(record)?;
+        Ok(next)
+    }
+
+    fn take(&mut self, record: &NewRecord) -> Result<(), FoldError> {
+        let at = record.at;
+        match &record.event {
+            Event::IssueOpened { .. } => return Err(FoldError::Beginning),
+            Event::IssueCommented(comment) => self.comments.push(comment.clone()),
+            Event::IssueTriaged { severity, priority } => {
+                self.report.severity = severity.unwrap_or(self.report.severity);
+                self.report.priority = priority.unwrap_or(self.report.priority);
+            }
+            Event::IssueRelated { other } => {
+                if !self.related.contains(other) {
+                    self.related.push(*other);
+                }
+            }
+            Event::IssueApproved(approval) | Event::IssueRetried(approval) => {
+                self.approval = Some(approval.clone());
+                self.approved_at = Some(at);
+                self.rejection_reason = None;
+                self.end_reason = None;
+                self.attempts = 0;
+                self.end_run(RunStatus::Failed, at, "retried");
+            }
+            Event::IssueRejected { reason } => self.rejection_reason = Some(reason.clone()),
+            Event::DiagnosisStarted {
+                run,
+                agent,
+                snapshot,
+                base_commit,
+                live_branch,
+                policy_generation,
+                ..
+            } => {
+                self.attempts += 1;
+                let number = RunNumber(
+                    u32::try_from(self.runs.len())
+                        .unwrap_or(u32::MAX)
+                        .saturating_add(1),
+                );
+                self.runs.push(Run {
+                    id: *run,
+                    number,
+                    status: RunStatus::Active,
+                    started_at: at,
+                    ended_at: None,
+                    agent: agent.clone(),
+                    snapshot: snapshot.clone(),
+                    base_commit: base_commit.clone(),
+                    live_branch: live_branch.clone(),
+                    policy_generation: *policy_generation,
+                    diagnosis: None,
+                    draft: None,
+                    discarded: Vec::new(),
+                    proof: None,
+                    assessment: None,
+                    autonomy: None,
+                    approvals: Vec::new(),
+                    review_comments: Vec::new(),
+                    heal_commit: None,
+                    services_restarted: Vec::new(),
+                    verification: None,
+                    rollback_commit: None,
+                    rolled_back: false,
+                    end_reason: None,
+                });
+            }
+            Event::DiagnosisFinished(diagnosis) => {
+                self.run_mut()?.diagnosis = Some(diagnosis.clone())
+            }
+            Event::RunObserved { .. } => {
+                self.end_run(RunStatus::Observed, at, "the autonomy level is OBSERVE")
+            }
+            Event::PatchDrafted {
+                patch,
+                rationale,
+                confidence,
+                rivals,
+                commit,
+                judgement,
+            } => {
+                let run = self.run_mut()?;
+                run.draft = Some(DraftedPatch {
+                    patch: patch.clone(),
+                    rationale: rationale.clone(),
+                    confidence: *confidence,
+                    rivals: rivals.clone(),
+                    commit: commit.clone(),
+                    judgement: judgement.clone(),
+                });
+                run.proof = None;
+                run.assessment = None;
+                run.autonomy = None;
+                run.approvals.clear();
+            }
+            Event::PatchProved(verification) => {
+                let failed = verification.result() != VerificationResult::Pass;
+                let run = self.run_mut()?;
+                run.proof = Some(verification.clone());
+                if failed {
+                    run.discard_draft();
+                    self.end_run(RunStatus::Failed, at, "the proof failed");
+                }
+            }
+            Event::PatchRefuted {
+                reason,
+                verification,
+            } => {
+                let run = self.run_mut()?;
+                run.proof.clone_from(verification);
+                run.discard_draft();
+                self.end_run(RunStatus::Failed, at, reason);
+            }
+            Event::RiskAssessed(assessment) => {
+                self.run_mut()?.assessment = Some(assessment.clone())
+            }
+            Event::AutonomyDecided(decision) => {
+                self.run_mut()?.autonomy = Some(decision.clone());
+                if decision.action == AutonomyAction::Stop {
+                    self.end_reason = Some(decision.reason.clone());
+                    self.end_run(RunStatus::Escalated, at, &decision.reason);
+                }
+            }
+            Event::PatchReviewed {
+                reviewer, answer, ..
+            } => self.take_review(reviewer, answer, at)?,
+            Event::PatchApplied { commit } => self.run_mut()?.heal_commit = Some(commit.clone()),
+            Event::ServiceRestarted { service, .. } => {
+                let run = self.run_mut()?;
+                if !run.services_restarted.contains(service) {
+                    run.services_restarted.push(service.clone());
+                }
+            }
+            Event::VerificationFinished(verification) => {
+                self.run_mut()?.verification = Some(verification.clone())
+            }
+            Event::IssueResolved => {
+                self.resolved_at = Some(at);
+                self.end_run(RunStatus::Succeeded, at, "");
+            }
+            Event::RollbackStarted { reason } => self.run_mut()?.end_reason = Some(reason.clone()),
+            Event::RollbackCommitted { commit } => {
+                let run = self.run_mut()?;
+                run.rollback_commit.clone_from(commit);
+                run.rolled_back = true;
+                run.discard_draft();
+            }
+            Event::RunFailed { reason } => self.end_run(RunStatus::Failed, at, reason),
+            Event::RunInterrupted => {
+                self.attempts = self.attempts.saturating_sub(1);
+                self.end_run(
+                    RunStatus::Interrupted,
+                    at,
+                    "the host stopped during the run",
+                );
+            }
+            Event::IssueEscalated { reason } => {
+                self.end_reason = Some(reason.clone());
+                self.end_run(RunStatus::Escalated, at, reason);
+            }
+            Event::AbortStarted { reason } => self.end_reason = Some(reason.clone()),
+            Event::IssueAborted { reason } => {
+                self.end_reason = Some(reason.clone());
+                self.end_run(RunStatus::Aborted, at, reason);
+            }
+            Event::IssueReopened { .. } => {
+                self.approval = None;
+                self.approved_at = None;
+                self.resolved_at = None;
+                self.occurrences += 1;
+            }
+            Event::ToolCalled(_)
+            | Event::ToolFinished { .. }
+            | Event::DraftingStarted
+            | Event::ApplyStarted { .. }
+            | Event::VerificationStarted
+            | Event::RunRetried
+            | Event::HostStarted { .. }
+            | Event::HostStopped
+            | Event::UserSaved(_)
+            | Event::SessionOpened { .. }
+            | Event::SessionRefused { .. }
+            | Event::SessionClosed { .. }
+            | Event::AutonomyChanged { .. }
+            | Event::FreezeChanged { .. }
+            | Event::ServiceOperated { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn take_review(
+        &mut self,
+        reviewer: &Actor,
+        answer: &ReviewAnswer,
+        at: DateTime<Utc>,
+    ) -> Result<(), FoldError> {
+        let reviewer_name: Option<UserName> = match reviewer {
+            Actor::User(name) => Some(name.clone()),
+            Actor::Agent(_) | Actor::Host | Actor::Operator => None,
+        };
+        match answer {
+            ReviewAnswer::Counted | ReviewAnswer::Approved => {
+                self.run_mut()?.approvals.extend(reviewer_name)
+            }
+            ReviewAnswer::Rejected { reason } => {
+                self.rejection_reason = Some(reason.clone());
+                self.run_mut()?.discard_draft();
+                self.end_run(RunStatus::Rejected, at, reason);
+            }
+            ReviewAnswer::SentBack { reason } => {
+                let run = self.run_mut()?;
+                run.review_comments.push(reason.clone());
+                if reviewer_name.is_some() {
+                    run.discard_draft();
+                }
+                run.approvals.clear();
+            }
+        }
+        Ok(())
+    }
+
+    fn run_mut(&mut self) -> Result<&mut Run, FoldError> {
+        self.runs.last_mut().ok_or(FoldError::NoRun)
+    }
+
+    fn end_run(&mut self, status: RunStatus, at: DateTime<Utc>, reason: &str) {
+        if let Some(run) = self.runs.last_mut().filter(|run| run.ended_at.is_none()) {
+            run.status = status;
+            run.ended_at = Some(at);
+            if !reason.is_empty() && run.end_reason.is_none() {
+                run.end_reason = Some(reason.to_owned());
+            }
+        }
+    }
+}
+
+impl Run {
+    /// The draft is not to be proposed again in this run.
+    fn discard_draft(&mut self) {
+        if let Some(draft) = &self.draft
+            && !self.discarded.contains(&draft.patch.digest)
+        {
+            self.discarded.push(draft.patch.digest);
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The words of Selfheal as types: issues, runs, states, events, verdicts,
+//! permits, and the ports that every other crate implements or uses.
+//!
+//! Pure: nothing here reads a clock, a file or the network. `state::Phase::apply`
+//! is the one function that says which transition is legal, for live execution
+//! and for replay alike.
+
+pub mod agent;
+pub mod digest;
+pub mod event;
+pub mod ids;
+pub mod issue;
+pub mod ledger;
+pub mod patch;
+pub mod permit;
+pub mod policy;
+pub mod ports;
+pub mod report;
+pub mod risk;
+pub mod run;
+pub mod state;
+pub mod tools;
+pub mod user;
+pub mod verdict;
+pub mod verification;

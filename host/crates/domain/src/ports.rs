@@ -1,0 +1,464 @@
+//! What the rooms need from the outside world. Adapters implement these; the
+//! binary's `compose` wires them.
+
+use crate::digest::Digest;
+use crate::event::{NewRecord, Record};
+use crate::ids::{CommitId, IssueId, IssueNumber, RunRef};
+use crate::issue::{Issue, Priority, Severity, Source};
+use crate::patch::{FileChange, Patch};
+use crate::permit::{Apply, DraftPatch, Permit, Rollback};
+use crate::state::IssueStatus;
+use crate::user::{Account, Actor};
+use crate::verification::CheckEvidence;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Wall clock.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> DateTime<Utc>;
+}
+
+/// Fresh identities.
+pub trait IdSource: Send + Sync {
+    /// One that was never handed out before.
+    fn uuid(&self) -> Uuid;
+}
+
+/// Tells long work to stop. Clones share the flag.
+#[derive(Clone, Debug, Default)]
+pub struct CancelToken(Arc<AtomicBool>);
+
+impl CancelToken {
+    /// Asks everybody who holds a clone to stop.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Somebody asked.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// The journal or its projection failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Nothing was written.
+    #[error("the journal could not take the record; nothing was written")]
+    NotWritten(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It may or may not be on disk. The host must stop and replay, never retry.
+    #[error(
+        "the journal failed while writing; whether the record is on disk shows at the next start"
+    )]
+    Uncertain(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Reading failed.
+    #[error("the store could not be read")]
+    Read(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A cursor that this store did not hand out.
+    #[error("this cursor is not valid here; start again without one")]
+    BadCursor,
+}
+
+/// Filter of a list of issues. Empty fields match everything.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[allow(missing_docs, reason = "each is the issue's field of that name")]
+pub struct IssueFilter {
+    pub status: Option<IssueStatus>,
+    pub severity: Option<Severity>,
+    pub priority: Option<Priority>,
+    pub source: Option<Source>,
+    pub service: Option<String>,
+    pub reported_by: Option<Actor>,
+    /// Words that must all occur in title or description, any case.
+    pub query: Option<String>,
+}
+
+/// What a list shows of an issue; comes from a covering index.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "each is the issue's field of that name")]
+pub struct IssueSummary {
+    pub id: IssueId,
+    pub number: IssueNumber,
+    pub title: String,
+    pub status: IssueStatus,
+    pub severity: Severity,
+    pub priority: Priority,
+    pub source: Source,
+    pub service: Option<String>,
+    pub reported_by: Actor,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A page of a list.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Where the next page starts; none at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// The event store: an append-only journal that is the truth and the audit log,
+/// and a projection that is always as new as the last acknowledged record.
+pub trait EventStore: Send + Sync {
+    /// Appends one record. When this returns `Ok`, the record is durable and the
+    /// projection shows it; `projected` is the issue after it, where it is about one.
+    /// Concurrent callers share one disk flush.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn append(&self, record: NewRecord, projected: Option<&Issue>) -> Result<Record, StoreError>;
+
+    /// The issue with this number.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    fn issue(&self, number: IssueNumber) -> Result<Option<Issue>, StoreError>;
+
+    /// The number of the issue with this id.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    fn issue_number(&self, id: IssueId) -> Result<Option<IssueNumber>, StoreError>;
+
+    /// Issues, newest first. Costs the page, not the table.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`], [`StoreError::BadCursor`].
+    fn issues(
+        &self,
+        filter: &IssueFilter,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<IssueSummary>, StoreError>;
+
+    /// Numbers of the issues whose phase is active, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    fn active_issues(&self) -> Result<Vec<IssueNumber>, StoreError>;
+
+    /// Highest issue number so far; 0 when there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    fn last_issue_number(&self) -> Result<u64, StoreError>;
+
+    /// Records from `from` on, oldest first, at most `limit`; of one issue if named.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    fn records(
+        &self,
+        issue: Option<IssueNumber>,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError>;
+
+    /// Length and head hash of the log.
+    fn head(&self) -> (u64, Digest);
+
+    /// All accounts as of now.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    fn accounts(&self) -> Result<Vec<Account>, StoreError>;
+
+    /// The last autonomy level and freeze that were recorded.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    fn switches(&self) -> Result<Switches, StoreError>;
+}
+
+/// Switches that outlive a restart because they are events.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Switches {
+    /// The level as last set at run time; none: `policy.toml` decides.
+    pub autonomy: Option<crate::risk::AutonomyLevel>,
+    /// Healing is frozen.
+    pub frozen: bool,
+}
+
+/// State of the live tree when a run starts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Snapshot {
+    /// Commit that records the live tree as it was, dirty and untracked included.
+    pub commit: CommitId,
+    /// Commit the live branch pointed to.
+    pub base: CommitId,
+    /// The live branch, as in `main`.
+    pub branch: String,
+    /// The live tree differed from `base`.
+    pub dirty: bool,
+}
+
+/// What a commit of ours says of itself, besides its kind.
+#[derive(Clone, PartialEq, Debug)]
+pub struct CommitMessage {
+    /// First line.
+    pub subject: String,
+    /// Paragraphs under it; may be empty.
+    pub body: String,
+    /// Trailers in order, as in `("Selfheal-Risk", "12 low")`. The repository adds
+    /// `Selfheal-Issue`, `Selfheal-Run` and `Selfheal-Kind` itself.
+    pub trailers: Vec<(String, String)>,
+}
+
+/// What applying did.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Applied {
+    /// The heal commit on the live branch.
+    pub commit: CommitId,
+}
+
+/// Why git work failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryError {
+    /// The live tree moved on and the patch no longer fits; nothing was changed.
+    #[error("the patch no longer fits the live tree: {0}")]
+    Conflict(String),
+    /// The repository is of a kind that cannot be handled; nothing was changed.
+    #[error("this repository cannot be handled: {0}")]
+    Unsupported(String),
+    /// The permit belongs to another run.
+    #[error("the permit is for another run")]
+    WrongPermit,
+    /// Git or the file system failed.
+    #[error("{doing} failed")]
+    Failed {
+        /// What was attempted.
+        doing: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// The application's repository.
+pub trait Repository: Send + Sync {
+    /// Root of the live tree.
+    fn root(&self) -> PathBuf;
+
+    /// Records the live tree as it is under `run.snapshot_ref()`, without touching
+    /// index, branch or stash.
+    ///
+    /// # Errors
+    /// See [`RepositoryError`].
+    fn snapshot(&self, run: RunRef) -> Result<Snapshot, RepositoryError>;
+
+    /// Makes the run's worktree on `run.branch()`, based on the snapshot.
+    ///
+    /// # Errors
+    /// See [`RepositoryError`].
+    fn open_worktree(
+        &self,
+        permit: &Permit<DraftPatch>,
+        snapshot: &CommitId,
+    ) -> Result<RunWorktree, RepositoryError>;
+
+    /// Commits what is in the run's worktree on the run's branch.
+    ///
+    /// # Errors
+    /// See [`RepositoryError`].
+    fn commit_draft(
+        &self,
+        permit: Permit<DraftPatch>,
+        snapshot: &CommitId,
+        patch: &Patch,
+        message: &CommitMessage,
+    ) -> Result<CommitId, RepositoryError>;
+
+    /// Removes the run's worktree (not its branch). Idempotent.
+    ///
+    /// # Errors
+    /// See [`RepositoryError`].
+    fn close_worktree(&self, run: RunRef) -> Result<(), RepositoryError>;
+
+    /// Whether the files of `patch` are in the live tree as they were in `snapshot`,
+    /// and the live branch is still the same one.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Conflict`] says what moved.
+    fn check_fits(&self, snapshot: &Snapshot, patch: &Patch) -> Result<(), RepositoryError>;
+
+    /// Makes the heal commit on the live branch and updates the live tree, file by
+    /// file, each atomically. Dirty content of other files and hunks is kept.
+    ///
+    /// # Errors
+    /// See [`RepositoryError`]; after anything but `Conflict`, `Unsupported` and
+    /// `WrongPermit`, [`Repository::roll_back`] must follow.
+    fn apply(
+        &self,
+        permit: Permit<Apply>,
+        snapshot: &Snapshot,
+        patch: &Patch,
+        message: &CommitMessage,
+    ) -> Result<Applied, RepositoryError>;
+
+    /// Brings the files of `patch` back to what they were in the snapshot and, if the
+    /// run's heal commit exists, makes a commit that undoes it. Idempotent: finds out
+    /// itself how far [`Repository::apply`] had come.
+    ///
+    /// # Errors
+    /// See [`RepositoryError`].
+    fn roll_back(
+        &self,
+        permit: Permit<Rollback>,
+        snapshot: &Snapshot,
+        patch: &Patch,
+        message: &CommitMessage,
+    ) -> Result<Option<CommitId>, RepositoryError>;
+
+    /// Proves that a rollback of `patch` would apply cleanly. Changes nothing.
+    ///
+    /// # Errors
+    /// See [`RepositoryError`].
+    fn rehearse_rollback(&self, snapshot: &Snapshot, patch: &Patch) -> Result<(), RepositoryError>;
+}
+
+/// Where a run writes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RunWorktree {
+    /// Changed files only; an overlay over the live tree.
+    pub upper: PathBuf,
+    /// Scratch directory beside it, same file system.
+    pub work: PathBuf,
+}
+
+/// Opens the doors of one run to an agent: makes the broker for it.
+pub trait Workbench: Send + Sync {
+    /// Tools for reading and running; nothing written survives.
+    fn for_diagnosis(&self, session: ToolSessionSpec) -> Box<dyn crate::tools::Tools>;
+    /// Tools for writing in `worktree`.
+    fn for_drafting(
+        &self,
+        session: ToolSessionSpec,
+        worktree: &RunWorktree,
+    ) -> Box<dyn DraftingTools>;
+    /// The host's own checks on live tree plus `patch`, on a throw-away layer.
+    fn for_verification(
+        &self,
+        session: ToolSessionSpec,
+        patch: Option<&Patch>,
+    ) -> Box<dyn crate::tools::Tools>;
+}
+
+/// Tools of a drafting agent, and what it wrote with them.
+pub trait DraftingTools: crate::tools::Tools {
+    /// Everything that changed in the worktree, by whatever means.
+    ///
+    /// # Errors
+    /// The worktree cannot be read, or holds what no patch can hold (binary, links).
+    fn changes(&self) -> Result<Vec<FileChange>, String>;
+    /// The same as plain tools.
+    fn as_tools(&self) -> &dyn crate::tools::Tools;
+}
+
+/// Who works, on what, under which policies.
+#[derive(Clone)]
+pub struct ToolSessionSpec {
+    /// The run; none for a one-shot heal.
+    pub run: Option<RunRef>,
+    /// The agent, as in `engine:builtin`; the host for its own checks.
+    pub actor: Actor,
+    /// Lowest trust class of the texts the agent reads.
+    pub trust: crate::user::TrustClass,
+    /// Configured autonomy.
+    pub level: crate::risk::AutonomyLevel,
+    /// Where every call is recorded before it happens.
+    pub recorder: Arc<dyn CallRecorder>,
+    /// Stops the session.
+    pub cancel: CancelToken,
+}
+
+/// Records tool calls; implemented over the ledger.
+pub trait CallRecorder: Send + Sync {
+    /// Durable when it returns.
+    ///
+    /// # Errors
+    /// The call must not happen then.
+    fn record(&self, actor: &Actor, event: crate::event::Event) -> Result<(), RecordRefused>;
+    /// For people who watch; never stored.
+    fn progress(&self, note: &str);
+}
+
+/// The record could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("the audit record could not be written: {0}")]
+pub struct RecordRefused(pub String);
+
+/// State of a service.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceStatus {
+    /// Name.
+    pub name: String,
+    /// `stopped`, `starting`, `running`, `backing-off`, `failed`.
+    pub state: String,
+    /// Process id.
+    pub pid: Option<u32>,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// Restarts since the host started.
+    pub restarts: u32,
+    /// Last health answer: healthy, and what was seen.
+    pub healthy: Option<bool>,
+    /// What was seen.
+    pub detail: String,
+}
+
+/// A service did not do what it was told.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// No such service.
+    #[error("there is no service {name:?}; configured: {known}")]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// It did not come up or go down.
+    #[error("service {name}: {message}")]
+    Failed {
+        /// Its name.
+        name: String,
+        /// What happened.
+        message: String,
+    },
+}
+
+/// The application's services.
+pub trait Services: Send + Sync {
+    /// Their names, in start order.
+    fn names(&self) -> Vec<String>;
+    /// Restarts one and waits until it is ready.
+    ///
+    /// # Errors
+    /// See [`ServiceError`].
+    fn restart(&self, name: &str) -> Result<(), ServiceError>;
+    /// Checks one's health now.
+    fn health(&self, name: &str) -> CheckEvidence;
+    /// How they stand.
+    fn status(&self) -> Vec<ServiceStatus>;
+    /// The end of one's log, at most `max_bytes`, lossy UTF-8.
+    fn log_tail(&self, name: &str, max_bytes: usize) -> String;
+    /// Position in one's log, to read on from later with [`Services::log_since`].
+    fn log_position(&self, name: &str) -> u64;
+    /// What was logged since `position`, at most `max_bytes`.
+    fn log_since(&self, name: &str, position: u64, max_bytes: usize) -> String;
+}
+
+/// Sends requests to the running application, as configured by its operators.
+pub trait Probes: Send + Sync {
+    /// Sends all configured requests once.
+    fn check(&self, budget: Duration) -> Vec<CheckEvidence>;
+}

@@ -1,0 +1,115 @@
+//! One attempt to heal an issue.
+
+use crate::agent::Diagnosis;
+use crate::digest::Digest;
+use crate::ids::{CommitId, IssueNumber, RunId, RunNumber, RunRef};
+use crate::patch::Patch;
+use crate::risk::{Assessment, AutonomyDecision};
+use crate::user::UserName;
+use crate::verdict::Judgement;
+use crate::verification::Verification;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// How a run stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RunStatus {
+    /// Under way (or waiting for a review).
+    Active,
+    /// Ended at OBSERVE.
+    Observed,
+    /// Healed.
+    Succeeded,
+    /// Failed; what was applied was rolled back.
+    Failed,
+    /// Handed to people.
+    Escalated,
+    /// Stopped by an admin.
+    Aborted,
+    /// Patch rejected.
+    Rejected,
+    /// The host died during it; started over.
+    Interrupted,
+}
+
+/// One run, folded from its events.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Run {
+    /// Identity.
+    pub id: RunId,
+    /// Number within the issue, from 1.
+    pub number: RunNumber,
+    /// How it stands.
+    pub status: RunStatus,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// Which agent.
+    pub agent: String,
+    /// Commit that records the live tree as it was.
+    pub snapshot: CommitId,
+    /// Commit of the live branch at that time.
+    pub base_commit: CommitId,
+    /// The live branch.
+    pub live_branch: String,
+    /// Generation of the policy set at its start.
+    pub policy_generation: u64,
+    /// What the agent found.
+    pub diagnosis: Option<Diagnosis>,
+    /// The current draft.
+    pub draft: Option<DraftedPatch>,
+    /// Digests of drafts that were refuted or sent back.
+    pub discarded: Vec<Digest>,
+    /// Proof of the draft.
+    pub proof: Option<Verification>,
+    /// Its risk.
+    pub assessment: Option<Assessment>,
+    /// What autonomy decided.
+    pub autonomy: Option<AutonomyDecision>,
+    /// Admins who approved this exact patch.
+    pub approvals: Vec<UserName>,
+    /// Comments of reviewers who sent a draft back.
+    pub review_comments: Vec<String>,
+    /// Heal commit.
+    pub heal_commit: Option<CommitId>,
+    /// Services that were restarted.
+    pub services_restarted: Vec<String>,
+    /// Verification after applying.
+    pub verification: Option<Verification>,
+    /// Rollback commit.
+    pub rollback_commit: Option<CommitId>,
+    /// Something was applied and undone.
+    pub rolled_back: bool,
+    /// Why it ended, unless it succeeded.
+    pub end_reason: Option<String>,
+}
+
+/// A patch on the run's branch.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct DraftedPatch {
+    /// The patch.
+    pub patch: Patch,
+    /// Why.
+    pub rationale: String,
+    /// 0 to 1, the agent's claim.
+    pub confidence: f64,
+    /// Others that pass as well, as diffs.
+    pub rivals: Vec<String>,
+    /// Commit on the run's branch.
+    pub commit: CommitId,
+    /// What the guardrails said.
+    pub judgement: Judgement,
+}
+
+impl Run {
+    /// Its reference within issue `issue`.
+    pub fn reference(&self, issue: IssueNumber) -> RunRef {
+        RunRef {
+            issue,
+            run: self.number,
+            id: self.id,
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! What an agent can do, and only through here: the broker implements
+//! [`Tools`] and puts facts, policies, sandbox and record in front of every
+//! call (invariant 2).
+
+use crate::verdict::Reason;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// What becomes of files a command writes in the workspace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WorkspaceAccess {
+    /// Writing fails.
+    ReadOnly,
+    /// Writing works on a throw-away layer that is gone when the command ends.
+    Discard,
+    /// Writes stay in the run's worktree. Refused outside drafting.
+    Keep,
+}
+
+/// One call of a tool. Paths are relative to the workspace, with `/`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "tool", content = "input")]
+pub enum ToolRequest {
+    /// Runs a shell command in the workspace, in the sandbox.
+    Bash {
+        /// For `/bin/sh -c`.
+        command: String,
+        /// Relative to the workspace; empty for its root.
+        #[serde(default)]
+        directory: String,
+        /// Killed with everything it started after this long.
+        timeout: Duration,
+        /// What becomes of its writes.
+        access: WorkspaceAccess,
+    },
+    /// Reads a file.
+    Read {
+        /// The file.
+        path: String,
+    },
+    /// Searches file contents.
+    Grep {
+        /// Regular expression, `regex` crate syntax.
+        pattern: String,
+        /// Only files that match this glob.
+        #[serde(default)]
+        glob: Option<String>,
+    },
+    /// Lists files (ignored files and `.git` left out).
+    Glob {
+        /// As in `src/**/*.py`.
+        pattern: String,
+    },
+    /// Writes a whole file in the run's worktree.
+    Write {
+        /// The file.
+        path: String,
+        /// Its new content.
+        content: String,
+    },
+    /// Replaces one passage of a file in the run's worktree.
+    Edit {
+        /// The file.
+        path: String,
+        /// Occurs exactly once.
+        old: String,
+        /// What stands there afterwards.
+        new: String,
+    },
+}
+
+impl ToolRequest {
+    /// The tool's name on every wire.
+    pub fn tool(&self) -> &'static str {
+        match self {
+            Self::Bash { .. } => "Bash",
+            Self::Read { .. } => "Read",
+            Self::Grep { .. } => "Grep",
+            Self::Glob { .. } => "Glob",
+            Self::Write { .. } => "Write",
+            Self::Edit { .. } => "Edit",
+        }
+    }
+}
+
+/// How a contained process ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "ended", content = "value")]
+pub enum Ended {
+    /// By itself, with this code.
+    Exit(i32),
+    /// By a signal.
+    Signal(i32),
+    /// Killed at its time limit.
+    TimedOut,
+    /// Killed because the run was cancelled.
+    Cancelled,
+}
+
+impl Ended {
+    /// Exit code 0.
+    pub fn success(self) -> bool {
+        self == Self::Exit(0)
+    }
+}
+
+/// What a command did.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct CommandOutput {
+    /// How it ended.
+    pub ended: Ended,
+    /// Standard output, lossy UTF-8, cut to the limit from the middle.
+    pub stdout: String,
+    /// Standard error, likewise.
+    pub stderr: String,
+    /// Something was cut.
+    pub truncated: bool,
+    /// Wall-clock time.
+    pub seconds: f64,
+}
+
+/// What came of a call.
+#[derive(Clone, PartialEq, Debug)]
+pub enum ToolOutput {
+    /// `Bash` ran.
+    Command(CommandOutput),
+    /// `Read`: the content; `Grep`: `path:line:text` lines; `Glob`: paths, a line each.
+    Text(String),
+    /// `Write`, `Edit`: done.
+    Written,
+}
+
+/// Why a call did not happen or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    /// A policy said no (or asked, with nobody to ask).
+    #[error("denied by rule {}: {}", .0.rule, .0.message)]
+    Denied(Reason),
+    /// The input is impossible: no such file, path outside, text not found.
+    #[error("{0}")]
+    Invalid(String),
+    /// The run was cancelled.
+    #[error("the run was cancelled")]
+    Cancelled,
+    /// The record could not be written or the sandbox not built; nothing happened.
+    #[error("the host could not carry out the call: {0}")]
+    Unavailable(String),
+}
+
+/// A contained process that reads lines and answers lines, such as a warm test
+/// worker. Killed with everything it started when dropped.
+pub trait ToolSession: Send {
+    /// Writes one line (a line feed is added).
+    ///
+    /// # Errors
+    /// The process is gone.
+    fn send(&mut self, line: &str) -> Result<(), SessionError>;
+    /// The next line of its standard output, without the line feed.
+    ///
+    /// # Errors
+    /// None came in time, the process is gone, or the run was cancelled.
+    fn receive(&mut self, timeout: Duration) -> Result<String, SessionError>;
+    /// The end of what it wrote to standard error so far (capped).
+    fn stderr_tail(&self) -> String;
+}
+
+/// Why a session gave no line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    /// No line in time; the session still lives.
+    #[error("no answer in time")]
+    TimedOut,
+    /// The process ended or its pipe broke.
+    #[error("the process is gone")]
+    Gone,
+    /// The run was cancelled.
+    #[error("the run was cancelled")]
+    Cancelled,
+}
+
+/// An agent's only door to the world.
+pub trait Tools: Send + Sync {
+    /// Carries out one call, if the policies allow it.
+    ///
+    /// # Errors
+    /// See [`ToolError`].
+    fn call(&self, request: ToolRequest) -> Result<ToolOutput, ToolError>;
+
+    /// Starts a `Bash` command that stays and talks over its pipes. Judged and
+    /// recorded as a `Bash` call. `timeout` bounds its whole life.
+    ///
+    /// # Errors
+    /// See [`ToolError`]; a request other than `Bash` is invalid.
+    fn session(&self, request: ToolRequest) -> Result<Box<dyn ToolSession>, ToolError>;
+
+    /// Absolute path at which commands see the workspace.
+    fn workspace(&self) -> String;
+
+    /// Absolute path at which commands see the agent's own read-only files (see
+    /// `Asset`); the same in every sandbox.
+    fn assets(&self) -> String;
+
+    /// Tells the people who watch what is going on. Never judged, never an effect.
+    fn progress(&self, note: &str);
+
+    /// Somebody aborted the run: stop soon.
+    fn cancelled(&self) -> bool;
+}
+
+/// A read-only file that an agent brings into its sandboxes, such as a test worker.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Asset {
+    /// File name, or path with `/` and without `..`.
+    pub name: String,
+    /// Content.
+    pub content: Vec<u8>,
+}

@@ -1,0 +1,150 @@
+//! People and machines that act.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Name of a user: 1 to 64 of `a-z 0-9 . _ -`, starting with a letter or digit.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct UserName(String);
+
+/// The text is no user name.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "a user name is 1 to 64 of a-z, 0-9, '.', '_', '-', starting with a letter or digit; got {0:?}"
+)]
+pub struct NotAUserName(pub String);
+
+impl UserName {
+    /// A checked name.
+    ///
+    /// # Errors
+    /// Anything that is not a name as described on the type.
+    pub fn new(name: impl Into<String>) -> Result<Self, NotAUserName> {
+        let name = name.into();
+        let shape = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+        let start = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+        if start && name.len() <= 64 && name.chars().all(shape) {
+            Ok(Self(name))
+        } else {
+            Err(NotAUserName(name))
+        }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for UserName {
+    type Error = NotAUserName;
+    fn try_from(name: String) -> Result<Self, NotAUserName> {
+        Self::new(name)
+    }
+}
+
+impl From<UserName> for String {
+    fn from(name: UserName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for UserName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What somebody may do.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Nothing but the login page.
+    Guest,
+    /// Reports issues and follows their own.
+    User,
+    /// Reads everything, changes nothing.
+    Auditor,
+    /// Decides.
+    Admin,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Guest => "guest",
+            Self::User => "user",
+            Self::Auditor => "auditor",
+            Self::Admin => "admin",
+        })
+    }
+}
+
+impl std::str::FromStr for Role {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "guest" => Ok(Self::Guest),
+            "user" => Ok(Self::User),
+            "auditor" => Ok(Self::Auditor),
+            "admin" => Ok(Self::Admin),
+            other => Err(format!(
+                "a role is admin, user, auditor or guest, got {other:?}"
+            )),
+        }
+    }
+}
+
+/// Who caused an event.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "kind", content = "name")]
+pub enum Actor {
+    /// A person with an account.
+    User(UserName),
+    /// An agent, as in `engine:builtin`.
+    Agent(String),
+    /// The host itself.
+    Host,
+    /// Whoever runs the command line beside the data directory.
+    Operator,
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(name) => name.fmt(f),
+            Self::Agent(name) => f.write_str(name),
+            Self::Host => f.write_str("host"),
+            Self::Operator => f.write_str("operator"),
+        }
+    }
+}
+
+/// How far a text is to be trusted, by who wrote it; a mix counts as its
+/// lowest. Ordered from the lowest.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrustClass {
+    /// Logs, program output, web pages: nobody vouches for it.
+    Machine,
+    /// Somebody without an account (webhook, mail).
+    External,
+    /// A user with an account.
+    Member,
+    /// An admin.
+    Admin,
+}
+
+/// An account, as the event log knows it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Account {
+    /// Login name.
+    pub name: UserName,
+    /// What it may do.
+    pub role: Role,
+    /// SHA-256 of the bearer token, hex; none when it has none.
+    pub token_digest: Option<String>,
+    /// Argon2id hash in PHC string format; none when it cannot log in by password.
+    pub password_hash: Option<String>,
+}

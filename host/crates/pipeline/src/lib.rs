@@ -1,0 +1,1 @@
+//! The rooms an issue walks through, over ports only.

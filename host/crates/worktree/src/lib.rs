@@ -1,0 +1,1 @@
+//! Snapshots, run worktrees, heal and rollback commits.

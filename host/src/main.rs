@@ -1,0 +1,2 @@
+//! Binary `selfheal`.
+fn main() {}
