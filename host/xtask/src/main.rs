@@ -1,0 +1,71 @@
+//! Development tasks, run as `cargo xtask TASK`.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a development tool runs cargo and talks to the terminal"
+)]
+
+mod ci;
+mod policies;
+mod process;
+mod stamp;
+mod tidy;
+mod toolchain;
+mod web;
+
+use anyhow::{Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask TASK
+
+  build-policies [--force]  build the bundled policy modules into target/policies
+  build-web                 check the web page and copy it to web/dist
+  tidy                      check the layering and the file rules
+  ci                        all that the continuous integration runs
+  demo [ARGUMENTS]          build everything, then `selfheal demo ARGUMENTS`
+";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let task = arguments.next().unwrap_or_default();
+    let rest: Vec<String> = arguments.collect();
+    let root = root()?;
+    match (task.as_str(), rest.as_slice()) {
+        ("build-policies", []) => policies::build(&root, policies::Reuse::Unchanged),
+        ("build-policies", [flag]) if flag == "--force" => {
+            policies::build(&root, policies::Reuse::Nothing)
+        }
+        ("build-web", []) => web::build(&root),
+        ("tidy", []) => tidy::run(&root),
+        ("ci", []) => ci::run(&root),
+        ("demo", rest) => ci::demo(&root, rest),
+        ("" | "help" | "-h" | "--help", _) => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => bail!("unknown task or option\n\n{USAGE}"),
+    }
+}
+
+/// The root of the workspace, two levels above this crate.
+fn root() -> Result<PathBuf> {
+    match Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2) {
+        Some(root) if root.join("Cargo.lock").exists() => Ok(root.to_owned()),
+        _ => {
+            bail!("the checkout that this xtask was built in is gone; run it through `cargo xtask`")
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! x
+pub(crate) fn build(_r: &std::path::Path) -> anyhow::Result<()> {
+    Ok(())
+}
