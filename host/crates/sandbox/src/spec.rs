@@ -1,0 +1,135 @@
+//! What a contained command is given: a view of the workspace, an environment
+//! and limits.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where every contained command finds [`SandboxSpec::assets`].
+pub const ASSETS_PATH: &str = "/run/selfheal-assets";
+
+/// One contained command.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SandboxSpec {
+    /// For `bash -c` where there is a bash, else `/bin/sh -c`.
+    pub command: String,
+    /// The tree it works on.
+    pub workspace: Workspace,
+    /// Working directory, relative to the workspace; empty for its root.
+    pub directory: PathBuf,
+    /// The complete environment; nothing is inherited. See
+    /// [`allowed_environment`](crate::allowed_environment).
+    pub environment: BTreeMap<String, String>,
+    /// A host directory shown read-only at [`ASSETS_PATH`].
+    pub assets: Option<PathBuf>,
+    /// Absolute files and directories that read as empty and cannot be written:
+    /// `.git`, data and policy directories, secrets. Ones that do not exist are
+    /// skipped. The well-known secret places of the home directories are always
+    /// masked.
+    pub masked: Vec<PathBuf>,
+    /// Absolute files and directories that stay visible, read-only, although
+    /// they are below `/tmp`, `/var/tmp`, `/run` or `/dev/shm`. Tool chains named
+    /// by the environment (`PATH`, `VIRTUAL_ENV`, …) are found by themselves.
+    pub visible: Vec<PathBuf>,
+    /// Bounds on what it uses.
+    pub limits: Limits,
+}
+
+impl SandboxSpec {
+    /// A command on a workspace, with no environment, no assets, no extra masks
+    /// and default limits.
+    pub fn new(command: impl Into<String>, workspace: Workspace) -> Self {
+        Self {
+            command: command.into(),
+            workspace,
+            directory: PathBuf::new(),
+            environment: BTreeMap::new(),
+            assets: None,
+            masked: Vec::new(),
+            visible: Vec::new(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// The tree a command works on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Workspace {
+    /// The live tree, absolute; shown at this path. Never changed.
+    pub root: PathBuf,
+    /// Overlay layers above the live tree, topmost first, such as the upper
+    /// directory of an earlier [`Access::Keep`]. Never changed.
+    pub layers: Vec<PathBuf>,
+    /// What becomes of writes.
+    pub access: Access,
+}
+
+impl Workspace {
+    /// The live tree alone.
+    pub fn new(root: impl Into<PathBuf>, access: Access) -> Self {
+        Self {
+            root: root.into(),
+            layers: Vec::new(),
+            access,
+        }
+    }
+}
+
+/// What becomes of writes in the workspace.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// They fail.
+    ReadOnly,
+    /// They go to memory ([`Limits::tmp_bytes`]) and are gone afterwards.
+    Discard,
+    /// They stay in `upper`, in the overlay format that
+    /// [`collect_changes`](crate::collect_changes) reads. At most one `Keep` at
+    /// a time may use the pair.
+    Keep {
+        /// An existing directory, not inside the live tree.
+        upper: PathBuf,
+        /// An existing empty directory on the same file system; the kernel's
+        /// scratch space, useless afterwards.
+        work: PathBuf,
+    },
+}
+
+/// Bounds on what a command and everything it starts may use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Limits {
+    /// Wall-clock time of the whole, then everything is killed.
+    pub wall: Duration,
+    /// Processor time of each process, in whole seconds, rounded up.
+    pub cpu: Duration,
+    /// Memory: writable private memory of each process, and resident private
+    /// memory of all together (sampled).
+    pub memory_bytes: u64,
+    /// Processes and threads at the same time.
+    pub processes: u32,
+    /// Size of each file written.
+    pub file_bytes: u64,
+    /// Captured bytes of each of standard output and standard error; more is cut
+    /// from the middle.
+    pub output_bytes: usize,
+    /// Size of each of the private `/tmp`, `/var/tmp`, `/dev/shm` and of the
+    /// layer of [`Access::Discard`]; and how much an [`Access::Keep`] may add
+    /// (sampled).
+    pub tmp_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const MIB: u64 = 1024 * 1024;
+        Self {
+            wall: Duration::from_secs(60),
+            cpu: Duration::from_secs(60),
+            memory_bytes: 4096 * MIB,
+            processes: 512,
+            file_bytes: 512 * MIB,
+            output_bytes: 1024 * 1024,
+            tmp_bytes: 1024 * MIB,
+        }
+    }
+}
