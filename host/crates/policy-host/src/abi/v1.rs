@@ -1,0 +1,460 @@
+//! Contract line 1: a compiled module and the questions it can be asked. Each
+//! question runs in a fresh instance, under the module's limits, with nothing but
+//! `host` to call; settings are in force because `configure` runs first.
+
+use super::v1_bindings::autonomy::AutonomyPre;
+use super::v1_bindings::guardrail::GuardrailPre;
+use super::v1_bindings::risk::RiskPre;
+use super::v1_bindings::{host, types as wit};
+pub(crate) use super::v1_facts as facts;
+use crate::engine::{PolicyEngine, ticks};
+use crate::limits::{
+    HOST_CALLS, HostCallsDenied, LOG_BYTES, LOG_LINES, Limits, MemoryDenied, Meter,
+};
+use selfheal_domain::policy::ModuleKind;
+use selfheal_domain::risk::{Admission, AutonomyAction, RiskFactor, RiskScore};
+use selfheal_domain::verdict::{Fault, Reason, Verdict};
+use std::sync::Arc;
+use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::{Store, Trap};
+
+/// Answer of `describe`: facts of its examples may be larger than any verdict.
+const DESCRIPTION_BYTES: usize = 4 << 20;
+
+/// What a running module can ask the host for.
+pub(crate) struct Guest {
+    module: Arc<str>,
+    meter: Meter,
+    lines_left: u32,
+    calls_left: u32,
+    surroundings: Surroundings,
+}
+
+/// The run around a question, for the host's read-only look-ups.
+#[derive(Clone, Default)]
+pub(crate) struct Surroundings {
+    pub(crate) counters: selfheal_domain::policy::RunCounters,
+    /// Newest first.
+    pub(crate) history: Arc<[PastCall]>,
+}
+
+/// An earlier tool call of a run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct PastCall {
+    pub(crate) tool: String,
+    pub(crate) verdict: &'static str,
+    pub(crate) rule: Option<String>,
+}
+
+impl Guest {
+    fn count_call(&mut self) -> wasmtime::Result<()> {
+        self.calls_left = self
+            .calls_left
+            .checked_sub(1)
+            .ok_or_else(|| wasmtime::Error::new(HostCallsDenied))?;
+        Ok(())
+    }
+}
+
+impl wit::Host for Guest {}
+
+impl host::Host for Guest {
+    fn log(&mut self, level: host::LogLevel, message: String) -> wasmtime::Result<()> {
+        self.count_call()?;
+        if self.lines_left > 0 {
+            self.lines_left -= 1;
+            let end = message.floor_char_boundary(LOG_BYTES);
+            let message = message.get(..end).unwrap_or_default();
+            let module = &*self.module;
+            match level {
+                host::LogLevel::Debug => tracing::debug!(module, ?message, "policy module says"),
+                host::LogLevel::Info => tracing::info!(module, ?message, "policy module says"),
+                host::LogLevel::Warn => tracing::warn!(module, ?message, "policy module says"),
+            }
+        }
+        Ok(())
+    }
+
+    fn run_counters(&mut self) -> wasmtime::Result<wit::Counters> {
+        self.count_call()?;
+        Ok(facts::counters(&self.surroundings.counters))
+    }
+
+    fn run_history(&mut self, limit: u32) -> wasmtime::Result<Vec<wit::PastCall>> {
+        self.count_call()?;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let past = |call: &PastCall| wit::PastCall {
+            tool: call.tool.clone(),
+            verdict: call.verdict.to_owned(),
+            rule: call.rule.clone(),
+        };
+        Ok(self
+            .surroundings
+            .history
+            .iter()
+            .take(limit)
+            .map(past)
+            .collect())
+    }
+}
+
+/// Linked against `host` and nothing else.
+enum Linked {
+    Guardrail(GuardrailPre<Guest>),
+    Risk(RiskPre<Guest>),
+    Autonomy(AutonomyPre<Guest>),
+}
+
+/// A compiled module with its settings and limits.
+pub(crate) struct Module {
+    name: Arc<str>,
+    engine: PolicyEngine,
+    linked: Linked,
+    settings: String,
+    limits: Limits,
+}
+
+/// Why a component is not a module of the kind that is expected.
+pub(crate) struct DoesNotFit(pub(crate) String);
+
+/// What `describe` says.
+pub(crate) struct Described {
+    pub(crate) version: String,
+    pub(crate) kind: ModuleKind,
+    pub(crate) settings_schema: String,
+    pub(crate) examples: Vec<wit::Example>,
+}
+
+impl Module {
+    /// Links `component` for `kind`. Anything that it imports beyond the contract,
+    /// and anything of the contract that it does not export, is refused here.
+    pub(crate) fn link(
+        engine: &PolicyEngine,
+        name: &str,
+        kind: ModuleKind,
+        component: &Component,
+        settings: String,
+        limits: Limits,
+    ) -> Result<Self, DoesNotFit> {
+        let misfit = |error: wasmtime::Error| DoesNotFit(format!("{error:#}"));
+        let mut linker: Linker<Guest> = Linker::new(engine.wasm());
+        host::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(misfit)?;
+        let instance = linker.instantiate_pre(component).map_err(misfit)?;
+        let linked = match kind {
+            ModuleKind::Guardrail => {
+                Linked::Guardrail(GuardrailPre::new(instance).map_err(misfit)?)
+            }
+            ModuleKind::Risk => Linked::Risk(RiskPre::new(instance).map_err(misfit)?),
+            ModuleKind::Autonomy => Linked::Autonomy(AutonomyPre::new(instance).map_err(misfit)?),
+        };
+        Ok(Self {
+            name: name.into(),
+            engine: engine.clone(),
+            linked,
+            settings,
+            limits,
+        })
+    }
+
+    /// Asks what the module is.
+    pub(crate) fn describe(&self) -> Result<Described, Fault> {
+        let description =
+            self.guarded(
+                &Surroundings::default(),
+                DESCRIPTION_BYTES,
+                |store| match &self.linked {
+                    Linked::Guardrail(pre) => pre.instantiate(&mut *store)?.call_describe(store),
+                    Linked::Risk(pre) => pre.instantiate(&mut *store)?.call_describe(store),
+                    Linked::Autonomy(pre) => pre.instantiate(&mut *store)?.call_describe(store),
+                },
+            )?;
+        let kind = match description.kind {
+            wit::Kind::Guardrail => ModuleKind::Guardrail,
+            wit::Kind::Risk => ModuleKind::Risk,
+            wit::Kind::Autonomy => ModuleKind::Autonomy,
+        };
+        Ok(Described {
+            version: description.version,
+            kind,
+            settings_schema: description.settings_schema,
+            examples: description.examples,
+        })
+    }
+
+    /// Tries settings; the inner error is the module's own words.
+    pub(crate) fn try_settings(&self, settings: &str) -> Result<Result<(), String>, Fault> {
+        self.guarded(
+            &Surroundings::default(),
+            self.output(),
+            |store| match &self.linked {
+                Linked::Guardrail(pre) => pre
+                    .instantiate(&mut *store)?
+                    .call_configure(store, settings),
+                Linked::Risk(pre) => pre
+                    .instantiate(&mut *store)?
+                    .call_configure(store, settings),
+                Linked::Autonomy(pre) => pre
+                    .instantiate(&mut *store)?
+                    .call_configure(store, settings),
+            },
+        )
+    }
+
+    /// May this call happen?
+    pub(crate) fn judge_tool_call(
+        &self,
+        around: &Surroundings,
+        settings: Option<&str>,
+        context: &wit::Context,
+        call: &wit::ToolCall,
+    ) -> Result<Verdict, Fault> {
+        let Linked::Guardrail(pre) = &self.linked else {
+            return Err(wrong_kind());
+        };
+        let verdict = self.guarded(around, self.output(), |store| {
+            let instance = pre.instantiate(&mut *store)?;
+            configured(instance.call_configure(&mut *store, self.settings(settings))?)?;
+            instance
+                .selfheal_policy_judge()
+                .call_judge_tool_call(store, context, call)
+        })?;
+        self.verdict(verdict)
+    }
+
+    /// Is this patch acceptable?
+    pub(crate) fn judge_patch(
+        &self,
+        around: &Surroundings,
+        settings: Option<&str>,
+        context: &wit::Context,
+        patch: &wit::Patch,
+    ) -> Result<Verdict, Fault> {
+        let Linked::Guardrail(pre) = &self.linked else {
+            return Err(wrong_kind());
+        };
+        let verdict = self.guarded(around, self.output(), |store| {
+            let instance = pre.instantiate(&mut *store)?;
+            configured(instance.call_configure(&mut *store, self.settings(settings))?)?;
+            instance
+                .selfheal_policy_judge()
+                .call_judge_patch(store, context, patch)
+        })?;
+        self.verdict(verdict)
+    }
+
+    /// How risky is it?
+    pub(crate) fn assess(
+        &self,
+        around: &Surroundings,
+        settings: Option<&str>,
+        context: &wit::Context,
+        patch: &wit::Patch,
+    ) -> Result<(RiskScore, Vec<RiskFactor>), Fault> {
+        let Linked::Risk(pre) = &self.linked else {
+            return Err(wrong_kind());
+        };
+        let answer = self.guarded(around, self.output(), |store| {
+            let instance = pre.instantiate(&mut *store)?;
+            configured(instance.call_configure(&mut *store, self.settings(settings))?)?;
+            instance
+                .selfheal_policy_assess()
+                .call_assess(store, context, patch)
+        })?;
+        let size: usize = answer
+            .factors
+            .iter()
+            .map(|factor| factor.name.len() + factor.evidence.len())
+            .sum();
+        self.fits(size)?;
+        let score = RiskScore::new(answer.score).map_err(|error| Fault::Nonsense {
+            message: error.to_string(),
+        })?;
+        let factor = |factor: wit::Factor| RiskFactor {
+            name: factor.name,
+            points: factor.points,
+            evidence: factor.evidence,
+        };
+        Ok((score, answer.factors.into_iter().map(factor).collect()))
+    }
+
+    /// What happens to it?
+    pub(crate) fn decide(
+        &self,
+        around: &Surroundings,
+        settings: Option<&str>,
+        context: &wit::Context,
+        patch: &wit::Patch,
+        assessment: &wit::Assessment,
+    ) -> Result<(AutonomyAction, String), Fault> {
+        let Linked::Autonomy(pre) = &self.linked else {
+            return Err(wrong_kind());
+        };
+        let answer = self.guarded(around, self.output(), |store| {
+            let instance = pre.instantiate(&mut *store)?;
+            configured(instance.call_configure(&mut *store, self.settings(settings))?)?;
+            instance
+                .selfheal_policy_decide()
+                .call_decide(store, context, patch, assessment)
+        })?;
+        self.fits(answer.reason.len())?;
+        let action = match answer.action {
+            wit::Action::Apply => AutonomyAction::Apply,
+            wit::Action::Review(0) => {
+                return Err(Fault::Nonsense {
+                    message: "a review by nobody".to_owned(),
+                });
+            }
+            wit::Action::Review(count) => AutonomyAction::Review(count),
+            wit::Action::Stop => AutonomyAction::Stop,
+        };
+        Ok((action, answer.reason))
+    }
+
+    /// May the issue start without an admin?
+    pub(crate) fn admit(
+        &self,
+        around: &Surroundings,
+        settings: Option<&str>,
+        context: &wit::Context,
+        issue: &wit::Issue,
+    ) -> Result<Admission, Fault> {
+        let Linked::Autonomy(pre) = &self.linked else {
+            return Err(wrong_kind());
+        };
+        let answer = self.guarded(around, self.output(), |store| {
+            let instance = pre.instantiate(&mut *store)?;
+            configured(instance.call_configure(&mut *store, self.settings(settings))?)?;
+            instance
+                .selfheal_policy_decide()
+                .call_admit(store, context, issue)
+        })?;
+        match answer {
+            wit::Admission::Admit(why) => {
+                self.fits(why.len())?;
+                Ok(Admission::Admit(why))
+            }
+            wit::Admission::NeedsAdmin(reason) => Ok(Admission::NeedsAdmin(self.reason(reason)?)),
+        }
+    }
+
+    fn settings<'a>(&'a self, other: Option<&'a str>) -> &'a str {
+        other.unwrap_or(&self.settings)
+    }
+
+    /// Bytes that may be copied out of the guest in one call. Records cost more
+    /// than their texts, so this is wider than the check of the texts.
+    fn output(&self) -> usize {
+        usize::try_from(self.limits.output())
+            .unwrap_or(usize::MAX)
+            .saturating_mul(2)
+    }
+
+    fn fits(&self, size: usize) -> Result<(), Fault> {
+        let bytes = size as u64;
+        if bytes > self.limits.output() {
+            Err(Fault::Output { bytes })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn verdict(&self, verdict: wit::Verdict) -> Result<Verdict, Fault> {
+        Ok(match verdict {
+            wit::Verdict::Allow => Verdict::Allow,
+            wit::Verdict::Ask(reason) => Verdict::Ask(self.reason(reason)?),
+            wit::Verdict::Deny(reason) => Verdict::Deny(self.reason(reason)?),
+        })
+    }
+
+    fn reason(&self, reason: wit::Reason) -> Result<Reason, Fault> {
+        let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let texts = reason.rule.len() + reason.message.len();
+        self.fits(texts + optional(&reason.evidence) + optional(&reason.alternative))?;
+        let shape = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+        if reason.rule.is_empty() || reason.rule.len() > 64 || !reason.rule.chars().all(shape) {
+            let message = "a rule id is 1 to 64 of a-z, 0-9, '.', '_', '-'".to_owned();
+            return Err(Fault::Nonsense { message });
+        }
+        Ok(Reason {
+            rule: reason.rule,
+            message: reason.message,
+            evidence: reason.evidence,
+            alternative: reason.alternative,
+        })
+    }
+
+    /// The one place where guest code runs: fresh store, all limits, and every
+    /// error turned into a fault.
+    fn guarded<T>(
+        &self,
+        around: &Surroundings,
+        output: usize,
+        question: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
+    ) -> Result<T, Fault> {
+        let guest = Guest {
+            module: Arc::clone(&self.name),
+            meter: Meter::new(&self.limits),
+            lines_left: LOG_LINES,
+            calls_left: HOST_CALLS,
+            surroundings: around.clone(),
+        };
+        let _place = self.engine.enter();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one store there is, with every limit set below"
+        )]
+        let mut store = Store::new(self.engine.wasm(), guest);
+        store.limiter(|guest| &mut guest.meter);
+        store.set_epoch_deadline(ticks(self.limits.deadline()));
+        store.epoch_deadline_trap();
+        store.set_hostcall_fuel(output);
+        question(&mut store).map_err(|error| self.fault(&error))
+    }
+
+    fn fault(&self, error: &wasmtime::Error) -> Fault {
+        if error.downcast_ref::<MemoryDenied>().is_some() {
+            return Fault::Memory {
+                bytes: self.limits.memory(),
+            };
+        }
+        if let Some(refused) = error.downcast_ref::<SettingsRefused>() {
+            return Fault::Nonsense {
+                message: refused.to_string(),
+            };
+        }
+        if let Some(flood) = error.downcast_ref::<HostCallsDenied>() {
+            return Fault::Trap {
+                message: flood.to_string(),
+            };
+        }
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::Interrupt) => {
+                let milliseconds =
+                    u64::try_from(self.limits.deadline().as_millis()).unwrap_or(u64::MAX);
+                Fault::Deadline { milliseconds }
+            }
+            Some(trap) => Fault::Trap {
+                message: trap.to_string(),
+            },
+            // Not stopped while running: what it handed over could not be read.
+            None => Fault::Nonsense {
+                message: error.root_cause().to_string(),
+            },
+        }
+    }
+}
+
+/// The module accepted its settings when it was prepared and refuses them now.
+#[derive(Debug, thiserror::Error)]
+#[error("it refused the settings that it had accepted: {0}")]
+struct SettingsRefused(String);
+
+fn configured(answer: Result<(), String>) -> wasmtime::Result<()> {
+    answer.map_err(|message| wasmtime::Error::new(SettingsRefused(message)))
+}
+
+fn wrong_kind() -> Fault {
+    Fault::Nonsense {
+        message: "it is not of the kind that answers this question".to_owned(),
+    }
+}

@@ -1,0 +1,259 @@
+//! Machine code of modules that this host compiled itself. Loading it is as
+//! trusting as running it, so a file counts only when it and its directory belong
+//! to this user and nobody else can write them; anything else is compiled anew.
+//!
+//! - The name holds the module's digest and a hash of the engine's version and
+//!   settings: a file of another module, engine or machine type is never looked at.
+//! - Files are made under a random name, 0600, never following a link, then renamed.
+//! - A digest in front of the code finds torn files.
+
+use crate::engine::PolicyEngine;
+use selfheal_domain::digest::Digest;
+use sha2::{Digest as _, Sha256};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::hash::{Hash, Hasher};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use wasmtime::component::Component;
+
+/// Largest file read back, in bytes.
+const LARGEST: u64 = 512 << 20;
+
+/// Where compiled modules are kept.
+#[derive(Clone, Debug)]
+pub struct CodeCache {
+    directory: Option<PathBuf>,
+}
+
+impl CodeCache {
+    /// Keeps nothing: every start compiles.
+    pub fn none() -> Self {
+        Self { directory: None }
+    }
+
+    /// Keeps compiled modules in `directory`, which is made when missing (0700).
+    /// When it cannot be trusted, nothing is kept and a warning says why.
+    pub fn in_directory(directory: PathBuf) -> Self {
+        let made = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory);
+        match made.and_then(|()| trusted_directory(&directory)) {
+            Ok(()) => Self {
+                directory: Some(directory),
+            },
+            Err(error) => {
+                tracing::warn!(directory = %directory.display(), %error, "compiled policy modules are not kept");
+                Self::none()
+            }
+        }
+    }
+
+    /// The compiled component, from the cache or from the compiler.
+    pub(crate) fn compile(
+        &self,
+        engine: &PolicyEngine,
+        digest: &Digest,
+        bytes: &[u8],
+    ) -> wasmtime::Result<Component> {
+        let Some(directory) = &self.directory else {
+            return Component::new(engine.wasm(), bytes);
+        };
+        let path = directory.join(file_name(engine, digest));
+        match read_trusted(&path) {
+            Ok(Some(code)) => match deserialize(engine, &code) {
+                Ok(component) => return Ok(component),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "compiled policy module is unusable")
+                }
+            },
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "compiled policy module is not trusted")
+            }
+        }
+        let component = Component::new(engine.wasm(), bytes)?;
+        let written = component
+            .serialize()
+            .map_err(|error| io::Error::other(error.to_string()))
+            .and_then(|code| write_trusted(directory, &path, &code));
+        if let Err(error) = written {
+            tracing::warn!(path = %path.display(), %error, "compiled policy module is not kept");
+        }
+        Ok(component)
+    }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "the bytes were made by this user's host and their digest matches"
+)]
+fn deserialize(engine: &PolicyEngine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: `read_trusted` vouches that only this user could have written the
+    // file, and its digest that it was written completely; wasmtime itself checks
+    // version and settings.
+    unsafe { Component::deserialize(engine.wasm(), code) }
+}
+
+fn file_name(engine: &PolicyEngine, digest: &Digest) -> String {
+    let mut hasher = StableHasher(Sha256::new());
+    engine
+        .wasm()
+        .precompile_compatibility_hash()
+        .hash(&mut hasher);
+    let compatibility = hex::encode(hasher.0.finalize());
+    let short = compatibility.get(..16).unwrap_or_default();
+    format!("{digest}-{short}.cwasm")
+}
+
+/// SHA-256 behind the `Hash` trait; stable from run to run.
+struct StableHasher(Sha256);
+
+impl Hasher for StableHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+    fn finish(&self) -> u64 {
+        0
+    }
+}
+
+fn refused(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, what)
+}
+
+fn trusted_directory(directory: &Path) -> io::Result<()> {
+    let metadata = std::fs::symlink_metadata(directory)?;
+    if !metadata.is_dir() {
+        return Err(refused("it is not a directory"));
+    }
+    owned_alone(metadata.uid(), metadata.mode())
+}
+
+fn owned_alone(owner: u32, mode: u32) -> io::Result<()> {
+    if owner != rustix::process::geteuid().as_raw() {
+        return Err(refused("it belongs to another user"));
+    }
+    if mode & 0o022 != 0 {
+        return Err(refused("others can write it"));
+    }
+    Ok(())
+}
+
+fn read_trusted(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let mut file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() > LARGEST {
+        return Err(refused("it is no file of ours"));
+    }
+    owned_alone(metadata.uid(), metadata.mode())?;
+    let mut written = [0; 32];
+    file.read_exact(&mut written)?;
+    let mut code = Vec::new();
+    file.read_to_end(&mut code)?;
+    if Sha256::digest(&code).as_slice() != written {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is torn"));
+    }
+    Ok(Some(code))
+}
+
+fn write_trusted(directory: &Path, path: &Path, code: &[u8]) -> io::Result<()> {
+    trusted_directory(directory)?;
+    // `create_new` refuses whatever is there already, links included.
+    let fresh = path.with_extension(format!("{}.new", std::process::id()));
+    let written = create(&fresh).and_then(|mut file| {
+        file.write_all(&Sha256::digest(code))?;
+        file.write_all(code)?;
+        file.sync_all()
+    });
+    written
+        .and_then(|()| std::fs::rename(&fresh, path))
+        .inspect_err(|_| {
+            // Nothing depends on the remains; the next attempt of another process has another name.
+            let _ = std::fs::remove_file(&fresh);
+        })
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    const EMPTY: &[u8] = b"(component)";
+
+    fn files(directory: &Path) -> Vec<PathBuf> {
+        std::fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect()
+    }
+
+    #[test]
+    fn compiled_code_is_kept_privately_and_found_again() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join("code");
+        let cache = CodeCache::in_directory(directory.clone());
+        let engine = PolicyEngine::new().unwrap();
+        let digest = Digest::of(EMPTY);
+        cache.compile(&engine, &digest, EMPTY).unwrap();
+        let kept = files(&directory);
+        assert_eq!(kept.len(), 1);
+        let file = kept.first().unwrap();
+        assert_eq!(
+            std::fs::metadata(file).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert!(read_trusted(file).unwrap().is_some());
+        // Bytes that cannot be compiled prove that the second time only loads.
+        cache.compile(&engine, &digest, b"not a component").unwrap();
+    }
+
+    #[test]
+    fn foreign_or_torn_files_are_compiled_anew() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join("code");
+        let cache = CodeCache::in_directory(directory.clone());
+        let engine = PolicyEngine::new().unwrap();
+        let digest = Digest::of(EMPTY);
+        cache.compile(&engine, &digest, EMPTY).unwrap();
+        let file = files(&directory).remove(0);
+
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
+        assert!(read_trusted(&file).is_err());
+        assert!(cache.compile(&engine, &digest, b"not a component").is_err());
+
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes.truncate(bytes.len() - 7);
+        std::fs::write(&file, bytes).unwrap();
+        assert!(read_trusted(&file).is_err());
+
+        let elsewhere = home.path().join("elsewhere");
+        std::fs::rename(&file, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &file).unwrap();
+        assert!(read_trusted(&file).is_err());
+    }
+
+    #[test]
+    fn a_directory_that_others_can_write_is_not_used() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join("code");
+        std::fs::create_dir(&directory).unwrap();
+        std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(CodeCache::in_directory(directory).directory.is_none());
+    }
+}

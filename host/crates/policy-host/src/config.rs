@@ -1,0 +1,477 @@
+//! `policy.toml`: parsed strictly, with errors that name the file, the line and
+//! what may stand there.
+
+use crate::error::ConfigError;
+use crate::limits::Limits;
+use selfheal_domain::digest::Digest;
+use selfheal_domain::policy::{Environment, ModuleKind};
+use selfheal_domain::risk::AutonomyLevel;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+
+/// The commented default that `selfheal init` writes.
+pub const DEFAULT_POLICY_TOML: &str = include_str!("../../../../policy.toml");
+
+/// Capabilities that a module can be granted. None yet.
+const CAPABILITIES: [&str; 0] = [];
+
+/// `policy.toml`, checked.
+#[derive(Clone, Debug)]
+pub struct PolicyConfig {
+    /// Where the application runs.
+    pub environment: Environment,
+    /// Level of a new installation.
+    pub level: AutonomyLevel,
+    /// Highest level that an admin can set.
+    pub ceiling: AutonomyLevel,
+    /// A reporter cannot approve its own issue.
+    pub four_eyes: bool,
+    /// The host's own limits on patches and paths.
+    pub limits: HostLimits,
+    /// Environment variables that hold secrets; `*` stands for any text, case is ignored.
+    pub secret_names: Vec<String>,
+    /// In the order of the file.
+    pub modules: Vec<ModuleConfig>,
+    /// What relative sources are relative to.
+    pub directory: PathBuf,
+}
+
+/// Limits that the host itself enforces.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostLimits {
+    /// Files that a patch may change.
+    pub max_files: u32,
+    /// Added plus removed lines of a patch.
+    pub max_changed_lines: u32,
+    /// Globs of paths that no patch may touch, as in `.gitignore`.
+    pub protected_paths: Vec<String>,
+    /// Globs of paths that no agent may read.
+    pub secret_paths: Vec<String>,
+}
+
+/// One `[[module]]`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ModuleConfig {
+    /// Unique name.
+    pub name: String,
+    /// Which questions it answers.
+    pub kind: ModuleKind,
+    /// Where its bytes come from.
+    pub source: ModuleSource,
+    /// Only these bytes.
+    pub pin: Option<Digest>,
+    /// Whether its answers count.
+    pub mode: ModuleMode,
+    /// Handed to the module as JSON.
+    pub settings: serde_json::Value,
+    /// Of each decision.
+    pub limits: Limits,
+}
+
+/// Where a module's bytes come from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ModuleSource {
+    /// Built into the host.
+    Bundled(String),
+    /// A `.wasm` or `.wat` file.
+    File(PathBuf),
+}
+
+/// Whether a module's answers count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModuleMode {
+    /// They do.
+    #[default]
+    Enforce,
+    /// They are recorded only.
+    Shadow,
+    /// It is not even loaded.
+    Off,
+}
+
+impl PolicyConfig {
+    /// Reads a file; sources are relative to its directory.
+    ///
+    /// # Errors
+    /// The file cannot be read or says something impossible.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let directory = path.parent().unwrap_or(Path::new("."));
+        Self::parse(&text, &path.display().to_string(), directory)
+    }
+
+    /// Reads a text. `file` is for error messages, `directory` for relative sources.
+    ///
+    /// # Errors
+    /// The text says something impossible; the message names file and line.
+    pub fn parse(text: &str, file: &str, directory: &Path) -> Result<Self, ConfigError> {
+        let invalid = |message: String| ConfigError::Invalid {
+            file: file.to_owned(),
+            message,
+        };
+        let raw: RawPolicy = toml::from_str(text)
+            .map_err(|error| invalid(error.to_string().trim_end().to_owned()))?;
+        raw.check(directory).map_err(|Wrong { at, message }| {
+            let line = text.get(..at).unwrap_or_default().matches('\n').count() + 1;
+            invalid(format!("line {line}: {message}"))
+        })
+    }
+}
+
+/// Something impossible, with the byte offset where it stands.
+struct Wrong {
+    at: usize,
+    message: String,
+}
+
+impl Wrong {
+    fn new<T>(value: &Spanned<T>, message: String) -> Self {
+        Self {
+            at: value.span().start,
+            message,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPolicy {
+    #[serde(default)]
+    environment: Environment,
+    #[serde(default)]
+    four_eyes: bool,
+    #[serde(default)]
+    autonomy: RawAutonomy,
+    #[serde(default)]
+    limits: RawHostLimits,
+    #[serde(default)]
+    secrets: RawSecrets,
+    #[serde(default, rename = "module")]
+    modules: Vec<RawModule>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawAutonomy {
+    level: Option<Spanned<AutonomyLevel>>,
+    ceiling: Option<AutonomyLevel>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawHostLimits {
+    max_files: Spanned<u32>,
+    max_changed_lines: Spanned<u32>,
+    protected_paths: Vec<Spanned<String>>,
+    secret_paths: Vec<Spanned<String>>,
+}
+
+impl Default for RawHostLimits {
+    fn default() -> Self {
+        Self {
+            max_files: Spanned::new(0..0, 10),
+            max_changed_lines: Spanned::new(0..0, 400),
+            protected_paths: Vec::new(),
+            secret_paths: Vec::new(),
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawSecrets {
+    #[serde(default)]
+    names: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawModule {
+    name: Spanned<String>,
+    kind: ModuleKind,
+    source: Spanned<String>,
+    sha256: Option<Spanned<String>>,
+    #[serde(default)]
+    mode: ModuleMode,
+    #[serde(default)]
+    settings: toml::Table,
+    #[serde(default)]
+    limits: Option<Spanned<RawLimits>>,
+    #[serde(default)]
+    capabilities: Vec<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLimits {
+    deadline_ms: Option<u64>,
+    memory_bytes: Option<u64>,
+    output_bytes: Option<u64>,
+}
+
+impl RawPolicy {
+    fn check(self, directory: &Path) -> Result<PolicyConfig, Wrong> {
+        let ceiling = self.autonomy.ceiling.unwrap_or(AutonomyLevel::AutoAll);
+        let level = match self.autonomy.level {
+            Some(level) if *level.get_ref() > ceiling => {
+                let message = format!(
+                    "level {} is above the ceiling {}",
+                    u8::from(*level.get_ref()),
+                    u8::from(ceiling)
+                );
+                return Err(Wrong::new(&level, message));
+            }
+            Some(level) => level.into_inner(),
+            None => AutonomyLevel::Observe,
+        };
+        let mut names = BTreeSet::new();
+        let mut modules = Vec::new();
+        for module in self.modules {
+            if !names.insert(module.name.get_ref().clone()) {
+                let message = format!("there are two modules named `{}`", module.name.get_ref());
+                return Err(Wrong::new(&module.name, message));
+            }
+            modules.push(module.check(directory)?);
+        }
+        Ok(PolicyConfig {
+            environment: self.environment,
+            level,
+            ceiling,
+            four_eyes: self.four_eyes,
+            limits: self.limits.check()?,
+            secret_names: self.secrets.names,
+            modules,
+            directory: directory.to_owned(),
+        })
+    }
+}
+
+impl RawHostLimits {
+    fn check(self) -> Result<HostLimits, Wrong> {
+        let positive = |name: &str, value: Spanned<u32>| match value.get_ref() {
+            0 => Err(Wrong::new(&value, format!("{name} is at least 1"))),
+            number => Ok(*number),
+        };
+        Ok(HostLimits {
+            max_files: positive("max_files", self.max_files)?,
+            max_changed_lines: positive("max_changed_lines", self.max_changed_lines)?,
+            protected_paths: globs(self.protected_paths)?,
+            secret_paths: globs(self.secret_paths)?,
+        })
+    }
+}
+
+fn globs(patterns: Vec<Spanned<String>>) -> Result<Vec<String>, Wrong> {
+    let check = |pattern: Spanned<String>| match globset::Glob::new(pattern.get_ref()) {
+        Ok(_) if !pattern.get_ref().is_empty() => Ok(pattern.into_inner()),
+        Ok(_) => Err(Wrong::new(
+            &pattern,
+            "an empty pattern matches nothing".to_owned(),
+        )),
+        Err(error) => Err(Wrong::new(&pattern, error.to_string())),
+    };
+    patterns.into_iter().map(check).collect()
+}
+
+impl RawModule {
+    fn check(self, directory: &Path) -> Result<ModuleConfig, Wrong> {
+        let shape = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+        let name = self.name.get_ref();
+        if name.is_empty() || name.len() > 64 || !name.chars().all(shape) {
+            let message =
+                format!("a module's name is 1 to 64 of a-z, 0-9, '-', '_', '.'; got {name:?}");
+            return Err(Wrong::new(&self.name, message));
+        }
+        if let Some(capability) = self.capabilities.first() {
+            let valid = if CAPABILITIES.is_empty() {
+                "there are none yet".to_owned()
+            } else {
+                CAPABILITIES.join(", ")
+            };
+            let message = format!(
+                "unknown capability `{}`; valid ones: {valid}",
+                capability.get_ref()
+            );
+            return Err(Wrong::new(capability, message));
+        }
+        let pin = match self.sha256 {
+            None => None,
+            Some(text) => Some(
+                text.get_ref()
+                    .parse::<Digest>()
+                    .map_err(|error| Wrong::new(&text, error.to_string()))?,
+            ),
+        };
+        let limits = match self.limits {
+            None => Limits::DEFAULT,
+            Some(raw) => {
+                let default = Limits::DEFAULT;
+                let given = raw.get_ref();
+                let milliseconds =
+                    u64::try_from(default.deadline().as_millis()).unwrap_or(u64::MAX);
+                Limits::new(
+                    given.deadline_ms.unwrap_or(milliseconds),
+                    given.memory_bytes.unwrap_or(default.memory()),
+                    given.output_bytes.unwrap_or(default.output()),
+                )
+                .map_err(|message| Wrong::new(&raw, message))?
+            }
+        };
+        let settings = serde_json::to_value(&self.settings).map_err(|error| {
+            Wrong::new(
+                &self.name,
+                format!("settings cannot be written as JSON: {error}"),
+            )
+        })?;
+        Ok(ModuleConfig {
+            source: source(&self.source, directory)?,
+            name: self.name.into_inner(),
+            kind: self.kind,
+            pin,
+            mode: self.mode,
+            settings,
+            limits,
+        })
+    }
+}
+
+fn source(text: &Spanned<String>, directory: &Path) -> Result<ModuleSource, Wrong> {
+    let given = text.get_ref();
+    if let Some(name) = given.strip_prefix("bundled:") {
+        return Ok(ModuleSource::Bundled(name.to_owned()));
+    }
+    match Path::new(given)
+        .extension()
+        .and_then(|extension| extension.to_str())
+    {
+        Some("wasm" | "wat") => Ok(ModuleSource::File(directory.join(given))),
+        _ => Err(Wrong::new(
+            text,
+            format!(
+                "a source is \"bundled:NAME\" or the path of a .wasm or .wat component, got {given:?}"
+            ),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<PolicyConfig, String> {
+        PolicyConfig::parse(text, "policy.toml", Path::new("/etc/app"))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_default_is_the_strictest_installation() {
+        let config = parse(DEFAULT_POLICY_TOML).unwrap();
+        assert_eq!(config.environment, Environment::Production);
+        assert_eq!(config.level, AutonomyLevel::Observe);
+        assert_eq!(config.modules.len(), 5);
+        assert!(
+            config
+                .modules
+                .iter()
+                .all(|module| module.mode == ModuleMode::Enforce)
+        );
+        assert!(
+            config
+                .limits
+                .protected_paths
+                .iter()
+                .any(|path| path == ".git")
+        );
+        assert_eq!(parse("").unwrap().environment, Environment::Production);
+    }
+
+    #[test]
+    fn errors_name_file_line_and_choices() {
+        let module = "[[module]]\nname = \"a\"\nkind = \"guardrail\"\n";
+        for (text, parts) in [
+            (
+                "enviroment = \"dev\"",
+                &[
+                    "policy.toml",
+                    "line 1",
+                    "unknown field `enviroment`",
+                    "environment",
+                ][..],
+            ),
+            (
+                "\nenvironment = \"prod\"",
+                &["line 2", "local", "staging", "production"],
+            ),
+            (
+                "[autonomy]\nlevel = 4",
+                &["line 2", "0 (OBSERVE)", "3 (AUTO_ALL)"],
+            ),
+            (
+                "[autonomy]\nceiling = 1\nlevel = 2",
+                &["line 3", "above the ceiling 1"],
+            ),
+            ("[limits]\nmax_files = 0", &["line 2", "at least 1"]),
+            (
+                "[limits]\nprotected_paths = [\n\"a\",\n\"[\"]",
+                &["line 4", "["],
+            ),
+            (
+                &format!("{module}source = \"x.so\""),
+                &["line 4", "bundled:NAME", ".wasm"],
+            ),
+            (
+                &format!("{module}source = \"bundled:x\"\nmode = \"monitor\""),
+                &["line 5", "enforce", "shadow", "off"],
+            ),
+            (
+                &format!("{module}source = \"bundled:x\"\nsha256 = \"12\""),
+                &["line 5", "64 hex digits"],
+            ),
+            (
+                &format!("{module}source = \"bundled:x\"\ncapabilities = [\"clock\"]"),
+                &["line 5", "`clock`", "none yet"],
+            ),
+            (
+                &format!("{module}source = \"bundled:x\"\nlimits = {{ deadline_ms = 0 }}"),
+                &["line 5", "deadline_ms is 1 to 60000"],
+            ),
+            (
+                &format!("{module}source = \"bundled:x\"\n{module}source = \"bundled:x\""),
+                &["line 6", "two modules named `a`"],
+            ),
+        ] {
+            let error = parse(text).unwrap_err();
+            for part in parts {
+                assert!(
+                    error.contains(part),
+                    "{text:?}: {error:?} does not say {part:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_module_takes_settings_and_limits() {
+        let text = "[[module]]\nname = \"a\"\nkind = \"risk\"\nsource = \"rules/a.wasm\"\nmode = \"shadow\"\n\
+                    settings = { max = 3, names = [\"x\"] }\n[module.limits]\nmemory_bytes = 1048576\n";
+        let module = parse(text).unwrap().modules.remove(0);
+        assert_eq!(
+            module.source,
+            ModuleSource::File("/etc/app/rules/a.wasm".into())
+        );
+        assert_eq!(
+            module.settings,
+            serde_json::json!({"max": 3, "names": ["x"]})
+        );
+        assert_eq!(
+            (module.limits.memory(), module.limits.deadline()),
+            (1 << 20, Limits::DEFAULT.deadline())
+        );
+    }
+}

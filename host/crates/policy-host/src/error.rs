@@ -1,0 +1,132 @@
+//! What can go wrong before a policy set is active. Afterwards nothing can: every
+//! failure of a module is a fault, and a fault is the strictest answer.
+
+use selfheal_domain::digest::Digest;
+use std::path::PathBuf;
+
+/// The engine cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// By the WebAssembly engine.
+    #[error("the WebAssembly engine cannot be made")]
+    Create(#[source] wasmtime::Error),
+    /// By the operating system.
+    #[error("the thread that enforces deadlines cannot be started")]
+    Ticker(#[source] std::io::Error),
+}
+
+/// `policy.toml` cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It says something impossible. The text names line, key and valid choices.
+    #[error("{file}: {message}")]
+    Invalid {
+        /// The file, as given.
+        file: String,
+        /// What is wrong, with the line.
+        message: String,
+    },
+}
+
+/// A policy set cannot be prepared; the active one stays.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// Something about one module.
+    #[error("policy module `{module}`: {problem}")]
+    Module {
+        /// Name in `policy.toml`.
+        module: String,
+        /// What.
+        problem: ModuleProblem,
+    },
+}
+
+/// Why a module is not loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum ModuleProblem {
+    /// No such bundled module.
+    #[error("no module `{name}` is bundled; there are {}", known(.bundled))]
+    NotBundled {
+        /// The name asked for.
+        name: String,
+        /// What there is.
+        bundled: Vec<String>,
+    },
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Larger than a module may be.
+    #[error("{bytes} bytes, and a module has at most {limit}")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// Not the bytes that `policy.toml` pins.
+    #[error("its digest is {found}, but policy.toml pins {pinned}")]
+    Digest {
+        /// In `policy.toml`.
+        pinned: Digest,
+        /// Of the bytes.
+        found: Digest,
+    },
+    /// No component, or one with types that are not ours.
+    #[error("{0}")]
+    NotAModule(String),
+    /// It imports or exports something else than its kind has.
+    #[error("it does not fit the contract for kind `{kind}`: {message}")]
+    Contract {
+        /// As configured.
+        kind: &'static str,
+        /// What does not fit.
+        message: String,
+    },
+    /// It says it is of another kind.
+    #[error("policy.toml calls it a `{configured}`, it calls itself a `{described}`")]
+    Kind {
+        /// In `policy.toml`.
+        configured: &'static str,
+        /// By the module.
+        described: &'static str,
+    },
+    /// It refuses its settings.
+    #[error("it refuses its settings: {0}")]
+    Settings(String),
+    /// It fails one of its own examples.
+    #[error("it fails its own example {example:?}: expected {expected}, got {got}")]
+    Example {
+        /// Name of the example.
+        example: String,
+        /// What it promises.
+        expected: String,
+        /// What it answered.
+        got: String,
+    },
+    /// It faulted while being checked.
+    #[error("while being checked it {0}")]
+    Fault(#[from] selfheal_domain::verdict::Fault),
+}
+
+fn known(names: &[String]) -> String {
+    if names.is_empty() {
+        "none (this host was built without them: run `cargo xtask build-policies` and build again)"
+            .to_owned()
+    } else {
+        names.join(", ")
+    }
+}

@@ -1,0 +1,44 @@
+//! Loads policy modules and runs each decision in a fresh, limited instance.
+//!
+//! - A module is a component that exports one world of `guest-sdk/wit` and imports
+//!   nothing but `host`: no files, network, clock or randomness can be linked.
+//! - Each decision gets a new instance; nothing leaks from one to the next.
+//! - Deadline, memory and size of the answer are limited for every module.
+//! - A trap, an overrun, nonsense, silence: the strictest answer, and the host
+//!   stays as it was.
+//! - A set of modules is one immutable generation: preparing a new one may fail and
+//!   changes nothing, activating it cannot fail.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use selfheal_policy_host::{BundledModules, CodeCache, PolicyConfig, PolicyEngine, WasmPolicyHost};
+//! let config = PolicyConfig::load("policy.toml".as_ref())?;
+//! let bundled = BundledModules::from_static(&[]);
+//! let host = WasmPolicyHost::new(PolicyEngine::new()?, CodeCache::in_directory("code".into()), bundled);
+//! let prepared = host.prepare(&config)?;
+//! host.activate(prepared);
+//! # Ok(())
+//! # }
+//! ```
+
+mod abi;
+mod cache;
+mod config;
+mod engine;
+mod error;
+mod history;
+mod host;
+mod limits;
+mod loader;
+mod set;
+
+pub use cache::CodeCache;
+pub use config::{
+    DEFAULT_POLICY_TOML, HostLimits, ModuleConfig, ModuleMode, ModuleSource, PolicyConfig,
+};
+pub use engine::PolicyEngine;
+pub use error::{ConfigError, EngineError, ModuleProblem, PrepareError};
+pub use host::{PreparedSet, WasmPolicyHost};
+pub use limits::Limits;
+pub use loader::{BundledModules, LARGEST_MODULE};
+pub use set::ActiveSet;
