@@ -1,1 +1,15 @@
-//! The rooms an issue walks through, over ports only.
+//! The rooms an issue walks through (DESIGN §3), over ports only.
+//!
+//! [`desk::IssueDesk`] is where people act: report, approve, review, abort.
+//! [`healer::Healer`] is where work happens: it takes one issue at a time and
+//! moves it from room to room until it rests. No room reaches back; everything
+//! goes through the [ledger](selfheal_domain::ledger).
+
+pub mod desk;
+pub mod facts;
+pub mod feed;
+pub mod healer;
+pub mod proof;
+mod recorder;
+mod rooms;
+pub mod settings;

@@ -1,0 +1,273 @@
+//! Where work happens: one thread takes issues from a queue and walks each from
+//! room to room until it rests.
+//!
+//! The walk is driven by the recorded phase alone, so a restart goes on exactly
+//! where the log says the host had come to.
+
+use crate::feed::Feed;
+use crate::rooms::{Rooms, Step};
+use crate::settings::Settings;
+use selfheal_domain::event::Event;
+use selfheal_domain::ids::IssueNumber;
+use selfheal_domain::issue::Issue;
+use selfheal_domain::ledger::{Ledger, RecordError};
+use selfheal_domain::ports::{CancelToken, StoreError};
+use selfheal_domain::risk::AutonomyLevel;
+use selfheal_domain::state::Phase;
+use selfheal_domain::user::Actor;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+pub use crate::rooms::Doors;
+
+/// How long [`Healer::abort`] waits for the work to stop before it answers.
+const ABORT_PATIENCE: Duration = Duration::from_secs(20);
+
+/// An error with all its causes, for records and logs.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<IssueNumber>,
+    working: HashMap<IssueNumber, CancelToken>,
+    aborts: HashMap<IssueNumber, (Actor, String)>,
+    closed: bool,
+}
+
+/// The queue of work, and the walk.
+pub struct Healer {
+    rooms: Rooms,
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+impl Healer {
+    /// A healer that works through `doors`. Nothing starts before [`Healer::start`].
+    pub fn new(
+        ledger: Arc<Ledger>,
+        feed: Arc<Feed>,
+        settings: Arc<Settings>,
+        doors: Doors,
+    ) -> Self {
+        Self {
+            rooms: Rooms {
+                ledger,
+                feed,
+                settings,
+                doors,
+                log_marks: Mutex::default(),
+            },
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// The ledger everything is recorded in.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.rooms.ledger
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.rooms.settings
+    }
+
+    /// The autonomy level in force: as last set, never above the ceiling.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn level(&self) -> Result<AutonomyLevel, StoreError> {
+        self.rooms.level()
+    }
+
+    /// Takes up what was under way when the host last stopped, then works in a
+    /// thread of its own until [`Healer::close`].
+    ///
+    /// # Errors
+    /// The store cannot be read, or the thread not started.
+    pub fn start(
+        self: &Arc<Self>,
+    ) -> Result<std::thread::JoinHandle<()>, Box<dyn std::error::Error + Send + Sync>> {
+        self.resume()?;
+        let healer = Arc::clone(self);
+        Ok(std::thread::Builder::new()
+            .name("healer".to_owned())
+            .spawn(move || healer.work())?)
+    }
+
+    /// Queues every issue that has work to do.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn resume(&self) -> Result<(), StoreError> {
+        for number in self.rooms.ledger.store().active_issues()? {
+            self.enqueue(number);
+        }
+        Ok(())
+    }
+
+    /// Puts an issue into the queue; does nothing if it is there.
+    pub fn enqueue(&self, number: IssueNumber) {
+        let mut queue = self.lock();
+        if !queue.waiting.contains(&number) {
+            queue.waiting.push_back(number);
+        }
+        drop(queue);
+        self.changed.notify_all();
+    }
+
+    /// Stops working; what is under way is cancelled and taken up at the next start.
+    pub fn close(&self) {
+        let mut queue = self.lock();
+        queue.closed = true;
+        for token in queue.working.values() {
+            token.cancel();
+        }
+        drop(queue);
+        self.changed.notify_all();
+    }
+
+    /// Aborts an issue: at once where nothing is under way, else by stopping the
+    /// work and waiting up to 20 s for it to be undone.
+    ///
+    /// # Errors
+    /// [`RecordError::Illegal`] when it already rests for good.
+    pub fn abort(
+        &self,
+        number: IssueNumber,
+        actor: Actor,
+        reason: String,
+    ) -> Result<Issue, RecordError> {
+        let mut queue = self.lock();
+        let Some(token) = queue.working.get(&number).cloned() else {
+            let issue = self.issue(number)?;
+            if issue.phase.may_have_touched_live_tree() {
+                queue.aborts.insert(number, (actor, reason));
+                drop(queue);
+                self.enqueue(number);
+                return self.await_rest(number);
+            }
+            return self
+                .rooms
+                .ledger
+                .record(number, actor, Event::IssueAborted { reason });
+        };
+        queue.aborts.insert(number, (actor, reason));
+        token.cancel();
+        drop(queue);
+        self.await_rest(number)
+    }
+
+    fn await_rest(&self, number: IssueNumber) -> Result<Issue, RecordError> {
+        let deadline = Instant::now() + ABORT_PATIENCE;
+        let mut queue = self.lock();
+        while (queue.working.contains_key(&number) || queue.waiting.contains(&number))
+            && !queue.closed
+        {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            queue = self
+                .changed
+                .wait_timeout(queue, left)
+                .map_or_else(|poisoned| poisoned.into_inner().0, |pair| pair.0);
+        }
+        drop(queue);
+        self.issue(number)
+    }
+
+    fn issue(&self, number: IssueNumber) -> Result<Issue, RecordError> {
+        self.rooms
+            .ledger
+            .store()
+            .issue(number)?
+            .ok_or(RecordError::NoSuchIssue(number))
+    }
+
+    fn work(&self) {
+        while let Some((number, cancel)) = self.take() {
+            let walked = self.walk(number, &cancel);
+            let mut queue = self.lock();
+            queue.working.remove(&number);
+            if let Err(error) = walked {
+                queue.aborts.remove(&number);
+                tracing::error!(
+                    issue = number.0,
+                    error = chain(&error),
+                    "an issue could not be worked on"
+                );
+            } else if queue.aborts.contains_key(&number) && !queue.closed {
+                // It came to rest in the moment in which somebody aborted it.
+                queue.waiting.push_front(number);
+            }
+            drop(queue);
+            self.changed.notify_all();
+        }
+    }
+
+    fn take(&self) -> Option<(IssueNumber, CancelToken)> {
+        let mut queue = self.lock();
+        loop {
+            if queue.closed {
+                return None;
+            }
+            if let Some(number) = queue.waiting.pop_front() {
+                let token = CancelToken::default();
+                queue.working.insert(number, token.clone());
+                return Some((number, token));
+            }
+            queue = self
+                .changed
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// From room to room until the issue rests.
+    fn walk(&self, number: IssueNumber, cancel: &CancelToken) -> Result<(), RecordError> {
+        // Agents whose host died in the middle of their work start over.
+        let issue = self.issue(number)?;
+        if matches!(issue.phase, Phase::Diagnosing | Phase::Drafting) {
+            self.rooms
+                .ledger
+                .record(number, Actor::Host, Event::RunInterrupted)?;
+        }
+        loop {
+            let issue = self.issue(number)?;
+            let abort = self.lock().aborts.get(&number).cloned();
+            if abort.is_some() && issue.phase == Phase::Aborted {
+                self.lock().aborts.remove(&number);
+                return Ok(());
+            }
+            let step = match abort {
+                Some((actor, reason)) => {
+                    let step = self.rooms.abort(&issue, actor, reason)?;
+                    if step == Step::Rest {
+                        self.lock().aborts.remove(&number);
+                    }
+                    step
+                }
+                None if !issue.phase.is_active() => Step::Rest,
+                None if self.lock().closed => Step::Rest,
+                None => self.rooms.step(&issue, cancel)?,
+            };
+            if step == Step::Rest {
+                return Ok(());
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

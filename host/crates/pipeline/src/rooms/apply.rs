@@ -1,0 +1,85 @@
+//! Apply: snapshot, heal commit, live tree updated, services restarted.
+
+use super::{Rooms, Step, snapshot_of};
+use crate::facts::heal_message;
+use crate::healer::chain;
+use selfheal_domain::event::{Event, ReviewAnswer};
+use selfheal_domain::issue::Issue;
+use selfheal_domain::ledger::RecordError;
+use selfheal_domain::ports::RepositoryError;
+use selfheal_domain::user::Actor;
+
+impl Rooms {
+    pub(super) fn apply(&self, issue: &Issue) -> Result<Step, RecordError> {
+        let Some((run, draft)) = issue.run().and_then(|run| Some((run, run.draft.as_ref()?)))
+        else {
+            return self.escalate(issue, "the run has no patch to apply");
+        };
+        let snapshot = snapshot_of(run);
+        // A review is for one diff on one base under one generation; any change voids it.
+        let set = self.doors.policies.current();
+        let judged_by = run.autonomy.as_ref().map(|decision| decision.generation);
+        if judged_by != Some(set.generation()) {
+            return self.send_back(issue, "the policies changed since the patch was judged");
+        }
+        if let Err(error) = self.doors.repository.check_fits(&snapshot, &draft.patch) {
+            return self.send_back(issue, &chain(&error));
+        }
+        let patch = draft.patch.clone();
+        let message = heal_message(issue, run, draft, &self.trail(set.as_ref()));
+        let (issue, permit) = self.ledger.begin_apply(issue.number, Actor::Host)?;
+        self.note(&issue, "applying the patch to the live tree");
+        match self
+            .doors
+            .repository
+            .apply(permit, &snapshot, &patch, &message)
+        {
+            Ok(applied) => self.record(
+                &issue,
+                Event::PatchApplied {
+                    commit: applied.commit,
+                },
+            ),
+            Err(
+                error @ (RepositoryError::Conflict(_)
+                | RepositoryError::Unsupported(_)
+                | RepositoryError::WrongPermit
+                | RepositoryError::Failed { .. }),
+            ) => self.roll_back(
+                &issue,
+                &format!("the patch could not be applied: {}", chain(&error)),
+            ),
+        }
+    }
+
+    fn send_back(&self, issue: &Issue, reason: &str) -> Result<Step, RecordError> {
+        let Some(digest) = issue
+            .run()
+            .and_then(|run| run.draft.as_ref())
+            .map(|draft| draft.patch.digest)
+        else {
+            return self.escalate(issue, reason);
+        };
+        // A live tree that keeps moving must not keep an agent busy for ever.
+        let voided: usize = issue.runs.iter().map(|run| run.review_comments.len()).sum();
+        if voided >= 3 {
+            return self.escalate(
+                issue,
+                format!("the patch was voided {voided} times; last: {reason}"),
+            );
+        }
+        let answer = ReviewAnswer::SentBack {
+            reason: reason.to_owned(),
+        };
+        self.record(
+            issue,
+            Event::PatchReviewed {
+                reviewer: Actor::Host,
+                digest,
+                answer,
+            },
+        )?;
+        // The diagnosis was made on a tree that is no more: start over from the live one.
+        self.record(issue, Event::RunInterrupted)
+    }
+}

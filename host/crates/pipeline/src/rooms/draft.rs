@@ -1,0 +1,120 @@
+//! Drafting: DIAGNOSED → a patch on the run's branch. At OBSERVE the run ends here.
+
+use super::{Rooms, Step};
+use crate::facts::{Claims, Proved, brief, broken_host_limit, patch_facts};
+use crate::healer::chain;
+use selfheal_domain::event::Event;
+use selfheal_domain::issue::Issue;
+use selfheal_domain::ledger::RecordError;
+use selfheal_domain::patch::Patch;
+use selfheal_domain::policy::AgentPhase;
+use selfheal_domain::ports::{CancelToken, CommitMessage};
+use selfheal_domain::risk::AutonomyLevel;
+use selfheal_domain::user::Actor;
+
+impl Rooms {
+    pub(super) fn draft(&self, issue: &Issue, cancel: &CancelToken) -> Result<Step, RecordError> {
+        let level = self.level()?;
+        if level == AutonomyLevel::Observe {
+            return self.record(issue, Event::RunObserved { level });
+        }
+        let (issue, permit) = self
+            .ledger
+            .begin_drafting(issue.number, self.agent_actor())?;
+        let Some((run, diagnosis)) = issue
+            .run()
+            .and_then(|run| Some((run, run.diagnosis.clone()?)))
+        else {
+            return self.escalate(&issue, "the run has no diagnosis to draft from");
+        };
+        let reference = run.reference(issue.number);
+        self.note(&issue, "drafting a patch in the run's worktree");
+        let worktree = match self.doors.repository.open_worktree(&permit, &run.snapshot) {
+            Ok(worktree) => worktree,
+            Err(error) => {
+                return self.escalate(
+                    &issue,
+                    format!("no worktree could be made: {}", chain(&error)),
+                );
+            }
+        };
+        let tools = self
+            .doors
+            .workbench
+            .for_drafting(self.session(&issue, self.agent_actor(), cancel)?, &worktree);
+        let brief = brief(&issue, &self.settings, Vec::new());
+        let drafted = self.doors.agent.draft(&brief, &diagnosis, tools.as_tools());
+        let changes = tools.changes();
+        drop(tools);
+        let step = match (drafted, changes) {
+            (Err(error), _) => self.agent_failed(&issue, &error, cancel),
+            (Ok(_), Err(unreadable)) => {
+                self.escalate(&issue, format!("the worktree holds no patch: {unreadable}"))
+            }
+            (Ok(draft), Ok(changes)) => {
+                // What counts is what is in the worktree, not what the agent says it wrote.
+                let patch = Patch::of(changes);
+                if let Some(broken) = broken_host_limit(&patch, &self.settings.limits) {
+                    self.close_worktree(&issue, reference);
+                    return self.escalate(&issue, broken);
+                }
+                let claims = Claims {
+                    confidence: draft.confidence,
+                    rivals: draft.rivals.len(),
+                    proved: Proved::NotYet,
+                    severity: issue.report.severity.as_str().to_owned(),
+                };
+                let facts = patch_facts(&patch, claims, &self.settings.limits.protected);
+                let context = self.context(&issue, AgentPhase::Drafting)?;
+                let judgement = self.doors.policies.current().judge_patch(&context, &facts);
+                let message = CommitMessage {
+                    subject: format!("draft: {}", issue.report.title),
+                    body: draft.rationale.clone(),
+                    trailers: vec![("Assisted-by".to_owned(), self.doors.agent.name())],
+                };
+                match self
+                    .doors
+                    .repository
+                    .commit_draft(permit, &run.snapshot, &patch, &message)
+                {
+                    Ok(commit) => self
+                        .ledger
+                        .record(
+                            issue.number,
+                            self.agent_actor(),
+                            Event::PatchDrafted {
+                                patch,
+                                rationale: draft.rationale,
+                                confidence: draft.confidence,
+                                rivals: draft.rivals,
+                                commit,
+                                judgement,
+                            },
+                        )
+                        .map(|_| Step::On),
+                    Err(error) => self.escalate(
+                        &issue,
+                        format!("the draft could not be committed: {}", chain(&error)),
+                    ),
+                }
+            }
+        };
+        self.close_worktree(&issue, reference);
+        step
+    }
+
+    fn close_worktree(&self, issue: &Issue, run: selfheal_domain::ids::RunRef) {
+        if let Err(error) = self.doors.repository.close_worktree(run) {
+            tracing::warn!(
+                issue = issue.number.0,
+                error = chain(&error),
+                "a run's worktree was left behind"
+            );
+        }
+    }
+
+    /// The host as actor, for checks that are its own.
+    pub(super) fn host() -> Actor {
+        Actor::Host
+    }
+}

@@ -1,0 +1,273 @@
+//! One room per phase; each leaves the issue in another phase or at rest.
+
+mod apply;
+mod diagnose;
+mod draft;
+mod judge;
+mod prove;
+mod undo;
+mod verify;
+
+use crate::facts::Trail;
+use crate::feed::{Feed, FeedItem};
+use crate::recorder::LedgerRecorder;
+use crate::settings::Settings;
+use selfheal_domain::agent::Agent;
+use selfheal_domain::event::{Event, ToolOutcome};
+use selfheal_domain::issue::Issue;
+use selfheal_domain::ledger::{Ledger, RecordError};
+use selfheal_domain::policy::{AgentPhase, PolicyContext, PolicyHost, PolicySet, RunCounters};
+use selfheal_domain::ports::{
+    CancelToken, Clock, IdSource, Probes, Repository, Services, Snapshot, StoreError,
+    ToolSessionSpec, Workbench,
+};
+use selfheal_domain::risk::AutonomyLevel;
+use selfheal_domain::run::Run;
+use selfheal_domain::state::Phase;
+use selfheal_domain::user::Actor;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Everything the rooms reach the world through.
+pub struct Doors {
+    /// Finds causes and writes patches.
+    pub agent: Arc<dyn Agent>,
+    /// Makes tools for it.
+    pub workbench: Arc<dyn Workbench>,
+    /// The application's repository.
+    pub repository: Arc<dyn Repository>,
+    /// Policy modules.
+    pub policies: Arc<dyn PolicyHost>,
+    /// The application's services.
+    pub services: Arc<dyn Services>,
+    /// Requests to the running application.
+    pub probes: Arc<dyn Probes>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Identities.
+    pub ids: Arc<dyn IdSource>,
+}
+
+/// What comes after a room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Step {
+    /// Another room.
+    On,
+    /// Nothing, until somebody says something.
+    Rest,
+}
+
+pub(crate) struct Rooms {
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) doors: Doors,
+    /// Where each service's log ended before its last restart by a room.
+    pub(crate) log_marks: Mutex<HashMap<String, u64>>,
+}
+
+impl Rooms {
+    /// The next step of an issue, decided by its phase alone.
+    pub(crate) fn step(&self, issue: &Issue, cancel: &CancelToken) -> Result<Step, RecordError> {
+        if self.ledger.store().switches()?.frozen && !issue.phase.may_have_touched_live_tree() {
+            self.note(issue, "healing is frozen; waiting");
+            return Ok(Step::Rest);
+        }
+        match issue.phase {
+            Phase::Approved => self.diagnose(issue, cancel),
+            Phase::Diagnosed => self.draft(issue, cancel),
+            Phase::Drafted => self.prove(issue, cancel),
+            Phase::Proved => self.assess(issue),
+            Phase::Assessed => self.decide(issue),
+            Phase::Cleared => self.apply(issue),
+            Phase::Applied => self.restart_and_begin_verification(issue),
+            Phase::Verifying => self.verify(issue, cancel),
+            Phase::Verified => self.record(issue, Event::IssueResolved),
+            Phase::Refuted => self.roll_back(issue, "the verification did not pass"),
+            Phase::Applying => {
+                self.roll_back(issue, "the host stopped while the patch was being applied")
+            }
+            Phase::RollingBack | Phase::Aborting => self.finish_roll_back(issue),
+            Phase::RolledBack => self.fail(issue),
+            Phase::AbortRolledBack => {
+                let reason = issue
+                    .end_reason
+                    .clone()
+                    .unwrap_or_else(|| "aborted".to_owned());
+                self.record(issue, Event::IssueAborted { reason })
+            }
+            Phase::Failed => self.retry_or_escalate(issue),
+            Phase::Diagnosing | Phase::Drafting => self.record(issue, Event::RunInterrupted),
+            Phase::Open
+            | Phase::Rejected
+            | Phase::Observed
+            | Phase::PatchPending
+            | Phase::Resolved
+            | Phase::Escalated
+            | Phase::Aborted => Ok(Step::Rest),
+        }
+    }
+
+    /// The autonomy level in force.
+    pub(crate) fn level(&self) -> Result<AutonomyLevel, StoreError> {
+        let switches = self.ledger.store().switches()?;
+        Ok(switches
+            .autonomy
+            .unwrap_or(self.settings.level)
+            .min(self.settings.ceiling))
+    }
+
+    fn record(&self, issue: &Issue, event: Event) -> Result<Step, RecordError> {
+        self.ledger
+            .record(issue.number, Actor::Host, event)
+            .map(|_| Step::On)
+    }
+
+    fn escalate(&self, issue: &Issue, reason: impl Into<String>) -> Result<Step, RecordError> {
+        self.record(
+            issue,
+            Event::IssueEscalated {
+                reason: reason.into(),
+            },
+        )
+    }
+
+    fn note(&self, issue: &Issue, note: &str) {
+        self.feed.publish(&FeedItem::Progress {
+            issue: issue.number,
+            note: note.to_owned(),
+        });
+    }
+
+    fn agent_actor(&self) -> Actor {
+        Actor::Agent(self.doors.agent.name())
+    }
+
+    fn session(
+        &self,
+        issue: &Issue,
+        actor: Actor,
+        cancel: &CancelToken,
+    ) -> Result<ToolSessionSpec, RecordError> {
+        Ok(ToolSessionSpec {
+            run: issue.run().map(|run| run.reference(issue.number)),
+            actor,
+            trust: issue.trust(),
+            level: self.level()?,
+            recorder: Arc::new(LedgerRecorder {
+                ledger: Arc::clone(&self.ledger),
+                feed: Arc::clone(&self.feed),
+                issue: issue.number,
+            }),
+            cancel: cancel.clone(),
+        })
+    }
+
+    fn context(&self, issue: &Issue, phase: AgentPhase) -> Result<PolicyContext, RecordError> {
+        Ok(PolicyContext {
+            run: issue.run().map(|run| run.reference(issue.number)),
+            phase,
+            environment: self.settings.environment,
+            level: self.level()?,
+            actor: self.doors.agent.name(),
+            trust: issue.trust(),
+            counters: RunCounters::default(),
+        })
+    }
+
+    fn trail(&self, set: &dyn PolicySet) -> Trail {
+        let (size, head) = self.ledger.store().head();
+        Trail {
+            policy: format!("{} {}", set.generation(), set.digest()),
+            audit: format!("{size} {head}"),
+            installation: self.settings.installation.clone(),
+        }
+    }
+
+    /// Restarts the services of a run and records each; false when one is not up.
+    fn restart_services(&self, issue: &Issue, names: &[String]) -> Result<bool, RecordError> {
+        let mut all_up = true;
+        for name in names {
+            self.note(issue, &format!("restarting service {name}"));
+            let mark = self.doors.services.log_position(name);
+            self.log_marks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(name.clone(), mark);
+            let outcome = match self.doors.services.restart(name) {
+                Ok(()) => ToolOutcome::Succeeded("restarted and ready".to_owned()),
+                Err(error) => {
+                    all_up = false;
+                    ToolOutcome::Failed(crate::healer::chain(&error))
+                }
+            };
+            self.record(
+                issue,
+                Event::ServiceRestarted {
+                    service: name.clone(),
+                    outcome,
+                },
+            )?;
+        }
+        Ok(all_up)
+    }
+
+    /// Where to read a service's log from, to see what it said since its restart.
+    fn log_mark(&self, name: &str) -> u64 {
+        let marks = self
+            .log_marks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        marks
+            .get(name)
+            .copied()
+            .unwrap_or_else(|| self.doors.services.log_position(name))
+    }
+
+    /// Services a patch affects: named by the diagnosis, else those whose directory
+    /// holds a changed file, else all.
+    fn affected_services(&self, run: &Run) -> Vec<String> {
+        let known = self.doors.services.names();
+        let named: Vec<String> = run
+            .diagnosis
+            .iter()
+            .flat_map(|d| d.affected_services.iter().cloned())
+            .collect();
+        let changed = || {
+            run.draft
+                .iter()
+                .flat_map(|draft| draft.patch.files.iter().map(|file| file.path.as_str()))
+        };
+        let by_directory = self
+            .settings
+            .service_directories
+            .iter()
+            .filter(|(_, directory)| {
+                let prefix = format!("{}/", directory.trim_matches('/'));
+                directory.trim_matches(['/', '.']).is_empty()
+                    || changed().any(|path| path.starts_with(&prefix))
+            });
+        let by_directory: Vec<String> = by_directory.map(|(name, _)| name.clone()).collect();
+        let wanted = if named.is_empty() {
+            by_directory
+        } else {
+            named
+        };
+        let affected: Vec<String> = known
+            .iter()
+            .filter(|name| wanted.contains(name))
+            .cloned()
+            .collect();
+        if affected.is_empty() { known } else { affected }
+    }
+}
+
+/// The snapshot a run works on.
+fn snapshot_of(run: &Run) -> Snapshot {
+    Snapshot {
+        commit: run.snapshot.clone(),
+        base: run.base_commit.clone(),
+        branch: run.live_branch.clone(),
+        dirty: run.snapshot != run.base_commit,
+    }
+}

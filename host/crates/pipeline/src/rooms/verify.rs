@@ -1,0 +1,166 @@
+//! Verify: services healthy, tests green on the live tree, probes answered, no new
+//! errors in the logs, and all of it still so at the end of the watch window.
+
+use super::{Rooms, Step};
+use crate::healer::chain;
+use crate::proof::{RED_AS_BEFORE, run_check, tail};
+use selfheal_domain::event::Event;
+use selfheal_domain::issue::Issue;
+use selfheal_domain::ledger::RecordError;
+use selfheal_domain::ports::CancelToken;
+use selfheal_domain::tools::ToolError;
+use selfheal_domain::verification::{CheckEvidence, Verification, VerificationResult};
+use std::time::{Duration, Instant};
+
+/// Most time that all probes together may take.
+const PROBE_BUDGET: Duration = Duration::from_secs(30);
+/// How often health is looked at during the watch window.
+const WATCH_STEP: Duration = Duration::from_millis(250);
+/// How much new log is read per service, in bytes.
+const LOG_WINDOW: usize = 256 * 1024;
+
+impl Rooms {
+    pub(super) fn restart_and_begin_verification(
+        &self,
+        issue: &Issue,
+    ) -> Result<Step, RecordError> {
+        let services = issue
+            .run()
+            .map(|run| self.affected_services(run))
+            .unwrap_or_default();
+        // A service that does not come up shows in its health check, which decides.
+        self.restart_services(issue, &services)?;
+        self.record(issue, Event::VerificationStarted)
+    }
+
+    pub(super) fn verify(&self, issue: &Issue, cancel: &CancelToken) -> Result<Step, RecordError> {
+        self.note(issue, "verifying the live application");
+        let services = issue
+            .run()
+            .map(|run| self.affected_services(run))
+            .unwrap_or_default();
+        let positions: Vec<(String, u64)> = services
+            .iter()
+            .map(|name| (name.clone(), self.log_mark(name)))
+            .collect();
+        let mut evidence: Vec<CheckEvidence> = services
+            .iter()
+            .map(|name| self.doors.services.health(name))
+            .collect();
+
+        let tools = self
+            .doors
+            .workbench
+            .for_verification(self.session(issue, Self::host(), cancel)?, None);
+        for check in &self.settings.checks {
+            // A check that failed before and still fails was weighed in the proof.
+            let known_red = self.was_red_in_proof(issue, &check.command);
+            match run_check(check, tools.as_ref()) {
+                Ok(output) => evidence.push(CheckEvidence {
+                    name: format!("tests: {}", check.command),
+                    result: if output.ended.success() || known_red {
+                        VerificationResult::Pass
+                    } else {
+                        VerificationResult::Fail
+                    },
+                    detail: tail(&output),
+                    seconds: output.seconds,
+                }),
+                Err(ToolError::Cancelled) => return Ok(Step::On),
+                Err(error) => evidence.push(CheckEvidence {
+                    name: format!("tests: {}", check.command),
+                    result: VerificationResult::Inconclusive,
+                    detail: chain(&error),
+                    seconds: 0.0,
+                }),
+            }
+        }
+        evidence.extend(self.doors.probes.check(PROBE_BUDGET));
+        evidence.extend(self.watch(&services, cancel));
+        evidence.extend(
+            positions
+                .iter()
+                .map(|(name, position)| self.log_evidence(issue, name, *position)),
+        );
+        if cancel.is_cancelled() {
+            return Ok(Step::On);
+        }
+        self.record(
+            issue,
+            Event::VerificationFinished(Verification { checks: evidence }),
+        )
+    }
+
+    fn was_red_in_proof(&self, issue: &Issue, command: &str) -> bool {
+        let proof = issue.run().and_then(|run| run.proof.as_ref());
+        let name = format!("check: {command}");
+        proof.is_some_and(|proof| {
+            proof
+                .checks
+                .iter()
+                .any(|check| check.name == name && check.detail.starts_with(RED_AS_BEFORE))
+        })
+    }
+
+    /// Health during the watch window: the first failure ends it.
+    fn watch(&self, services: &[String], cancel: &CancelToken) -> Vec<CheckEvidence> {
+        let start = Instant::now();
+        while !services.is_empty()
+            && start.elapsed() < self.settings.watch
+            && !cancel.is_cancelled()
+        {
+            std::thread::sleep(WATCH_STEP.min(self.settings.watch.saturating_sub(start.elapsed())));
+            for name in services {
+                let mut evidence = self.doors.services.health(name);
+                if evidence.result != VerificationResult::Pass {
+                    evidence.name = format!("watch: {name}");
+                    return vec![evidence];
+                }
+            }
+        }
+        Vec::new()
+    }
+
+    fn log_evidence(&self, issue: &Issue, name: &str, position: u64) -> CheckEvidence {
+        let fresh = self.doors.services.log_since(name, position, LOG_WINDOW);
+        let known = issue
+            .runs
+            .iter()
+            .filter_map(|run| run.diagnosis.as_ref())
+            .map(|d| d.log.as_str())
+            .collect::<String>();
+        let error = fresh
+            .lines()
+            .find(|line| is_error_line(line) && !known.contains(line.trim()));
+        let (result, detail) = match error {
+            Some(line) => (
+                VerificationResult::Fail,
+                format!("new error in the log: {line}"),
+            ),
+            None => (
+                VerificationResult::Pass,
+                "no new errors since the restart".to_owned(),
+            ),
+        };
+        CheckEvidence {
+            name: format!("log: {name}"),
+            result,
+            detail,
+            seconds: 0.0,
+        }
+    }
+}
+
+/// Lines by which programs say that they crashed.
+fn is_error_line(line: &str) -> bool {
+    let line = line.trim_start();
+    let marks = [
+        "Traceback (most recent call last)",
+        "Unhandled",
+        "Uncaught",
+        "panicked at",
+        "FATAL",
+        "CRITICAL",
+    ];
+    marks.iter().any(|mark| line.contains(mark))
+}
