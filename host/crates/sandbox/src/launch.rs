@@ -64,7 +64,7 @@ pub(crate) fn launch(
         .arg0("selfheal-sandbox")
         .arg("--sandbox-supervisor")
         .env_clear()
-        .env(MARK, "1")
+        .env(MARK, crate::inside::SUPERVISOR)
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -239,7 +239,8 @@ impl Output {
     }
 }
 
-fn read_available(pipe: &mut Option<File>, capture: &mut Capture) {
+/// Takes what is there without waiting; the pipe is given up at its end.
+pub(crate) fn read_available(pipe: &mut Option<File>, capture: &mut Capture) {
     let mut chunk = [0; 65536];
     // Bounded, so that an endless writer on one pipe does not starve the other.
     for _ in 0..64 {

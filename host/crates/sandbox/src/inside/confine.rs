@@ -121,7 +121,8 @@ pub(super) fn retire() -> Step<()> {
         .map_err(lacking("hiding from the command"))
 }
 
-fn reset_signals() {
+/// Default actions and nothing blocked, as a fresh program expects.
+pub(crate) fn reset_signals() {
     for signal in 1..=libc::SIGRTMAX() {
         // SAFETY: setting the default action is valid for every signal; for those
         // that cannot be changed the call fails without effect.

@@ -10,16 +10,21 @@
 //! Everything here may allocate and use the standard library: these processes
 //! never have a second thread.
 
-mod confine;
+pub(crate) mod confine;
 mod filter;
 mod init;
 mod root;
-mod supervisor;
+pub(crate) mod supervisor;
 mod watch;
 
 use crate::launch::MARK;
 use crate::order::Failure;
 use std::fmt::Display;
+
+/// What [`MARK`] is set to for a supervisor of a sandbox.
+pub(crate) const SUPERVISOR: &str = "supervisor";
+/// What [`MARK`] is set to for a keeper of a service.
+pub(crate) const KEEPER: &str = "keeper";
 
 /// Runs before `main` in every binary that links this crate, and does nothing
 /// unless the binary was started as a supervisor.
@@ -30,8 +35,10 @@ static HOOK: extern "C" fn() = hook;
 extern "C" fn hook() {
     // The variable is set by `launch` only and the command never inherits it.
     // `var_os` takes a lock that nobody else can hold before `main`.
-    if std::env::var_os(MARK).is_some() {
-        supervisor::main();
+    match std::env::var_os(MARK) {
+        None => {}
+        Some(role) if role == KEEPER => crate::keeper::main(),
+        Some(_) => supervisor::main(),
     }
 }
 

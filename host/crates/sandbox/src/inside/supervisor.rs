@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{PidfdFlags, Signal, WaitOptions};
 use selfheal_domain::tools::Ended;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{IoSliceMut, Read, Write};
@@ -41,7 +42,8 @@ pub(super) fn main() -> ! {
     exit(0)
 }
 
-fn say<W: Serialize>(mut to: impl Write, word: &W) -> std::io::Result<()> {
+/// One line of JSON.
+pub(crate) fn say<W: Serialize>(mut to: impl Write, word: &W) -> std::io::Result<()> {
     let mut line = serde_json::to_vec(word)?;
     line.push(b'\n');
     to.write_all(&line)
@@ -109,19 +111,34 @@ fn receive(control: &UnixStream) -> Step<(Order, Option<OwnedFd>)> {
         RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
         _ => None,
     });
-    let length = u32::from_le_bytes(length);
-    if received.bytes != 4 || length > LONGEST_ORDER {
-        return Err(failed(std::io::ErrorKind::InvalidData.into()));
+    if received.bytes != 4 {
+        return Err(failed(std::io::ErrorKind::UnexpectedEof.into()));
     }
-    let mut bytes = vec![0; length as usize];
-    let mut reader = control;
-    reader.read_exact(&mut bytes).map_err(failed)?;
-    let order: Order =
-        serde_json::from_slice(&bytes).map_err(super::broken("reading the order"))?;
+    let order: Order = receive_body(control, length).map_err(failed)?;
     if order.stdin != stdin.is_some() {
         return Err(failed(std::io::ErrorKind::InvalidData.into()));
     }
     Ok((order, stdin))
+}
+
+/// A length-prefixed order without descriptors.
+pub(crate) fn receive_order<T: DeserializeOwned>(mut control: &UnixStream) -> std::io::Result<T> {
+    let mut length = [0; 4];
+    control.read_exact(&mut length)?;
+    receive_body(control, length)
+}
+
+fn receive_body<T: DeserializeOwned>(
+    mut control: &UnixStream,
+    length: [u8; 4],
+) -> std::io::Result<T> {
+    let length = u32::from_le_bytes(length);
+    if length > LONGEST_ORDER {
+        return Err(std::io::ErrorKind::InvalidData.into());
+    }
+    let mut bytes = vec![0; length as usize];
+    control.read_exact(&mut bytes)?;
+    Ok(serde_json::from_slice(&bytes)?)
 }
 
 /// Ids inside are the same as outside: all of them for root (files of other
@@ -208,7 +225,7 @@ fn watch(control: &UnixStream, words: &File, order: &Order, deadline: Instant) -
 }
 
 /// Replaces standard output and error, which belong to the command.
-pub(super) fn silence() -> std::io::Result<()> {
+pub(crate) fn silence() -> std::io::Result<()> {
     let null = File::options()
         .read(true)
         .write(true)

@@ -1,0 +1,223 @@
+//! Services and the host's own commands: started, stopped, never left behind.
+
+use selfheal_domain::tools::Ended;
+use selfheal_sandbox::{ManagedProcess, ManagedSpec, SandboxError, TrustedCommand, run_trusted};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const GRACE: Duration = Duration::from_secs(5);
+
+fn environment() -> BTreeMap<String, String> {
+    BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())])
+}
+
+fn spec(place: &Path, command: &str) -> ManagedSpec {
+    ManagedSpec {
+        argv: ManagedSpec::shell(command),
+        directory: place.to_owned(),
+        environment: environment(),
+        log_file: place.join("log"),
+        grace: GRACE,
+        record: Some(place.join("record")),
+    }
+}
+
+/// Waits for a condition that another process brings about.
+fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while !condition() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn alive(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+fn noted(place: &Path, name: &str) -> u32 {
+    let mut pid = None;
+    eventually(name, || {
+        pid = std::fs::read_to_string(place.join(name))
+            .ok()
+            .filter(|text| text.ends_with('\n'))
+            .and_then(|text| text.trim().parse().ok());
+        pid.is_some()
+    });
+    pid.unwrap()
+}
+
+#[test]
+fn it_runs_logs_and_ends() {
+    let place = tempfile::tempdir().unwrap();
+    let mut process = ManagedProcess::spawn(&spec(
+        place.path(),
+        "echo started; pwd; echo warned >&2; exit 3",
+    ))
+    .unwrap();
+    let mut ended = None;
+    eventually("end", || {
+        ended = process.try_wait();
+        ended.is_some()
+    });
+    assert_eq!(ended, Some(Ended::Exit(3)));
+    let log = std::fs::read_to_string(place.path().join("log")).unwrap();
+    let here = place.path().canonicalize().unwrap();
+    assert_eq!(log, format!("started\n{}\nwarned\n", here.display()));
+    assert!(!place.path().join("record").exists());
+}
+
+#[test]
+fn a_program_that_does_not_exist_is_an_error() {
+    let place = tempfile::tempdir().unwrap();
+    let mut wrong = spec(place.path(), "");
+    wrong.argv = vec!["/does/not/exist".to_owned()];
+    let error = ManagedProcess::spawn(&wrong).unwrap_err();
+    assert!(matches!(error, SandboxError::Setup(_)), "{error}");
+}
+
+#[test]
+fn stopping_is_polite_first() {
+    let place = tempfile::tempdir().unwrap();
+    let mut process = ManagedProcess::spawn(&spec(
+        place.path(),
+        "trap 'echo polite; exit 0' TERM; echo $$ > ready; while :; do sleep 0.01; done",
+    ))
+    .unwrap();
+    assert_eq!(noted(place.path(), "ready"), process.pid());
+    assert_eq!(process.stop(GRACE), Ended::Exit(0));
+    let log = std::fs::read_to_string(place.path().join("log")).unwrap();
+    assert!(log.contains("polite"), "{log}");
+}
+
+#[test]
+fn what_does_not_listen_is_killed_with_its_daemons() {
+    let place = tempfile::tempdir().unwrap();
+    let mut process = ManagedProcess::spawn(&spec(
+        place.path(),
+        "trap '' TERM; (setsid sh -c 'trap \"\" TERM; echo $$ > daemon; exec sleep 98765' &) ; \
+         sh -c 'trap \"\" TERM; echo $$ > child; exec sleep 98765'",
+    ))
+    .unwrap();
+    let daemon = noted(place.path(), "daemon");
+    let child = noted(place.path(), "child");
+    assert_eq!(
+        process.stop(Duration::from_millis(100)),
+        Ended::Signal(libc::SIGKILL)
+    );
+    assert!(!alive(daemon));
+    assert!(!alive(child));
+}
+
+#[test]
+fn what_a_program_leaves_behind_is_stopped_at_its_end() {
+    let place = tempfile::tempdir().unwrap();
+    let mut process = ManagedProcess::spawn(&spec(
+        place.path(),
+        "setsid sh -c 'echo $$ > daemon; exec sleep 98765' & while ! [ -s daemon ]; do :; done; exit 0",
+    ))
+    .unwrap();
+    eventually("end", || process.try_wait().is_some());
+    assert!(!alive(noted(place.path(), "daemon")));
+}
+
+#[test]
+fn dropping_stops() {
+    let place = tempfile::tempdir().unwrap();
+    let process = ManagedProcess::spawn(&spec(place.path(), "exec sleep 98765")).unwrap();
+    let pid = process.pid();
+    assert!(alive(pid));
+    drop(process);
+    assert!(!alive(pid));
+}
+
+#[test]
+fn a_leftover_is_found_by_its_record_and_stopped() {
+    let place = tempfile::tempdir().unwrap();
+    let mut process = ManagedProcess::spawn(&spec(place.path(), "exec sleep 98765")).unwrap();
+    let record = place.path().join("record");
+    // As a host would that starts after another one crashed.
+    let stopped = ManagedProcess::stop_leftover(&record, GRACE).unwrap();
+    assert_eq!(stopped, Some(process.pid()));
+    assert!(!alive(process.pid()));
+    assert!(!record.exists());
+    assert!(process.try_wait().is_some());
+    assert_eq!(ManagedProcess::stop_leftover(&record, GRACE).unwrap(), None);
+}
+
+#[test]
+fn a_recycled_process_id_is_left_alone() {
+    let place = tempfile::tempdir().unwrap();
+    let mut process = ManagedProcess::spawn(&spec(place.path(), "exec sleep 98765")).unwrap();
+    let record = place.path().join("record");
+    // The same ids, but started at another time.
+    let text = std::fs::read_to_string(&record).unwrap();
+    let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for who in ["keeper", "program"] {
+        value[who]["started"] = 1.into();
+    }
+    std::fs::write(&record, value.to_string()).unwrap();
+    assert_eq!(ManagedProcess::stop_leftover(&record, GRACE).unwrap(), None);
+    assert!(alive(process.pid()));
+    process.stop(GRACE);
+}
+
+#[test]
+fn a_killed_keeper_takes_the_program_along() {
+    let place = tempfile::tempdir().unwrap();
+    let mut process = ManagedProcess::spawn(&spec(place.path(), "exec sleep 98765")).unwrap();
+    let text = std::fs::read_to_string(place.path().join("record")).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let keeper = i32::try_from(value["keeper"]["pid"].as_i64().unwrap()).unwrap();
+    // SAFETY: a plain system call on a process that this test started.
+    #[allow(unsafe_code, reason = "the standard library cannot kill by id")]
+    unsafe {
+        libc::kill(keeper, libc::SIGKILL);
+    }
+    eventually("end", || process.try_wait().is_some());
+    eventually("the program's end", || !alive(process.pid()));
+}
+
+fn trusted(command: &str) -> TrustedCommand {
+    TrustedCommand {
+        argv: ManagedSpec::shell(command),
+        directory: "/".into(),
+        environment: environment(),
+        timeout: Duration::from_secs(10),
+        output_bytes: 1000,
+    }
+}
+
+#[test]
+fn a_trusted_command_gives_its_output() {
+    let output = run_trusted(&trusted("echo out; echo err >&2; env; exit 4")).unwrap();
+    assert_eq!(output.ended, Ended::Exit(4));
+    assert!(output.stdout.starts_with("out\n"));
+    assert!(!output.stdout.contains("CARGO"), "{output:?}");
+    assert_eq!(output.stderr, "err\n");
+}
+
+#[test]
+fn a_trusted_command_is_killed_in_time_and_with_its_group() {
+    let place = tempfile::tempdir().unwrap();
+    let mut command = trusted("sh -c 'echo $$ > child; exec sleep 98765' & sleep 98765");
+    command.directory = place.path().to_owned();
+    command.timeout = Duration::from_millis(500);
+    let output = run_trusted(&command).unwrap();
+    assert_eq!(output.ended, Ended::TimedOut);
+    let child = noted(place.path(), "child");
+    eventually("the child's end", || !alive(child));
+    let mut command = trusted("sleep 98765 >/dev/null 2>&1 & echo $!");
+    command.output_bytes = 100;
+    let output = run_trusted(&command).unwrap();
+    let left: u32 = output.stdout.trim().parse().unwrap();
+    eventually("the background job's end", || !alive(left));
+    assert!(matches!(
+        run_trusted(&TrustedCommand {
+            argv: vec!["/does/not/exist".into()],
+            ..command
+        }),
+        Err(SandboxError::Host { .. })
+    ));
+}
