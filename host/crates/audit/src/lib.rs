@@ -1,1 +1,22 @@
-//! Canonical bytes, hash chain and verifier of the audit log; pure.
+//! The audit log without its disk: what a record's bytes are, how records are
+//! chained, how a chain is verified, and which texts are masked before any of
+//! that.
+//!
+//! Pure: nothing here reads a file, a clock or the network.
+//!
+//! - A record has one byte string, [`Entry::canonical`]: length prefixes, big
+//!   endian, versioned. Two different records never share it.
+//! - Its hash is SHA-256 of that string, which holds the hash of the record
+//!   before: [`ChainVerifier`] names the first record that was changed.
+//! - The same strings are the leaves of an RFC 6962 tree ([`merkle`]), so that
+//!   one record can be proved to be in the log without showing the others.
+//! - [`Masker`] replaces secrets in free text before a record is made.
+
+mod canonical;
+mod chain;
+mod mask;
+pub mod merkle;
+
+pub use canonical::{Entry, EntryError, SCHEMA, Sealed, StoredEvent};
+pub use chain::{ChainFault, ChainVerifier, Flaw};
+pub use mask::{MASK, Masker, MaskerError, SHORTEST_SECRET};

@@ -1,1 +1,239 @@
-//! The journal, which is the truth, and its sled projection.
+//! The event store: a journal, which is the truth and the audit log, and a sled
+//! projection of it, which can be thrown away.
+//!
+//! - [`JournalStore::append`](selfheal_domain::ports::EventStore::append) returns
+//!   once the record is on disk (one `fdatasync` for all that waited) and readers
+//!   see it. What was acknowledged survives any crash.
+//! - A data directory belongs to one host: a second one is refused.
+//! - A journal that was changed, cut or reordered is not opened; the error names
+//!   the record. Only an append that was never finished, and so never
+//!   acknowledged, is moved aside.
+//! - The projection is derived from records alone. It is rebuilt whenever sled
+//!   errs, panics, or disagrees with the journal.
+//! - Secrets are masked before a record is made ([`selfheal_audit::Masker`]).
+//! - A page of a list costs the page, not the table.
+//!
+//! The only crate that names sled.
+
+mod blobs;
+mod frame;
+mod harden;
+mod journal;
+mod list;
+mod lock;
+mod open;
+mod projection;
+mod reader;
+mod rows;
+mod writer;
+
+pub use harden::ProjectionError;
+pub use lock::LockError;
+pub use open::OpenError;
+pub use projection::Refusal;
+pub use reader::{JournalReader, Location, StoredRecord, VerifyError, VerifyReport, verify};
+pub use writer::AppendFailure;
+
+use chrono::{DateTime, Utc};
+use selfheal_audit::{Masker, StoredEvent};
+use selfheal_domain::digest::Digest;
+use selfheal_domain::event::{NewRecord, Record};
+use selfheal_domain::ids::{IssueId, IssueNumber};
+use selfheal_domain::issue::Issue;
+use selfheal_domain::ports::{EventStore, IssueFilter, IssueSummary, Page, StoreError, Switches};
+use selfheal_domain::user::Account;
+use std::path::Path;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
+use writer::{Request, Shared, not_written};
+
+/// Appends that may wait; the next caller waits for a place.
+const QUEUE: usize = 4096;
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Takes secrets out of everything that is recorded.
+    pub masker: Masker,
+    /// A segment of the journal is closed once it is this large, in bytes.
+    pub segment_bytes: u64,
+}
+
+impl Options {
+    /// The usual options.
+    pub fn new(masker: Masker) -> Self {
+        Self {
+            masker,
+            segment_bytes: journal::SEGMENT_BYTES,
+        }
+    }
+}
+
+/// The event store in one data directory. Close it by dropping it.
+pub struct JournalStore {
+    shared: Arc<Shared>,
+    masker: Masker,
+    requests: Option<SyncSender<Request>>,
+    writer: Option<JoinHandle<()>>,
+    rebuilt: bool,
+    // Last: released when everything above is done with the directory.
+    _lock: lock::DirectoryLock,
+}
+
+impl JournalStore {
+    /// Opens the store in `directory`, which is made if there is none.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; nothing that was recorded is changed then.
+    pub fn open(directory: &Path, options: Options) -> Result<Self, OpenError> {
+        let opened = open::open(directory, options.segment_bytes)?;
+        let shared = Arc::new(Shared::new(opened.projection));
+        let (requests, waiting) = sync_channel(QUEUE);
+        let journal = opened.journal;
+        let for_writer = Arc::clone(&shared);
+        let writer = std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || writer::run(&for_writer, journal, &waiting))
+            .map_err(OpenError::Thread)?;
+        Ok(Self {
+            shared,
+            masker: options.masker,
+            requests: Some(requests),
+            writer: Some(writer),
+            rebuilt: opened.rebuilt,
+            _lock: opened.lock,
+        })
+    }
+
+    /// Whether the projection was given up and rebuilt when the store was opened.
+    pub fn was_rebuilt(&self) -> bool {
+        self.rebuilt
+    }
+
+    /// Rows of the projection and records of the journal read so far: what reading
+    /// costs, whatever the machine.
+    pub fn rows_read(&self) -> u64 {
+        self.shared.projection.touched()
+    }
+
+    fn request(&self, record: NewRecord, projected: Option<&Issue>) -> Result<Record, StoreError> {
+        let stored = StoredEvent::of(&record.event, |name, data| self.masker.event(name, data))
+            .map_err(|error| not_written(AppendFailure::Event(error)))?;
+        // What is recorded is what reads back: masked, and proved to be readable.
+        let event = stored
+            .event()
+            .map_err(|error| not_written(AppendFailure::Event(error)))?;
+        if let Some(reason) = self.shared.closed() {
+            return Err(not_written(AppendFailure::Closed(reason)));
+        }
+        let gone = || not_written(AppendFailure::Closed("it is shutting down".to_owned()));
+        let (answer, wait) = sync_channel(1);
+        self.requests
+            .as_ref()
+            .ok_or_else(gone)?
+            .send(Request {
+                record: NewRecord {
+                    at: whole_micros(record.at),
+                    event,
+                    ..record
+                },
+                stored,
+                version: projected.map(|issue| issue.version),
+                answer,
+            })
+            .map_err(|_| gone())?;
+        wait.recv().unwrap_or_else(|_| {
+            let reason = self.shared.closed().unwrap_or_default();
+            Err(StoreError::Uncertain(Box::new(AppendFailure::Closed(
+                reason,
+            ))))
+        })
+    }
+}
+
+/// Records keep microseconds; the projection must not know more than they do.
+fn whole_micros(at: DateTime<Utc>) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(at.timestamp_micros()).unwrap_or(at)
+}
+
+fn read_error(error: ProjectionError) -> StoreError {
+    StoreError::Read(Box::new(error))
+}
+
+impl EventStore for JournalStore {
+    fn append(&self, record: NewRecord, projected: Option<&Issue>) -> Result<Record, StoreError> {
+        self.request(record, projected)
+    }
+
+    fn issue(&self, number: IssueNumber) -> Result<Option<Issue>, StoreError> {
+        let issue = self.shared.projection.issue(number).map_err(read_error)?;
+        Ok(issue.map(|issue| Issue::clone(&issue)))
+    }
+
+    fn issue_number(&self, id: IssueId) -> Result<Option<IssueNumber>, StoreError> {
+        self.shared.projection.issue_number(id).map_err(read_error)
+    }
+
+    fn issues(
+        &self,
+        filter: &IssueFilter,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<IssueSummary>, StoreError> {
+        list::page(&self.shared.projection, filter, cursor, limit)
+    }
+
+    fn active_issues(&self) -> Result<Vec<IssueNumber>, StoreError> {
+        self.shared.projection.active().map_err(read_error)
+    }
+
+    fn last_issue_number(&self) -> Result<u64, StoreError> {
+        Ok(self.shared.projection.meta().last_issue)
+    }
+
+    fn records(
+        &self,
+        issue: Option<IssueNumber>,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.shared
+            .projection
+            .records(issue, from, limit)
+            .map_err(read_error)
+    }
+
+    fn head(&self) -> (u64, Digest) {
+        *self
+            .shared
+            .head
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+        self.shared.projection.accounts().map_err(read_error)
+    }
+
+    fn switches(&self) -> Result<Switches, StoreError> {
+        Ok(self.shared.projection.switches())
+    }
+}
+
+impl Drop for JournalStore {
+    fn drop(&mut self) {
+        drop(self.requests.take());
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the journal's thread panicked");
+        }
+        // A projection that failed keeps its mark; one that is whole gives it back.
+        if self.shared.closed().is_none()
+            && let Err(error) = self.shared.projection.close()
+        {
+            tracing::warn!(%error, "the projection could not be closed; the next start brings it up to date");
+        }
+    }
+}

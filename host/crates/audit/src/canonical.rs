@@ -1,0 +1,266 @@
+//! The bytes of a record.
+//!
+//! ```text
+//! schema u16 | seq u64 | micros i64 | actor u8 [len u32, name] | issue u8 [u64]
+//! | len u32, type | len u32, payload | previous [u8; 32]
+//! ```
+//!
+//! All integers big endian. `payload` is the JSON of the event's data exactly as
+//! it is stored: it is never parsed and printed again, so its hash cannot depend
+//! on a JSON library. On disk the 32 bytes of the hash follow.
+
+use chrono::{DateTime, Utc};
+use selfheal_domain::digest::Digest;
+use selfheal_domain::event::{Event, Record};
+use selfheal_domain::ids::IssueNumber;
+use selfheal_domain::user::{Actor, UserName};
+use serde_json::Value;
+
+/// Version of the layout; the first two bytes of every record.
+pub const SCHEMA: u16 = 1;
+
+const HASH_BYTES: usize = 32;
+
+/// An event as a record holds it: its name and the JSON of its data.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoredEvent {
+    /// Name on the wire, as in `issue.opened`.
+    pub name: String,
+    /// JSON of its data; empty when it has none.
+    pub payload: Vec<u8>,
+}
+
+impl StoredEvent {
+    /// The event as stored, after `mask` had its way with the data.
+    ///
+    /// # Errors
+    /// The event has no JSON form that reads back (a `NaN`, for example).
+    pub fn of(event: &Event, mask: impl FnOnce(&str, &mut Value)) -> Result<Self, EntryError> {
+        let mut value = serde_json::to_value(event).map_err(EntryError::Event)?;
+        let Some(Value::String(name)) = value.get_mut("type").map(Value::take) else {
+            return Err(EntryError::Layout("the event has no name"));
+        };
+        let payload = match value.get_mut("data").map(Value::take) {
+            None => Vec::new(),
+            Some(mut data) => {
+                mask(&name, &mut data);
+                serde_json::to_vec(&data).map_err(EntryError::Event)?
+            }
+        };
+        Ok(Self { name, payload })
+    }
+
+    /// The event.
+    ///
+    /// # Errors
+    /// The payload is not the data of an event of that name.
+    pub fn event(&self) -> Result<Event, EntryError> {
+        let mut json = Vec::with_capacity(self.payload.len() + self.name.len() + 20);
+        json.extend_from_slice(b"{\"type\":");
+        serde_json::to_writer(&mut json, &self.name).map_err(EntryError::Event)?;
+        if !self.payload.is_empty() {
+            json.extend_from_slice(b",\"data\":");
+            json.extend_from_slice(&self.payload);
+        }
+        json.push(b'}');
+        serde_json::from_slice(&json).map_err(EntryError::Event)
+    }
+}
+
+/// A record before it is sealed by its hash.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// Position in the log, from 0.
+    pub seq: u64,
+    /// When; microseconds are kept, finer parts are not.
+    pub at: DateTime<Utc>,
+    /// Who.
+    pub actor: Actor,
+    /// Which issue, if one.
+    pub issue: Option<IssueNumber>,
+    /// What.
+    pub event: StoredEvent,
+    /// Hash of the record before; zeros for the first.
+    pub previous: Digest,
+}
+
+/// A record's bytes with its hash.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sealed {
+    /// Canonical bytes, then the 32 bytes of the hash.
+    pub stored: Vec<u8>,
+    /// SHA-256 of the canonical bytes.
+    pub hash: Digest,
+}
+
+/// The bytes are no record, or the event no stored event.
+#[derive(Debug, thiserror::Error)]
+pub enum EntryError {
+    /// Written by a newer (or no) Selfheal.
+    #[error("the record has layout version {0}; this program reads version {SCHEMA}")]
+    Schema(u16),
+    /// The bytes do not follow the layout.
+    #[error("the record's bytes are malformed: {0}")]
+    Layout(&'static str),
+    /// The event's JSON does not fit.
+    #[error("the event's JSON does not fit its type")]
+    Event(#[source] serde_json::Error),
+}
+
+impl Entry {
+    /// The one byte string of this record.
+    pub fn canonical(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(128 + self.event.payload.len());
+        out.extend_from_slice(&SCHEMA.to_be_bytes());
+        out.extend_from_slice(&self.seq.to_be_bytes());
+        out.extend_from_slice(&self.at.timestamp_micros().to_be_bytes());
+        match &self.actor {
+            Actor::User(name) => put_tagged(&mut out, 1, name.as_str()),
+            Actor::Agent(name) => put_tagged(&mut out, 2, name),
+            Actor::Host => out.push(3),
+            Actor::Operator => out.push(4),
+        }
+        match self.issue {
+            None => out.push(0),
+            Some(number) => {
+                out.push(1);
+                out.extend_from_slice(&number.0.to_be_bytes());
+            }
+        }
+        put(&mut out, self.event.name.as_bytes());
+        put(&mut out, &self.event.payload);
+        out.extend_from_slice(&self.previous.0);
+        out
+    }
+
+    /// The record with its hash.
+    pub fn seal(&self) -> Sealed {
+        let mut stored = self.canonical();
+        let hash = Digest::of(&stored);
+        stored.extend_from_slice(&hash.0);
+        Sealed { stored, hash }
+    }
+
+    /// Splits stored bytes into the canonical bytes and the hash that follows them.
+    ///
+    /// # Errors
+    /// There are too few bytes.
+    pub fn split(stored: &[u8]) -> Result<(&[u8], Digest), EntryError> {
+        let end = stored
+            .len()
+            .checked_sub(HASH_BYTES)
+            .ok_or(EntryError::Layout("it is too short"))?;
+        let (canonical, hash) = stored
+            .split_at_checked(end)
+            .ok_or(EntryError::Layout("it is too short"))?;
+        let hash = hash
+            .try_into()
+            .map_err(|_| EntryError::Layout("it is too short"))?;
+        Ok((canonical, Digest(hash)))
+    }
+
+    /// Reads canonical bytes. Strict: only what [`Entry::canonical`] writes is read.
+    ///
+    /// # Errors
+    /// See [`EntryError`].
+    pub fn parse(canonical: &[u8]) -> Result<Self, EntryError> {
+        let mut rest = Bytes(canonical);
+        let schema = u16::from_be_bytes(rest.array()?);
+        if schema != SCHEMA {
+            return Err(EntryError::Schema(schema));
+        }
+        let seq = u64::from_be_bytes(rest.array()?);
+        let at = DateTime::from_timestamp_micros(i64::from_be_bytes(rest.array()?))
+            .ok_or(EntryError::Layout("its time is out of range"))?;
+        let actor = match rest.byte()? {
+            1 => Actor::User(
+                UserName::new(rest.text()?)
+                    .map_err(|_| EntryError::Layout("its actor is no user name"))?,
+            ),
+            2 => Actor::Agent(rest.text()?),
+            3 => Actor::Host,
+            4 => Actor::Operator,
+            _ => return Err(EntryError::Layout("its actor is of no known kind")),
+        };
+        let issue = match rest.byte()? {
+            0 => None,
+            1 => Some(IssueNumber(u64::from_be_bytes(rest.array()?))),
+            _ => return Err(EntryError::Layout("its issue mark is neither 0 nor 1")),
+        };
+        let name = rest.text()?;
+        let payload = rest.prefixed()?.to_vec();
+        let previous = Digest(rest.array()?);
+        if !rest.0.is_empty() {
+            return Err(EntryError::Layout("bytes follow its end"));
+        }
+        Ok(Self {
+            seq,
+            at,
+            actor,
+            issue,
+            event: StoredEvent { name, payload },
+            previous,
+        })
+    }
+
+    /// The record as the domain knows it, under `hash`.
+    ///
+    /// # Errors
+    /// The payload does not fit the event's name.
+    pub fn record(&self, hash: Digest) -> Result<Record, EntryError> {
+        Ok(Record {
+            seq: self.seq,
+            at: self.at,
+            actor: self.actor.clone(),
+            issue: self.issue,
+            event: self.event.event()?,
+            previous: self.previous,
+            hash,
+        })
+    }
+}
+
+fn put(out: &mut Vec<u8>, bytes: &[u8]) {
+    // A record is refused long before 4 GiB; saturating keeps this total.
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(bytes);
+}
+
+fn put_tagged(out: &mut Vec<u8>, tag: u8, text: &str) {
+    out.push(tag);
+    put(out, text.as_bytes());
+}
+
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], EntryError> {
+        let (taken, rest) = self
+            .0
+            .split_at_checked(count)
+            .ok_or(EntryError::Layout("it ends too early"))?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], EntryError> {
+        self.take(N)?
+            .try_into()
+            .map_err(|_| EntryError::Layout("it ends too early"))
+    }
+
+    fn byte(&mut self) -> Result<u8, EntryError> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    fn prefixed(&mut self) -> Result<&'a [u8], EntryError> {
+        let length = u32::from_be_bytes(self.array()?);
+        self.take(usize::try_from(length).map_err(|_| EntryError::Layout("it is too long"))?)
+    }
+
+    fn text(&mut self) -> Result<String, EntryError> {
+        String::from_utf8(self.prefixed()?.to_vec())
+            .map_err(|_| EntryError::Layout("a text in it is not UTF-8"))
+    }
+}

@@ -1,0 +1,236 @@
+//! Opening: lock, verify the journal, take back what was never finished, bring the
+//! projection up to it.
+
+use crate::frame;
+use crate::harden::ProjectionError;
+use crate::journal::{self, Journal};
+use crate::lock::{DirectoryLock, LockError};
+use crate::projection::{Projection, Refusal};
+use crate::reader::{JOURNAL, JournalReader, StoredRecord, VerifyError};
+use crate::rows::Meta;
+use crate::writer::BATCH_RECORDS;
+use selfheal_domain::event::NewRecord;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The store cannot be opened. Nothing that was recorded has been changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another host runs here, or the lock file is unusable.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A directory or file cannot be used.
+    #[error("{} cannot be used", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The journal is damaged.
+    #[error("the journal is damaged: {0}")]
+    Damaged(#[source] VerifyError),
+    /// Records that were acknowledged are gone.
+    #[error(
+        "the journal ends with record {found}, but the projection has seen {known} records: the last ones were removed. Restore the journal directory from a backup; if the loss is accepted, move {} away and start again",
+        projection.display()
+    )]
+    Shortened {
+        /// Records in the journal.
+        found: u64,
+        /// Records that were acknowledged.
+        known: u64,
+        /// Directory of the projection.
+        projection: PathBuf,
+    },
+    /// A record is whole, but cannot follow the ones before it.
+    #[error("record {seq} ({segment}, byte {offset}) cannot be replayed: {why}")]
+    Replay {
+        /// The record.
+        seq: u64,
+        /// File name of its segment.
+        segment: String,
+        /// Byte at which its frame begins.
+        offset: u64,
+        /// Why not.
+        why: String,
+    },
+    /// The projection fails even when it is made anew.
+    #[error("the projection cannot be built")]
+    Projection(#[source] ProjectionError),
+    /// The writer's thread cannot be started.
+    #[error("the journal's thread could not be started")]
+    Thread(#[source] io::Error),
+}
+
+/// What opening yields.
+pub(crate) struct Opened {
+    pub(crate) lock: DirectoryLock,
+    pub(crate) journal: Journal,
+    pub(crate) projection: Projection,
+    pub(crate) rebuilt: bool,
+}
+
+/// Why a projection was given up.
+enum Unfit {
+    Broken(ProjectionError),
+    Disagrees,
+    Fatal(OpenError),
+}
+
+impl From<ProjectionError> for Unfit {
+    fn from(error: ProjectionError) -> Self {
+        Self::Broken(error)
+    }
+}
+
+pub(crate) fn open(data: &Path, segment_bytes: u64) -> Result<Opened, OpenError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| OpenError::Io { path, source }
+    };
+    std::fs::create_dir_all(data).map_err(failed(data))?;
+    let data = &data.canonicalize().map_err(failed(data))?;
+    let directory = data.join(JOURNAL);
+    std::fs::create_dir_all(&directory).map_err(failed(&directory))?;
+    let lock = DirectoryLock::take(data)?;
+    journal::sync_directory(data).map_err(failed(data))?;
+
+    let projection = data.join("projection");
+    let (projection, reader, rebuilt) = match bring_up(data) {
+        Ok((projection, reader)) => (projection, reader, false),
+        Err(Unfit::Fatal(error)) => return Err(error),
+        Err(unfit) => {
+            match unfit {
+                Unfit::Broken(error) => {
+                    tracing::warn!(%error, "the projection is set aside and rebuilt");
+                }
+                _ => tracing::warn!("the projection disagrees with the journal and is rebuilt"),
+            }
+            move_aside(&projection).map_err(failed(&projection))?;
+            match bring_up(data) {
+                Ok((projection, reader)) => (projection, reader, true),
+                Err(Unfit::Fatal(error)) => return Err(error),
+                Err(Unfit::Broken(error)) => return Err(OpenError::Projection(error)),
+                Err(Unfit::Disagrees) => {
+                    return Err(OpenError::Projection(ProjectionError::Row(
+                        "it disagrees with the journal right after it was made".to_owned(),
+                    )));
+                }
+            }
+        }
+    };
+    if let Some(torn) = reader.torn() {
+        let aside = journal::set_aside(data, torn).map_err(failed(&directory))?;
+        tracing::warn!(
+            record = reader.records_read(),
+            segment = frame::segment_name(torn.segment),
+            offset = torn.offset,
+            kept_in = %aside.display(),
+            "the last append was never finished, so never acknowledged; it was moved aside"
+        );
+    }
+    let journal = Journal::open(data, reader.records_read(), reader.head(), segment_bytes)
+        .map_err(failed(&directory))?;
+    Ok(Opened {
+        lock,
+        journal,
+        projection,
+        rebuilt,
+    })
+}
+
+/// Verifies the whole journal and replays what the projection has not seen.
+fn bring_up(data: &Path) -> Result<(Projection, JournalReader), Unfit> {
+    let damaged = |error| Unfit::Fatal(OpenError::Damaged(error));
+    // The journal first: when it is damaged nothing else is touched.
+    let mut reader = JournalReader::open(data).map_err(damaged)?;
+    let projection = Projection::open(data);
+    let known = match &projection {
+        Ok(projection) => projection.meta(),
+        Err(_) => Meta::default(),
+    };
+    let mut staged = projection.as_ref().ok().map(Projection::stage);
+    let mut agrees = known.applied == 0;
+    for stored in reader.by_ref() {
+        let stored = stored.map_err(damaged)?;
+        let seq = stored.entry.seq;
+        if seq < known.applied {
+            agrees |= seq + 1 == known.applied && stored.hash == known.head;
+            continue;
+        }
+        let (Ok(projection), Some(batch)) = (&projection, &mut staged) else {
+            continue;
+        };
+        if !agrees {
+            continue;
+        }
+        replay(projection, batch, &stored)?;
+        if batch.len() >= BATCH_RECORDS {
+            let full = std::mem::replace(batch, projection.stage());
+            projection.commit(full)?;
+            *batch = projection.stage();
+        }
+    }
+    let projection = projection?;
+    if reader.records_read() < known.applied {
+        return Err(Unfit::Fatal(OpenError::Shortened {
+            found: reader.records_read(),
+            known: known.applied,
+            projection: data.join("projection"),
+        }));
+    }
+    if !agrees {
+        return Err(Unfit::Disagrees);
+    }
+    if let Some(batch) = staged
+        && batch.len() > 0
+    {
+        projection.commit(batch)?;
+    }
+    Ok((projection, reader))
+}
+
+fn replay(
+    projection: &Projection,
+    batch: &mut crate::projection::Staged,
+    stored: &StoredRecord,
+) -> Result<(), Unfit> {
+    let record = stored
+        .record()
+        .map_err(|error| Unfit::Fatal(OpenError::Damaged(error)))?;
+    let refused = |refusal: Refusal| match refusal {
+        Refusal::Projection(error) => Unfit::Broken(error),
+        other => Unfit::Fatal(OpenError::Replay {
+            seq: stored.entry.seq,
+            segment: frame::segment_name(stored.location.segment),
+            offset: stored.location.offset,
+            why: other.to_string(),
+        }),
+    };
+    let new = NewRecord {
+        at: record.at,
+        actor: record.actor.clone(),
+        issue: record.issue,
+        event: record.event.clone(),
+    };
+    let after = batch.fold(projection, &new).map_err(refused)?;
+    batch
+        .add(projection, &record, after, stored.location)
+        .map_err(refused)
+}
+
+/// Keeps the latest projection that was given up, for people.
+fn move_aside(projection: &Path) -> io::Result<()> {
+    let aside = projection.with_extension("set-aside");
+    match std::fs::remove_dir_all(&aside) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    match std::fs::rename(projection, aside) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

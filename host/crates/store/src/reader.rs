@@ -1,0 +1,373 @@
+//! Reading the journal's files from the first record on, verifying each: at
+//! open, for `audit verify` beside a running host, and for `audit log`.
+
+use crate::frame::{self, FRAME_BYTES, HEADER_BYTES};
+use crate::lock;
+use selfheal_audit::merkle::RootBuilder;
+use selfheal_audit::{ChainVerifier, Entry};
+use selfheal_domain::digest::Digest;
+use selfheal_domain::event::Record;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{BufReader, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+/// Directory of the journal in the data directory.
+pub(crate) const JOURNAL: &str = "journal";
+
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// Where a record lies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Location {
+    /// First record of its segment, which is the segment's name.
+    pub segment: u64,
+    /// Byte at which its frame begins.
+    pub offset: u64,
+    /// Bytes of the record in it.
+    pub length: u32,
+}
+
+/// The first thing in the journal that is wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("record {seq} ({segment}, byte {offset}): {why}")]
+pub struct VerifyError {
+    /// The record, counted from 0, that is wrong or cannot be reached.
+    pub seq: u64,
+    /// File name of its segment.
+    pub segment: String,
+    /// Byte at which its frame begins.
+    pub offset: u64,
+    /// What is wrong, and what to do about it.
+    pub why: String,
+}
+
+/// A journal that verifies.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VerifyReport {
+    /// Records in it.
+    pub records: u64,
+    /// Hash of the last one; zeros when there is none.
+    pub head: Digest,
+    /// Root of the Merkle tree over all of them (RFC 6962).
+    pub merkle_root: Digest,
+}
+
+/// A record with its place and the bytes it was stored as.
+#[derive(Clone, PartialEq, Debug)]
+pub struct StoredRecord {
+    /// The verified entry.
+    pub entry: Entry,
+    /// Its hash.
+    pub hash: Digest,
+    /// Where it lies.
+    pub location: Location,
+    /// Canonical bytes, then the hash.
+    pub stored: Vec<u8>,
+}
+
+/// The end of the last segment holds a frame that was never finished, and so
+/// never acknowledged.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct TornTail {
+    pub(crate) segment: u64,
+    /// Where the whole frames end; 0 when not even the header is whole.
+    pub(crate) offset: u64,
+}
+
+struct Segment {
+    first: u64,
+    input: BufReader<File>,
+    offset: u64,
+}
+
+/// Iterates over the records of a journal, oldest first, verifying checksums and
+/// chain on the way. Needs no lock; stops after the first error.
+pub struct JournalReader {
+    directory: PathBuf,
+    waiting: VecDeque<u64>,
+    current: Option<Segment>,
+    chain: ChainVerifier,
+    torn: Option<TornTail>,
+    ended: bool,
+}
+
+enum Step {
+    Frame(Box<StoredRecord>),
+    SegmentEnd,
+    Torn,
+}
+
+impl JournalReader {
+    /// Reads the journal in the data directory `directory`.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be listed.
+    pub fn open(directory: &Path) -> Result<Self, VerifyError> {
+        let directory = directory.join(JOURNAL);
+        let failed = |source: std::io::Error| VerifyError {
+            seq: 0,
+            segment: directory.display().to_string(),
+            offset: 0,
+            why: format!("the journal cannot be read: {source}"),
+        };
+        let mut segments = Vec::new();
+        for entry in std::fs::read_dir(&directory).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            segments.extend(name.to_str().and_then(frame::segment_first));
+        }
+        segments.sort_unstable();
+        Ok(Self {
+            directory,
+            waiting: segments.into(),
+            current: None,
+            chain: ChainVerifier::new(),
+            torn: None,
+            ended: false,
+        })
+    }
+
+    /// Records read so far.
+    pub fn records_read(&self) -> u64 {
+        self.chain.count()
+    }
+
+    /// Hash of the last record read; zeros before the first.
+    pub fn head(&self) -> Digest {
+        self.chain.head()
+    }
+
+    /// The unfinished frame at the very end, once the iterator has ended.
+    pub(crate) fn torn(&self) -> Option<&TornTail> {
+        self.torn.as_ref()
+    }
+
+    fn fault(&self, offset: u64, why: impl Into<String>) -> VerifyError {
+        let segment = match (&self.current, self.waiting.front()) {
+            (Some(segment), _) => segment.first,
+            (None, Some(first)) => *first,
+            (None, None) => self.chain.count(),
+        };
+        VerifyError {
+            seq: self.chain.count(),
+            segment: frame::segment_name(segment),
+            offset,
+            why: why.into(),
+        }
+    }
+
+    fn damaged(&self, offset: u64, what: &str) -> VerifyError {
+        self.fault(
+            offset,
+            format!(
+                "{what}; restore the journal directory from a backup, and find out who or what changed it"
+            ),
+        )
+    }
+
+    fn open_segment(&mut self) -> Result<Option<Step>, VerifyError> {
+        let Some(first) = self.waiting.front().copied() else {
+            return Ok(None);
+        };
+        if first != self.chain.count() {
+            let name = frame::segment_name(self.chain.count());
+            return Err(self.damaged(0, &format!("segment {name} is missing before this one")));
+        }
+        let path = self.directory.join(frame::segment_name(first));
+        let unreadable = |this: &Self, source: std::io::Error| {
+            this.fault(0, format!("the segment cannot be read: {source}"))
+        };
+        let file = File::open(&path).map_err(|e| unreadable(self, e))?;
+        let mut input = BufReader::with_capacity(BUFFER_BYTES, file);
+        let mut header = Vec::with_capacity(HEADER_BYTES);
+        input
+            .by_ref()
+            .take(HEADER_BYTES as u64)
+            .read_to_end(&mut header)
+            .map_err(|e| unreadable(self, e))?;
+        let last = self.waiting.len() == 1;
+        if header.len() < HEADER_BYTES && last {
+            self.torn = Some(TornTail {
+                segment: first,
+                offset: 0,
+            });
+            return Ok(Some(Step::Torn));
+        }
+        if let Some(wrong) = frame::check_header(&header, first, self.chain.head()) {
+            return Err(self.damaged(0, &wrong));
+        }
+        self.waiting.pop_front();
+        self.current = Some(Segment {
+            first,
+            input,
+            offset: HEADER_BYTES as u64,
+        });
+        Ok(Some(Step::SegmentEnd))
+    }
+
+    fn step(&mut self) -> Result<Option<Step>, VerifyError> {
+        let Some(segment) = &mut self.current else {
+            return self.open_segment();
+        };
+        let offset = segment.offset;
+        let first = segment.first;
+        let mut start = Vec::with_capacity(FRAME_BYTES);
+        let read = segment
+            .input
+            .by_ref()
+            .take(FRAME_BYTES as u64)
+            .read_to_end(&mut start);
+        if let Err(error) = read {
+            return Err(self.fault(offset, format!("the segment cannot be read: {error}")));
+        }
+        if start.is_empty() {
+            self.current = None;
+            return Ok(Some(Step::SegmentEnd));
+        }
+        let Ok(start) = <[u8; FRAME_BYTES]>::try_from(start) else {
+            return self.incomplete(offset);
+        };
+        let Some((length, crc)) = frame::frame_start(start, offset) else {
+            if start == [0; FRAME_BYTES] && self.rest_is_zero() {
+                return self.incomplete(offset);
+            }
+            return Err(self.damaged(offset, "the length of its frame was changed"));
+        };
+        let mut stored = vec![0; length];
+        let Some(segment) = &mut self.current else {
+            return Ok(None);
+        };
+        match segment.input.read_exact(&mut stored) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                return self.incomplete(offset);
+            }
+            Err(error) => {
+                return Err(self.fault(offset, format!("the segment cannot be read: {error}")));
+            }
+        }
+        segment.offset += (FRAME_BYTES + length) as u64;
+        // The chain first: it says more than a checksum does.
+        let (entry, hash) = match self.chain.check(&stored) {
+            Ok(checked) => checked,
+            Err(fault) => return Err(self.damaged(offset, &fault.flaw.to_string())),
+        };
+        if crc32c::crc32c(&stored) != crc {
+            let mut fault = self.damaged(offset, "the checksum of its frame was changed");
+            fault.seq = entry.seq;
+            return Err(fault);
+        }
+        Ok(Some(Step::Frame(Box::new(StoredRecord {
+            entry,
+            hash,
+            location: Location {
+                segment: first,
+                offset,
+                length: u32::try_from(length).unwrap_or(u32::MAX),
+            },
+            stored,
+        }))))
+    }
+
+    fn incomplete(&mut self, offset: u64) -> Result<Option<Step>, VerifyError> {
+        if !self.waiting.is_empty() {
+            return Err(self.damaged(offset, "it was cut off, and others follow"));
+        }
+        self.torn = self.current.as_ref().map(|segment| TornTail {
+            segment: segment.first,
+            offset,
+        });
+        Ok(Some(Step::Torn))
+    }
+
+    /// A file that grew without its content being written reads as zeros.
+    fn rest_is_zero(&mut self) -> bool {
+        let Some(segment) = &mut self.current else {
+            return false;
+        };
+        let mut chunk = vec![0; 64 << 10];
+        loop {
+            match segment.input.read(&mut chunk) {
+                Ok(0) => return true,
+                Ok(count) if chunk.iter().take(count).all(|byte| *byte == 0) => {}
+                Ok(_) | Err(_) => return false,
+            }
+        }
+    }
+}
+
+impl Iterator for JournalReader {
+    type Item = Result<StoredRecord, VerifyError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.ended {
+            match self.step() {
+                Ok(Some(Step::Frame(record))) => return Some(Ok(*record)),
+                Ok(Some(Step::SegmentEnd)) => {}
+                Ok(Some(Step::Torn) | None) => self.ended = true,
+                Err(error) => {
+                    self.ended = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+        None
+    }
+}
+
+impl StoredRecord {
+    /// The record as the domain knows it.
+    ///
+    /// # Errors
+    /// Its event is not one that this program knows.
+    pub fn record(&self) -> Result<Record, VerifyError> {
+        self.entry.record(self.hash).map_err(|error| VerifyError {
+            seq: self.entry.seq,
+            segment: frame::segment_name(self.location.segment),
+            offset: self.location.offset,
+            why: format!(
+                "{error} ({}); if a newer Selfheal wrote it, use that one",
+                std::error::Error::source(&error)
+                    .map(ToString::to_string)
+                    .unwrap_or_default()
+            ),
+        })
+    }
+}
+
+/// Verifies every record of the journal in the data directory `directory`, without
+/// a lock and without the projection: a host may be running on it.
+///
+/// # Errors
+/// The first wrong record. A frame that was not finished counts as wrong only when
+/// no host runs that may be finishing it.
+pub fn verify(directory: &Path) -> Result<VerifyReport, VerifyError> {
+    let mut reader = JournalReader::open(directory)?;
+    let mut tree = RootBuilder::default();
+    for stored in reader.by_ref() {
+        let stored = stored?;
+        stored.record()?;
+        let (canonical, _) = Entry::split(&stored.stored).map_err(|error| VerifyError {
+            seq: stored.entry.seq,
+            segment: frame::segment_name(stored.location.segment),
+            offset: stored.location.offset,
+            why: error.to_string(),
+        })?;
+        tree.push(canonical);
+    }
+    if let Some(torn) = reader.torn()
+        && !lock::is_held(directory)
+    {
+        return Err(VerifyError {
+            seq: reader.records_read(),
+            segment: frame::segment_name(torn.segment),
+            offset: torn.offset,
+            why: "it is cut off: either the host died while writing it, then it was never acknowledged and the next start of the host moves it aside, or somebody shortened the file".to_owned(),
+        });
+    }
+    Ok(VerifyReport {
+        records: reader.records_read(),
+        head: reader.head(),
+        merkle_root: tree.root(),
+    })
+}

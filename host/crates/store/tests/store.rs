@@ -1,0 +1,389 @@
+//! What is appended can be read, survives, is masked, and costs what it should.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod support;
+
+use selfheal_domain::event::Event;
+use selfheal_domain::ids::{IssueId, IssueNumber};
+use selfheal_domain::issue::{Priority, Severity};
+use selfheal_domain::ports::{EventStore, IssueFilter, StoreError};
+use selfheal_domain::risk::AutonomyLevel;
+use selfheal_domain::state::IssueStatus;
+use selfheal_domain::user::{Account, Actor, Role, UserName};
+use selfheal_store::verify;
+use std::sync::Arc;
+use support::*;
+use uuid::Uuid;
+
+fn account(name: &str) -> Account {
+    Account {
+        name: UserName::new(name).unwrap(),
+        role: Role::Admin,
+        token_digest: Some("5e".repeat(32)),
+        password_hash: Some("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA".to_owned()),
+    }
+}
+
+fn fill(store: &dyn EventStore) {
+    for number in 1..=20 {
+        store.append(opened(number), None).unwrap();
+    }
+    for number in [2, 4, 6] {
+        store.append(about(number, approved()), None).unwrap();
+    }
+    store.append(about(4, diagnosis_started()), None).unwrap();
+    store.append(comment(6, "please"), None).unwrap();
+    store
+        .append(hosts(Event::UserSaved(account("ada"))), None)
+        .unwrap();
+    let level = Event::AutonomyChanged {
+        level: AutonomyLevel::Suggest,
+        reason: "try it".to_owned(),
+    };
+    store.append(hosts(level), None).unwrap();
+    let reason = "holidays".to_owned();
+    store
+        .append(
+            hosts(Event::FreezeChanged {
+                frozen: true,
+                reason,
+            }),
+            None,
+        )
+        .unwrap();
+}
+
+#[test]
+fn what_is_appended_is_seen_at_once_and_after_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    fill(&store);
+    let before = view(&store);
+    assert_eq!(before.records.len(), 28);
+    assert_eq!(before.active, [2, 4, 6].map(IssueNumber));
+    assert_eq!(before.accounts, [account("ada")]);
+    assert_eq!(before.switches.autonomy, Some(AutonomyLevel::Suggest));
+    assert!(before.switches.frozen);
+    assert_eq!(store.last_issue_number().unwrap(), 20);
+    let id = IssueId(Uuid::from_u128(4));
+    assert_eq!(store.issue_number(id).unwrap(), Some(IssueNumber(4)));
+    drop(store);
+
+    let store = open(dir.path());
+    assert!(!store.was_rebuilt());
+    assert_eq!(view(&store), before);
+    let report = verify(dir.path()).unwrap();
+    assert_eq!((report.records, report.head), before.head);
+}
+
+#[test]
+fn the_projection_is_rebuilt_from_the_journal_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    fill(&store);
+    let before = view(&store);
+    drop(store);
+    let projection = dir.path().join("projection");
+
+    std::fs::remove_dir_all(&projection).unwrap();
+    let store = open(dir.path());
+    assert_eq!(view(&store), before, "deleted");
+    drop(store);
+
+    // Garbage where sled expects its log.
+    let garbage = vec![0xa5; 300_000];
+    std::fs::write(projection.join("db/db"), garbage).unwrap();
+    let store = open(dir.path());
+    assert_eq!(view(&store), before, "garbage");
+    drop(store);
+
+    // A projection of another journal.
+    let other = tempfile::tempdir().unwrap();
+    let stranger = open(other.path());
+    stranger.append(comment_host("one"), None).unwrap();
+    drop(stranger);
+    std::fs::remove_dir_all(&projection).unwrap();
+    std::fs::rename(other.path().join("projection"), &projection).unwrap();
+    let store = open(dir.path());
+    assert!(store.was_rebuilt());
+    assert_eq!(view(&store), before, "another journal's");
+    drop(store);
+
+    // The machine lost power while it was open.
+    std::fs::write(projection.join("open"), "another boot").unwrap();
+    let store = open(dir.path());
+    assert!(store.was_rebuilt());
+    assert_eq!(view(&store), before, "power cut");
+}
+
+fn comment_host(name: &str) -> selfheal_domain::event::NewRecord {
+    hosts(Event::SessionRefused {
+        name: name.to_owned(),
+    })
+}
+
+#[test]
+fn large_issues_go_to_files_and_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.append(opened(1), None).unwrap();
+    for part in 0..4 {
+        let text = format!("{part}").repeat(40_000);
+        store.append(comment(1, &text), None).unwrap();
+    }
+    let blobs = dir.path().join("projection/blobs");
+    let files = || std::fs::read_dir(&blobs).unwrap().count();
+    assert_eq!(files(), 1, "superseded ones are removed");
+    let before = view(&store);
+    assert_eq!(before.issues[0].0.comments.len(), 4);
+    drop(store);
+    assert_eq!(view(&open(dir.path())), before);
+
+    for file in std::fs::read_dir(&blobs).unwrap() {
+        std::fs::write(file.unwrap().path(), "changed").unwrap();
+    }
+    let store = open(dir.path());
+    assert!(matches!(
+        store.issue(IssueNumber(1)),
+        Err(StoreError::Read(_))
+    ));
+}
+
+#[test]
+fn a_second_host_is_refused_and_told_who_the_first_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let error = try_open(dir.path()).err().unwrap().to_string();
+    assert!(
+        error.contains(&std::process::id().to_string()) && error.contains("already runs"),
+        "{error}"
+    );
+    drop(store);
+    open(dir.path());
+}
+
+#[test]
+fn illegal_and_misnumbered_records_are_refused_and_nothing_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.append(opened(1), None).unwrap();
+    let before = view(&store);
+
+    let cases = [
+        (opened(1), "the next issue is number 2, not 1"),
+        (opened(3), "the next issue is number 2, not 3"),
+        (about(9, approved()), "there is no issue 9"),
+        (
+            about(1, diagnosis_started()),
+            "starting a diagnosis is not possible",
+        ),
+        (about(1, Event::HostStopped), "no other event does"),
+        (hosts(approved()), "names it"),
+    ];
+    for (record, why) in cases {
+        let error = refused(store.append(record, None));
+        assert!(error.contains(why), "{error}");
+    }
+    let mut twin = opened(2);
+    if let Event::IssueOpened { id, .. } = &mut twin.event {
+        *id = IssueId(Uuid::from_u128(1));
+    }
+    assert!(refused(store.append(twin, None)).contains("exists already"));
+    // Infinity has no JSON: it would be written as null and never be read again.
+    store.append(about(1, approved()), None).unwrap();
+    store.append(about(1, diagnosis_started()), None).unwrap();
+    let mut nonsense = serde_json::from_str::<Event>(
+        r#"{"type":"diagnosis.finished","data":{"root_cause":"","confidence":0.5,"affected_files":[],"suggested_fix":"","reproduction":null,"log":"","effort":{"candidates":0,"seconds":0.1}}}"#,
+    )
+    .unwrap();
+    if let Event::DiagnosisFinished(diagnosis) = &mut nonsense {
+        diagnosis.confidence = f64::INFINITY;
+    }
+    assert!(refused(store.append(about(1, nonsense), None)).contains("cannot be stored"));
+    assert_eq!(store.head().0, before.head.0 + 2);
+}
+
+#[test]
+fn of_two_writers_on_one_version_one_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.append(opened(1), None).unwrap();
+    let issue = store.issue(IssueNumber(1)).unwrap().unwrap();
+    let first = comment(1, "first");
+    let after = issue.after(&first).unwrap();
+    store.append(first, Some(&after)).unwrap();
+    assert_eq!(store.issue(IssueNumber(1)).unwrap().unwrap(), after);
+    let error = refused(store.append(comment(1, "second"), Some(&after)));
+    assert!(error.contains("changed in between"), "{error}");
+}
+
+#[test]
+fn secrets_are_masked_before_the_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let text = "log: hunter2-hunter2 and AKIAIOSFODNN7EXAMPLE";
+    store
+        .append(opened_with(1, report("It leaks", text), user("rita")), None)
+        .unwrap();
+    let record = store.append(comment(1, text), None).unwrap();
+    assert!(!format!("{record:?}").contains("hunter2"));
+    let issue = store.issue(IssueNumber(1)).unwrap().unwrap();
+    assert_eq!(issue.report.description, "log: [masked] and [masked]");
+    assert_eq!(issue.comments[0].content, "log: [masked] and [masked]");
+    store
+        .append(hosts(Event::UserSaved(account("ada"))), None)
+        .unwrap();
+    assert_eq!(store.accounts().unwrap(), [account("ada")]);
+    drop(store);
+    let journal = dir.path().join("journal/00000000000000000000.seg");
+    let bytes = std::fs::read(journal).unwrap();
+    for secret in [&b"hunter2"[..], b"AKIA"] {
+        assert!(!bytes.windows(secret.len()).any(|part| part == secret));
+    }
+}
+
+#[test]
+fn a_page_costs_the_page_not_the_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for number in 1..=600 {
+        let reporter = if number % 100 == 0 { "rare" } else { "rita" };
+        let record = opened_with(number, report("It breaks", "x"), user(reporter));
+        store.append(record, None).unwrap();
+        if number % 50 == 0 {
+            store.append(about(number, approved()), None).unwrap();
+        }
+    }
+    let cost = |filter: &IssueFilter, cursor: Option<&str>| {
+        let before = store.rows_read();
+        let page = store.issues(filter, cursor, 10).unwrap();
+        (page, store.rows_read() - before)
+    };
+    let all = IssueFilter::default();
+    let (page, rows) = cost(&all, None);
+    assert_eq!(
+        (page.items.len(), page.items[0].number.0, rows),
+        (10, 600, 11)
+    );
+    // Deep in the table the next page costs the same.
+    let mut cursor = page.next_cursor;
+    for _ in 0..50 {
+        let (page, rows) = cost(&all, cursor.as_deref());
+        assert_eq!(rows, 11);
+        cursor = page.next_cursor;
+    }
+    let approved = IssueFilter {
+        status: Some(IssueStatus::Approved),
+        ..all.clone()
+    };
+    let (page, rows) = cost(&approved, None);
+    assert_eq!((page.items.len(), rows), (10, 11));
+    let (page, rows) = cost(&approved, page.next_cursor.as_deref());
+    assert_eq!((page.items.len(), rows, page.next_cursor), (2, 2, None));
+    let rare = IssueFilter {
+        reported_by: Some(user("rare")),
+        ..all.clone()
+    };
+    let (page, rows) = cost(&rare, None);
+    assert_eq!((page.items.len(), rows), (6, 6));
+    let (records, before) = (5, store.rows_read());
+    assert_eq!(store.records(None, 300, records).unwrap()[0].seq, 300);
+    assert_eq!(store.rows_read() - before, 10, "a row and a record each");
+}
+
+#[test]
+fn filters_combine_and_rare_matches_come_page_by_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for number in 1..=2_500 {
+        let mut it = report(&format!("Issue {number}"), "Nothing special");
+        if number == 3 {
+            it.severity = Severity::Critical;
+            it.service = Some("web".to_owned());
+            it.description = "The Checkout  page is blank".to_owned();
+        }
+        store
+            .append(opened_with(number, it, Actor::Operator), None)
+            .unwrap();
+    }
+    let found = |filter: IssueFilter| {
+        let numbers = list(&store, &filter);
+        numbers.iter().map(|it| it.number.0).collect::<Vec<_>>()
+    };
+    let all = IssueFilter::default;
+    let critical = IssueFilter {
+        severity: Some(Severity::Critical),
+        ..all()
+    };
+    let first = store.issues(&critical, None, 10).unwrap();
+    assert!(
+        first.items.is_empty() && first.next_cursor.is_some(),
+        "one call looks at a bounded number of rows"
+    );
+    assert_eq!(found(critical), [3]);
+    assert_eq!(
+        found(IssueFilter {
+            query: Some("blank CHECKOUT".to_owned()),
+            service: Some("web".to_owned()),
+            ..all()
+        }),
+        [3]
+    );
+    assert_eq!(
+        found(IssueFilter {
+            query: Some("issue 77".to_owned()),
+            priority: Some(Priority::P2),
+            reported_by: Some(Actor::Operator),
+            ..all()
+        })
+        .len(),
+        (1..=2_500_u32)
+            .filter(|number| number.to_string().contains("77"))
+            .count()
+    );
+    assert_eq!(
+        found(IssueFilter {
+            priority: Some(Priority::P0),
+            ..all()
+        }),
+        [0; 0]
+    );
+    let bad = store.issues(&all(), Some("00"), 10);
+    assert!(matches!(bad, Err(StoreError::BadCursor)));
+}
+
+#[test]
+fn sixteen_threads_append_and_the_chain_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(dir.path()));
+    for number in 1..=16 {
+        store.append(opened(number), None).unwrap();
+    }
+    std::thread::scope(|scope| {
+        for thread in 1..=16 {
+            let store = Arc::clone(&store);
+            scope.spawn(move || {
+                for turn in 0..40 {
+                    let text = format!("{thread}/{turn}");
+                    let record = store.append(comment(thread, &text), None).unwrap();
+                    let issue = store.issue(IssueNumber(thread)).unwrap().unwrap();
+                    assert_eq!(issue.comments.last().unwrap().content, text);
+                    assert!(store.head().0 > record.seq, "readers see their own writes");
+                }
+            });
+        }
+    });
+    assert_eq!(store.head().0, 16 + 16 * 40);
+    let before = view(&store);
+    for (issue, records) in &before.issues {
+        let said: Vec<_> = issue.comments.iter().map(|it| it.content.clone()).collect();
+        let wanted: Vec<_> = (0..40)
+            .map(|turn| format!("{}/{turn}", issue.number))
+            .collect();
+        assert_eq!(said, wanted);
+        assert_eq!(records.len(), 41);
+    }
+    assert_eq!(verify(dir.path()).unwrap().records, 656);
+    drop(store);
+    assert_eq!(view(&open(dir.path())), before);
+}
