@@ -1,0 +1,39 @@
+//! The built-in repair engine: localise, propose, validate, rank.
+//!
+//! [`RepairEngine`] needs no model. It runs the failing command, profiles it in
+//! a warm worker inside the sandbox, generates small patches from general
+//! templates where the profile points, runs them, and ranks those that pass by
+//! how likely they are right. It acts through `selfheal_domain::tools::Tools`
+//! only; the workers it needs in the sandbox are its [`assets`].
+
+mod candidate;
+mod command;
+mod draft;
+mod engine;
+mod explain;
+mod localise;
+mod observe;
+mod rank;
+mod search;
+mod source;
+mod templates;
+mod worker;
+
+pub use engine::RepairEngine;
+
+use selfheal_domain::tools::Asset;
+
+/// The files that the engine needs in its sandboxes: test workers.
+#[must_use]
+pub fn assets() -> Vec<Asset> {
+    vec![
+        Asset {
+            name: worker::PYTHON_ASSET.to_owned(),
+            content: include_bytes!("../assets/worker.py").to_vec(),
+        },
+        Asset {
+            name: worker::NODE_ASSET.to_owned(),
+            content: include_bytes!("../assets/worker.cjs").to_vec(),
+        },
+    ]
+}

@@ -1,0 +1,637 @@
+//! Names: what is in scope, and substituting one name for another.
+
+use super::{Gen, Knowledge, is_value};
+use crate::source::{CLASSES, FUNCTIONS, Source, all_nodes, field, line_of, named, up};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use tree_sitter::Node;
+
+/// Everything that is named anywhere in a file.
+#[derive(Default)]
+pub(crate) struct FileNames {
+    /// Number literals, commonest first.
+    pub(crate) numbers: Vec<String>,
+    /// String literals without quotes.
+    pub(crate) strings: Vec<String>,
+    /// Functions and classes defined here.
+    pub(crate) callables: Vec<String>,
+    /// Names assigned at module level.
+    pub(crate) constants: Vec<String>,
+    /// Attribute names in use.
+    pub(crate) attributes: Vec<String>,
+    /// Attributes of `self` or `this`.
+    pub(crate) own: Vec<String>,
+    /// Least and most positional arguments of functions defined here.
+    pub(crate) arity: HashMap<String, (usize, usize)>,
+    /// Keyword arguments that calls of a name pass elsewhere in the file.
+    pub(crate) keywords: HashMap<String, Vec<(String, String)>>,
+}
+
+impl FileNames {
+    pub(crate) fn of(src: &Source) -> Self {
+        let mut out = Self::default();
+        let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
+        let mut strings: BTreeSet<String> = BTreeSet::new();
+        let mut attributes: BTreeSet<String> = BTreeSet::new();
+        let mut own: BTreeSet<String> = BTreeSet::new();
+        for node in all_nodes(src.root()) {
+            match node.kind() {
+                "integer" | "float" | "number" => {
+                    *numbers.entry(src.at(node).to_owned()).or_default() += 1
+                }
+                "string" => {
+                    let text = src.at(node);
+                    if text.len() < 42 && !text.contains('\n') {
+                        let inner = text
+                            .trim_start_matches(|c: char| c.is_ascii_alphabetic())
+                            .trim_matches(['"', '\'']);
+                        strings.insert(inner.to_owned());
+                    }
+                }
+                "attribute" | "member_expression" => {
+                    let name = field(node, "attribute").or_else(|| field(node, "property"));
+                    if let (Some(name), Some(object)) = (name, field(node, "object")) {
+                        attributes.insert(src.at(name).to_owned());
+                        if matches!(src.at(object), "self" | "this" | "cls") {
+                            own.insert(src.at(name).to_owned());
+                        }
+                    }
+                }
+                "function_definition"
+                | "function_declaration"
+                | "generator_function_declaration"
+                | "method_definition" => {
+                    if let Some(name) = field(node, "name") {
+                        let name = src.at(name).to_owned();
+                        out.arity.insert(name.clone(), arity(src, node));
+                        let method = up(node, CLASSES).is_some();
+                        if method {
+                            attributes.insert(name.clone());
+                            own.insert(name);
+                        } else {
+                            out.callables.push(name);
+                        }
+                    }
+                }
+                "class_definition" | "class_declaration" => {
+                    if let Some(name) = field(node, "name") {
+                        out.callables.push(src.at(name).to_owned());
+                    }
+                }
+                "assignment" | "variable_declarator" => {
+                    let top = up(node, FUNCTIONS).is_none() && up(node, CLASSES).is_none();
+                    let name = field(node, "left").or_else(|| field(node, "name"));
+                    if let (true, Some(name)) = (top, name)
+                        && name.kind() == "identifier"
+                    {
+                        out.constants.push(src.at(name).to_owned());
+                    }
+                }
+                "call" => {
+                    if let (Some(callee), Some(list)) =
+                        (field(node, "function"), field(node, "arguments"))
+                    {
+                        let name = src
+                            .at(callee)
+                            .rsplit('.')
+                            .next()
+                            .unwrap_or_default()
+                            .to_owned();
+                        for arg in named(list) {
+                            if let (Some(key), Some(value)) =
+                                (field(arg, "name"), field(arg, "value"))
+                                && arg.kind() == "keyword_argument"
+                            {
+                                let pair = (src.at(key).to_owned(), src.at(value).to_owned());
+                                let known = out.keywords.entry(name.clone()).or_default();
+                                if !known.contains(&pair) {
+                                    known.push(pair);
+                                }
+                            }
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        let mut numbers: Vec<(String, usize)> = numbers.into_iter().collect();
+        numbers.sort_by(|a, b| b.1.cmp(&a.1));
+        out.numbers = numbers.into_iter().map(|(text, _)| text).collect();
+        out.strings = strings.into_iter().collect();
+        out.attributes = attributes.into_iter().collect();
+        out.own = own.into_iter().collect();
+        out
+    }
+}
+
+fn arity(src: &Source, function: Node<'_>) -> (usize, usize) {
+    let Some(list) = field(function, "parameters") else {
+        return (0, 0);
+    };
+    let mut least = 0;
+    let mut most = 0;
+    for (index, parameter) in named(list).into_iter().enumerate() {
+        if index == 0 && matches!(src.at(parameter), "self" | "cls") {
+            continue;
+        }
+        match parameter.kind() {
+            "identifier" | "typed_parameter" | "object_pattern" | "array_pattern" => {
+                least += 1;
+                most += 1;
+            }
+            "default_parameter" | "typed_default_parameter" | "assignment_pattern" => most += 1,
+            _ => {}
+        }
+    }
+    (least, most)
+}
+
+/// What a function can see.
+#[derive(Clone, Default)]
+pub(crate) struct Scope {
+    /// Readable variables, the function's own first.
+    pub(crate) values: Vec<String>,
+    /// Its parameters.
+    pub(crate) parameters: Vec<String>,
+    /// Run-time kinds, where known; `return` is the function's answer.
+    pub(crate) kinds: HashMap<String, BTreeSet<String>>,
+}
+
+impl Scope {
+    pub(crate) fn of(src: &Source, function: Option<Node<'_>>, know: &Knowledge) -> Self {
+        let mut out = Self::default();
+        let Some(function) = function else {
+            return out;
+        };
+        let mut values: Vec<(bool, String)> = Vec::new();
+        let mut add = |name: &str, bound: bool| {
+            if matches!(
+                name,
+                "self"
+                    | "cls"
+                    | "_"
+                    | "this"
+                    | "undefined"
+                    | "NaN"
+                    | "Infinity"
+                    | "console"
+                    | "Math"
+                    | "Object"
+                    | "Array"
+                    | "JSON"
+                    | "Number"
+                    | "String"
+            ) {
+                return;
+            }
+            match values.iter_mut().find(|(_, known)| known == name) {
+                Some(entry) => entry.0 |= bound,
+                None => values.push((bound, name.to_owned())),
+            }
+        };
+        let mut called: BTreeSet<String> = BTreeSet::new();
+        for node in all_nodes(function) {
+            if let Some(list) = field(node, "parameters") {
+                for parameter in all_nodes(list) {
+                    if parameter.kind() == "identifier" && !is_default(parameter) {
+                        add(src.at(parameter), true);
+                        if node.id() == function.id() {
+                            out.parameters.push(src.at(parameter).to_owned());
+                        }
+                    }
+                }
+            }
+            if node.kind() == "identifier" || node.kind() == "shorthand_property_identifier_pattern"
+            {
+                let text = src.at(node);
+                if is_value(node) {
+                    add(text, false);
+                } else if node
+                    .parent()
+                    .is_some_and(|parent| matches!(parent.kind(), "call" | "call_expression"))
+                {
+                    called.insert(text.to_owned());
+                } else if binds(node) {
+                    add(text, true);
+                }
+            }
+        }
+        out.parameters
+            .retain(|name| !matches!(name.as_str(), "self" | "cls"));
+        let own: Option<String> = field(function, "name").map(|name| src.at(name).to_owned());
+        values.retain(|(bound, name)| {
+            *bound || (!called.contains(name) && Some(name) != own.as_ref())
+        });
+        values.retain(|(bound, name)| *bound || !super::names::builtin(name));
+        values.sort_by_key(|(bound, _)| !*bound);
+        out.values = values.into_iter().map(|(_, name)| name).collect();
+        let key = format!(
+            "{}:{}",
+            own.unwrap_or_else(|| "<lambda>".into()),
+            line_of(function)
+        );
+        if let Some(kinds) = know.kinds.get(&key) {
+            out.kinds = kinds.clone();
+        }
+        out
+    }
+
+    /// Could one stand in the other's place, as far as the kinds tell?
+    pub(crate) fn alike(&self, a: &str, b: &str) -> bool {
+        match (self.kinds.get(a), self.kinds.get(b)) {
+            (Some(x), Some(y)) => {
+                x.intersection(y).next().is_some()
+                    || x.contains("none")
+                    || y.contains("none")
+                    || x.contains("object")
+            }
+            _ => true,
+        }
+    }
+}
+
+/// Names every program has.
+pub(crate) fn builtin(name: &str) -> bool {
+    matches!(
+        name,
+        "int"
+            | "str"
+            | "float"
+            | "list"
+            | "dict"
+            | "set"
+            | "tuple"
+            | "bool"
+            | "len"
+            | "range"
+            | "print"
+            | "ValueError"
+            | "TypeError"
+            | "KeyError"
+            | "IndexError"
+            | "Exception"
+            | "object"
+            | "type"
+            | "None"
+            | "Map"
+            | "Set"
+            | "Error"
+            | "Promise"
+            | "Date"
+            | "math"
+            | "re"
+            | "os"
+            | "sys"
+            | "json"
+            | "random"
+            | "collections"
+            | "itertools"
+            | "datetime"
+            | "time"
+            | "functools"
+    )
+}
+
+fn is_default(node: Node<'_>) -> bool {
+    node.parent().is_some_and(|parent| {
+        matches!(
+            parent.kind(),
+            "default_parameter" | "typed_default_parameter" | "assignment_pattern" | "type"
+        ) && field(parent, "name")
+            .or_else(|| field(parent, "left"))
+            .is_none_or(|name| name.id() != node.id())
+    })
+}
+
+fn binds(node: Node<'_>) -> bool {
+    node.parent().is_some_and(|parent| match parent.kind() {
+        "assignment"
+        | "for_statement"
+        | "for_in_clause"
+        | "for_in_statement"
+        | "assignment_expression" => {
+            field(parent, "left").is_some_and(|left| left.id() == node.id())
+        }
+        "variable_declarator" | "named_expression" => {
+            field(parent, "name").is_some_and(|name| name.id() == node.id())
+        }
+        "pattern_list" | "tuple_pattern" | "list_pattern" | "array_pattern" | "object_pattern"
+        | "as_pattern_target" | "catch_clause" | "rest_pattern" | "list_splat_pattern" => true,
+        "arrow_function" => field(parent, "parameter").is_some_and(|name| name.id() == node.id()),
+        _ => false,
+    })
+}
+
+pub(super) fn node(generator: &mut Gen<'_>, node: Node<'_>) {
+    match node.kind() {
+        "identifier" if is_value(node) => variable(generator, node),
+        "identifier" if binds(node) => target(generator, node),
+        "identifier" => callee(generator, node),
+        "attribute" | "member_expression" => attribute(generator, node),
+        "shorthand_property_identifier" => {
+            let scope = generator.scope(node);
+            let text = generator.at(node).to_owned();
+            for other in scope.values.iter().filter(|other| **other != text).take(8) {
+                generator.swap(node, format!("{text}: {other}"), "variable", 2.8);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn variable(generator: &mut Gen<'_>, node: Node<'_>) {
+    let text = generator.at(node).to_owned();
+    let scope = generator.scope(node);
+    let mut rank = 0.0;
+    let local = scope.values.contains(&text);
+    for other in scope.values.iter().filter(|other| **other != text) {
+        if !scope.alike(&text, other) {
+            continue;
+        }
+        let near = distance(&text, other) < 0.45;
+        generator.swap(
+            node,
+            other.clone(),
+            "variable",
+            if near {
+                1.7
+            } else {
+                2.0 + f64::min(rank * 0.08, 1.0)
+            },
+        );
+        rank += 1.0;
+    }
+    if local
+        && matches!(
+            node.parent().map(|parent| parent.kind()),
+            Some(
+                "subscript"
+                    | "subscript_expression"
+                    | "binary_operator"
+                    | "binary_expression"
+                    | "comparison_operator"
+            )
+        )
+    {
+        // Names of the module: constants and tables.
+        let constants: Vec<String> = generator
+            .file
+            .constants
+            .iter()
+            .filter(|other| !scope.values.contains(other))
+            .take(6)
+            .cloned()
+            .collect();
+        for other in constants {
+            generator.swap(node, other, "variable-global", 3.2);
+        }
+    } else if !local {
+        let constants: Vec<String> = generator
+            .file
+            .constants
+            .iter()
+            .filter(|other| **other != text)
+            .take(10)
+            .cloned()
+            .collect();
+        for other in constants {
+            generator.swap(node, other, "variable-global", 2.4);
+        }
+    }
+    let owner = if generator.py() { "self" } else { "this" };
+    if up(node, CLASSES).is_some() && generator.file.own.contains(&text) {
+        generator.swap(node, format!("{owner}.{text}"), "add-self", 1.6);
+    }
+    let known: BTreeSet<String> = scope.kinds.get(&text).cloned().unwrap_or_default();
+    let number = known.is_empty() || known.contains("number");
+    let parent = node
+        .parent()
+        .map(|parent| parent.kind())
+        .unwrap_or_default();
+    if number
+        && !known.is_empty()
+        && matches!(
+            parent,
+            "binary_operator" | "binary_expression" | "return_statement" | "slice"
+        )
+    {
+        generator.swap(node, format!("{text} + 1"), "offset", 2.4);
+        generator.swap(node, format!("{text} - 1"), "offset", 2.4);
+    }
+    if matches!(
+        parent,
+        "return_statement"
+            | "comparison_operator"
+            | "binary_expression"
+            | "argument_list"
+            | "assignment"
+            | "arguments"
+    ) {
+        // A constant or an attribute instead of the variable.
+        let (yes, no) = generator.truth();
+        if parent == "return_statement" {
+            for (other, cost) in [
+                (generator.null(), 3.0),
+                (yes, 3.2),
+                (no, 3.0),
+                ("0", 3.4),
+                ("[]", 3.4),
+            ] {
+                generator.swap(node, other, "constant-for-variable", cost);
+            }
+        }
+        let own: Vec<String> = generator.file.own.iter().take(10).cloned().collect();
+        if up(node, CLASSES).is_some() {
+            for other in own {
+                if !generator.file.arity.contains_key(&other) {
+                    generator.swap(node, format!("{owner}.{other}"), "variable", 2.8);
+                }
+            }
+        }
+    }
+}
+
+/// The stored side: `a = …` should be `b = …`.
+fn target(generator: &mut Gen<'_>, node: Node<'_>) {
+    let Some(parent) = node.parent() else { return };
+    if !matches!(
+        parent.kind(),
+        "assignment"
+            | "assignment_expression"
+            | "augmented_assignment"
+            | "augmented_assignment_expression"
+    ) {
+        return;
+    }
+    let text = generator.at(node).to_owned();
+    let scope = generator.scope(node);
+    for (index, other) in scope
+        .values
+        .iter()
+        .filter(|other| **other != text)
+        .enumerate()
+        .take(10)
+    {
+        if scope.alike(&text, other) {
+            generator.swap(
+                node,
+                other.clone(),
+                "stored-variable",
+                2.6 + 0.1 * index as f64,
+            );
+        }
+    }
+    let owner = if generator.py() { "self" } else { "this" };
+    if up(node, CLASSES).is_some() && generator.file.own.contains(&text) {
+        generator.swap(node, format!("{owner}.{text}"), "add-self", 1.5);
+    }
+}
+
+fn callee(generator: &mut Gen<'_>, node: Node<'_>) {
+    if !node
+        .parent()
+        .is_some_and(|parent| matches!(parent.kind(), "call" | "call_expression"))
+    {
+        return;
+    }
+    let text = generator.at(node).to_owned();
+    let others: Vec<String> = generator
+        .file
+        .callables
+        .iter()
+        .filter(|other| **other != text)
+        .cloned()
+        .collect();
+    let defined = generator.file.callables.contains(&text);
+    for (index, other) in others.into_iter().take(10).enumerate() {
+        let near = distance(&text, &other) < 0.5;
+        let cost = if near {
+            1.9
+        } else if defined {
+            2.5
+        } else {
+            3.2
+        };
+        generator.swap(node, other, "callee", cost + 0.06 * index as f64);
+    }
+    let owner = if generator.py() { "self" } else { "this" };
+    if up(node, CLASSES).is_some() && generator.file.own.contains(&text) {
+        generator.swap(node, format!("{owner}.{text}"), "add-self", 1.5);
+    }
+}
+
+fn attribute(generator: &mut Gen<'_>, node: Node<'_>) {
+    let name = field(node, "attribute").or_else(|| field(node, "property"));
+    let (Some(name), Some(object)) = (name, field(node, "object")) else {
+        return;
+    };
+    let (text, base) = (
+        generator.at(name).to_owned(),
+        generator.at(object).to_owned(),
+    );
+    let own = matches!(base.as_str(), "self" | "this" | "cls");
+    let called = node.parent().is_some_and(|parent| {
+        matches!(parent.kind(), "call" | "call_expression")
+            && field(parent, "function").is_some_and(|callee| callee.id() == node.id())
+    });
+    let pool: Vec<String> = if own {
+        generator.file.own.clone()
+    } else {
+        generator.file.attributes.clone()
+    };
+    let mut ranked: Vec<(f64, String)> = pool
+        .into_iter()
+        .filter(|other| *other != text)
+        .filter(|other| own && called == generator.file.arity.contains_key(other) || !own)
+        .map(|other| (distance(&text, &other), other))
+        .collect();
+    ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let known_method = called && !own && super::calls_known(&text);
+    for (index, (far, other)) in ranked
+        .into_iter()
+        .take(if own { 14 } else { 8 })
+        .enumerate()
+    {
+        let base_cost = if own { 2.0 } else { 2.8 };
+        let cost = if far < 0.45 {
+            1.7
+        } else {
+            base_cost + 0.1 * index as f64
+        };
+        generator.swap(
+            name,
+            other,
+            "attribute",
+            if known_method { cost + 1.0 } else { cost },
+        );
+    }
+    // The variable of the same name, or the bare object.
+    let scope = generator.scope(node);
+    if own && !called {
+        for other in scope.values.iter().take(8) {
+            let near = *other == text;
+            generator.swap(
+                node,
+                other.clone(),
+                "variable",
+                if near { 1.9 } else { 2.8 },
+            );
+        }
+    }
+    if !own && !called && is_value(node) {
+        generator.swap(node, base.clone(), "drop-attribute", 3.4);
+    }
+    if !generator.py() && is_value(node) && !own && field(node, "optional_chain").is_none() {
+        generator.swap(node, format!("{base}?.{text}"), "optional-chain", 2.3);
+        if text == "length" {
+            generator.swap(node, format!("{base}.size"), "attribute", 1.8);
+        } else if text == "size" {
+            generator.swap(node, format!("{base}.length"), "attribute", 1.8);
+        }
+    }
+    // A method that was named but not called.
+    if !called && generator.file.arity.get(&text) == Some(&(0, 0)) {
+        let whole = generator.at(node).to_owned();
+        generator.swap(node, format!("{whole}()"), "call-missing", 1.5);
+    }
+}
+
+/// How different two names are: 0 the same, 1 nothing in common.
+pub(crate) fn distance(a: &str, b: &str) -> f64 {
+    let (a, b): (Vec<char>, Vec<char>) = (
+        a.to_lowercase().chars().collect(),
+        b.to_lowercase().chars().collect(),
+    );
+    let longest = a.len().max(b.len());
+    if longest == 0 {
+        return 0.0;
+    }
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut previous = i;
+        let mut next = vec![i + 1];
+        for (j, y) in b.iter().enumerate() {
+            let above = row.get(j + 1).copied().unwrap_or(usize::MAX / 2);
+            let left = next.last().copied().unwrap_or(usize::MAX / 2);
+            next.push(
+                (above + 1)
+                    .min(left + 1)
+                    .min(previous + usize::from(x != y)),
+            );
+            previous = above;
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(longest) as f64 / longest as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distance_tells_typos_from_strangers() {
+        assert!(distance("total", "totals") < 0.2);
+        assert!(distance("left", "right") > 0.5);
+        assert_eq!(distance("", ""), 0.0);
+    }
+}
