@@ -1,0 +1,263 @@
+//! Opening repositories: durable writes switched on first, then every kind that
+//! libgit2 would read wrongly, and every one that points outside itself, refused.
+//!
+//! libgit2 runs no hooks, no fsmonitor, no external filter, diff or merge driver;
+//! nothing here adds one. What it converts itself (line endings, `$Id$`) is
+//! refused for the files a patch touches, see [`refuse_conversion`].
+
+use crate::fail::failed;
+use git2::{
+    AttrCheckFlags, AttrValue, ErrorCode, Oid, Repository, RepositoryOpenFlags, RepositoryState,
+};
+use selfheal_domain::ids::CommitId;
+use selfheal_domain::ports::RepositoryError;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// Where a repository is and what it stands on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Discovered {
+    /// Root of the live tree, canonical.
+    pub root: PathBuf,
+    /// Its git directory, canonical; of a linked worktree, that worktree's own.
+    pub git_dir: PathBuf,
+    /// The commit that `HEAD` points to.
+    pub head: CommitId,
+    /// The branch that is checked out; none when `HEAD` is detached.
+    pub branch: Option<String>,
+}
+
+/// The repository that contains `path`.
+///
+/// # Errors
+/// [`RepositoryError::Unsupported`] names what is in the way: no repository, bare,
+/// no commit yet, owned by somebody else, or of a kind that libgit2 cannot read.
+pub fn discover(path: &Path) -> Result<Discovered, RepositoryError> {
+    let repo = open(path)?;
+    let head = repo
+        .head()
+        .and_then(|head| head.peel_to_commit())
+        .map_err(failed("reading HEAD"))?;
+    Ok(Discovered {
+        root: root_of(&repo)?,
+        git_dir: canonical(repo.path())?,
+        head: CommitId(head.id().to_string()),
+        branch: live_branch(&repo).ok(),
+    })
+}
+
+/// libgit2 syncs nothing by default, and the switch counts only for repositories
+/// opened after it was set.
+fn make_durable() {
+    static ONCE: OnceLock<()> = OnceLock::new();
+    ONCE.get_or_init(|| {
+        libgit2_sys::init();
+        #[expect(
+            unsafe_code,
+            reason = "git2 does not wrap this option; it takes one int and is set once, before any repository is open"
+        )]
+        // SAFETY: libgit2 is initialised, the option takes exactly one C int.
+        let code = unsafe {
+            libgit2_sys::git_libgit2_opts(
+                libgit2_sys::GIT_OPT_ENABLE_FSYNC_GITDIR as std::ffi::c_int,
+                1_i32,
+            )
+        };
+        if code < 0 {
+            tracing::error!(code, "git objects and refs will not be synced to disk");
+        }
+    });
+}
+
+/// Opens the repository that contains `path`, or says why not.
+pub(crate) fn open(path: &Path) -> Result<Repository, RepositoryError> {
+    make_durable();
+    let repo = Repository::open_ext(path, RepositoryOpenFlags::empty(), &[] as &[&Path]).map_err(
+        |error| match error.code() {
+            ErrorCode::NotFound => unsupported(format!(
+                "there is no git repository at or above {}; run `git init` and commit first",
+                path.display()
+            )),
+            ErrorCode::Owner => unsupported(format!(
+                "{} belongs to another user; run the host as its owner, or name it in \
+                     git's safe.directory",
+                path.display()
+            )),
+            _ => unsupported(format!("git cannot open it: {}", error.message())),
+        },
+    )?;
+    refuse_unreadable(&repo)?;
+    Ok(repo)
+}
+
+/// A second handle on an open repository, without asking everything again.
+pub(crate) fn reopen(repo: &Repository) -> Result<Repository, RepositoryError> {
+    let flags = RepositoryOpenFlags::NO_SEARCH;
+    let at = repo.workdir().unwrap_or_else(|| repo.path());
+    Repository::open_ext(at, flags, &[] as &[&Path]).map_err(failed("opening the repository"))
+}
+
+fn refuse_unreadable(repo: &Repository) -> Result<(), RepositoryError> {
+    if repo.is_bare() {
+        return Err(unsupported("it is bare: there is no live tree to heal"));
+    }
+    let root = root_of(repo)?;
+    // `core.worktree` could point the live tree at any directory of the machine.
+    let marker = root.join(".git");
+    let own = match std::fs::symlink_metadata(&marker) {
+        Ok(meta) if meta.is_dir() => canonical(&marker)? == canonical(repo.path())?,
+        Ok(meta) => meta.is_file(),
+        Err(_) => false,
+    };
+    if !own {
+        return Err(unsupported(
+            "its work tree is not where its .git is (core.worktree); heal it from a plain checkout",
+        ));
+    }
+    let config = repo
+        .config()
+        .and_then(|mut config| config.snapshot())
+        .map_err(failed("reading the repository's configuration"))?;
+    let text = |key: &str| config.get_string(key).unwrap_or_default();
+    let flag = |key: &str| config.get_bool(key).unwrap_or(false);
+    if text("extensions.objectformat").eq_ignore_ascii_case("sha256") {
+        return Err(unsupported("its object format is SHA-256"));
+    }
+    if !text("extensions.refstorage").is_empty() && text("extensions.refstorage") != "files" {
+        return Err(unsupported("its refs are not stored as files (reftable)"));
+    }
+    if !text("extensions.partialclone").is_empty() {
+        return Err(unsupported(
+            "it is a partial clone; fetch all objects first (`git fetch --refetch --no-filter`)",
+        ));
+    }
+    if flag("core.sparsecheckout") || flag("index.sparse") {
+        return Err(unsupported(
+            "it is a sparse checkout; run `git sparse-checkout disable`",
+        ));
+    }
+    if flag("core.splitindex") {
+        return Err(unsupported(
+            "its index is split; run `git update-index --no-split-index`",
+        ));
+    }
+    if repo.index().is_err() {
+        return Err(unsupported(
+            "its index is of a kind that cannot be read (split, sparse or damaged)",
+        ));
+    }
+    if matches!(repo.is_empty(), Ok(true)) || repo.head().is_err() {
+        return Err(unsupported(
+            "the checked-out branch has no commit yet; commit once first",
+        ));
+    }
+    Ok(())
+}
+
+/// Nothing else is under way, no conflict is open, and a branch is checked out.
+pub(crate) fn refuse_unsettled(repo: &Repository) -> Result<String, RepositoryError> {
+    let state = repo.state();
+    if state != RepositoryState::Clean {
+        return Err(unsupported(format!(
+            "a {} is in progress; finish or abort it first",
+            match state {
+                RepositoryState::Merge => "merge",
+                RepositoryState::Revert | RepositoryState::RevertSequence => "revert",
+                RepositoryState::CherryPick | RepositoryState::CherryPickSequence => "cherry-pick",
+                RepositoryState::Bisect => "bisect",
+                RepositoryState::ApplyMailbox | RepositoryState::ApplyMailboxOrRebase =>
+                    "mailbox import",
+                _ => "rebase",
+            }
+        )));
+    }
+    live_branch(repo)
+}
+
+/// The branch that is checked out.
+pub(crate) fn live_branch(repo: &Repository) -> Result<String, RepositoryError> {
+    let head = repo
+        .find_reference("HEAD")
+        .map_err(failed("reading HEAD"))?;
+    let target = head.symbolic_target().ok().flatten();
+    target
+        .and_then(|target| target.strip_prefix("refs/heads/"))
+        .map(str::to_owned)
+        .ok_or_else(|| {
+            unsupported(
+                "HEAD is detached: heal commits need a branch to stand on; check one out first",
+            )
+        })
+}
+
+/// What the branch points to.
+pub(crate) fn tip(repo: &Repository, branch: &str) -> Result<Oid, RepositoryError> {
+    repo.find_reference(&format!("refs/heads/{branch}"))
+        .map_err(failed(format!("reading branch {branch}")))?
+        .target()
+        .ok_or_else(|| unsupported(format!("branch {branch} is an alias of another ref")))
+}
+
+/// Refuses a file whose content git would not store byte by byte: then what is in
+/// the tree and what is in history differ, and neither could be restored exactly.
+pub(crate) fn refuse_conversion(
+    repo: &Repository,
+    path: &str,
+    contents: &[Option<&[u8]>],
+) -> Result<(), RepositoryError> {
+    let attribute = |name: &str| {
+        repo.get_attr(Path::new(path), name, AttrCheckFlags::FILE_THEN_INDEX)
+            .map(|value| match AttrValue::from_string(value) {
+                AttrValue::True => Some("true".to_owned()),
+                AttrValue::String(text) => Some(text.to_owned()),
+                AttrValue::False | AttrValue::Unspecified | AttrValue::Bytes(_) => None,
+            })
+            .map_err(failed(format!("reading git attributes of {path}")))
+    };
+    for name in ["filter", "ident", "working-tree-encoding"] {
+        if let Some(value) = attribute(name)? {
+            return Err(unsupported(format!(
+                "{path} has the git attribute {name}={value}; its content is converted on its way \
+                 to and from history (LFS, keywords, encodings), which Selfheal does not do"
+            )));
+        }
+    }
+    let carriage_returns = contents
+        .iter()
+        .flatten()
+        .any(|content| content.windows(2).any(|pair| pair == b"\r\n"));
+    if carriage_returns {
+        let configured = repo
+            .config()
+            .and_then(|config| config.get_string("core.autocrlf"))
+            .is_ok_and(|value| !matches!(value.as_str(), "false" | "no" | "off" | "0"));
+        let converted = configured
+            || attribute("text")?.is_some()
+            || attribute("eol")?.is_some()
+            || attribute("crlf")?.is_some();
+        if converted {
+            return Err(unsupported(format!(
+                "{path} has CRLF line ends that git is told to convert"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Root of the live tree, canonical.
+pub(crate) fn root_of(repo: &Repository) -> Result<PathBuf, RepositoryError> {
+    let root = repo
+        .workdir()
+        .ok_or_else(|| unsupported("it is bare: there is no live tree to heal"))?;
+    canonical(root)
+}
+
+/// `path` without links.
+pub(crate) fn canonical(path: &Path) -> Result<PathBuf, RepositoryError> {
+    std::fs::canonicalize(path).map_err(failed(format!("resolving {}", path.display())))
+}
+
+/// A refusal.
+pub(crate) fn unsupported(why: impl Into<String>) -> RepositoryError {
+    RepositoryError::Unsupported(why.into())
+}

@@ -1,0 +1,114 @@
+//! The host dies at every step of an apply and of a rollback; the next start, which
+//! knows nothing but what is on disk, brings everything back.
+
+use super::fixture::{Fixture, message, patch, run};
+use crate::GitRepository;
+use selfheal_domain::patch::Patch;
+use selfheal_domain::ports::{Repository, Snapshot};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+const CODE: &str = "one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\n";
+
+fn app() -> (Fixture, Patch) {
+    let app = Fixture::new(&[("code.py", CODE), ("b.py", "b\n"), ("c.py", "c\n")]);
+    app.write("code.py", &CODE.replace("eight", "eight dirty"));
+    app.git(&["add", "code.py"]);
+    app.write("loose.txt", "loose\n");
+    let live = CODE.replace("eight", "eight dirty");
+    let patch = patch(&[
+        ("code.py", Some(&live), Some(&live.replace("two", "TWO"))),
+        ("b.py", Some("b\n"), None),
+        ("new/x.py", None, Some("x\n")),
+        ("loose.txt", Some("loose\n"), Some("tight\n")),
+    ]);
+    (app, patch)
+}
+
+/// Runs `what` and dies after `steps` of it; false when it came through alive.
+fn crashes(repo: &GitRepository, steps: usize, what: impl FnOnce()) -> bool {
+    *repo.crash_at.lock().unwrap() = Some(steps);
+    let dead = catch_unwind(AssertUnwindSafe(what)).is_err();
+    *repo.crash_at.lock().unwrap() = None;
+    dead
+}
+
+fn undo(app: &Fixture, snapshot: &Snapshot, patch: &Patch) -> Option<String> {
+    let repo = app.open();
+    let first = repo
+        .roll_back_run(run(1), snapshot, patch, &message("Undo"))
+        .unwrap();
+    let second = repo
+        .roll_back_run(run(1), snapshot, patch, &message("Undo"))
+        .unwrap();
+    assert_eq!(first, second);
+    first.map(|id| id.0)
+}
+
+#[test]
+fn a_crash_at_any_step_of_an_apply_is_rolled_back() {
+    let mut steps = 0;
+    loop {
+        let (app, patch) = app();
+        let seen = app.seen();
+        let repo = app.open();
+        let snapshot = repo.snapshot(run(1)).unwrap();
+        let dead = crashes(&repo, steps, || {
+            let _ = repo.apply_run(run(1), &snapshot, &patch, &message("Fix"));
+        });
+        assert_eq!(app.root.join(".git/index.lock").exists(), dead);
+        let commit = undo(&app, &snapshot, &patch);
+        assert_eq!(app.seen(), seen, "died after {steps} steps");
+        let healed = app.git(&["rev-parse", "main"]).trim() != snapshot.base.0;
+        assert_eq!(healed, commit.is_some());
+        app.git(&["fsck", "--strict", "--no-dangling"]);
+        if !dead {
+            break;
+        }
+        steps += 1;
+    }
+    assert!(steps >= 8, "only {steps} steps were tried");
+}
+
+#[test]
+fn a_crash_at_any_step_of_a_rollback_is_finished() {
+    let mut steps = 0;
+    loop {
+        let (app, patch) = app();
+        let seen = app.seen();
+        let repo = app.open();
+        let snapshot = repo.snapshot(run(1)).unwrap();
+        repo.apply_run(run(1), &snapshot, &patch, &message("Fix"))
+            .unwrap();
+        let dead = crashes(&repo, steps, || {
+            let _ = repo.roll_back_run(run(1), &snapshot, &patch, &message("Undo"));
+        });
+        assert!(undo(&app, &snapshot, &patch).is_some());
+        assert_eq!(app.seen(), seen, "died after {steps} steps");
+        assert_eq!(
+            app.git(&["rev-list", "--count", "main"]).trim(),
+            "3",
+            "exactly one rollback commit"
+        );
+        if !dead {
+            break;
+        }
+        steps += 1;
+    }
+    assert!(steps >= 7, "only {steps} steps were tried");
+}
+
+#[test]
+fn what_a_crash_left_beside_a_file_is_swept() {
+    let (app, patch) = app();
+    let seen = app.seen();
+    let repo = app.open();
+    let snapshot = repo.snapshot(run(1)).unwrap();
+    let dead = crashes(&repo, 3, || {
+        let _ = repo.apply_run(run(1), &snapshot, &patch, &message("Fix"));
+    });
+    assert!(dead);
+    app.write(&format!(".selfheal-{}.tmp", run(1).id), "half");
+    std::fs::write(app.root.join(".git/index.selfheal"), "half").unwrap();
+    undo(&app, &snapshot, &patch);
+    assert_eq!(app.seen(), seen);
+}
