@@ -121,29 +121,15 @@ impl ManagedProcess {
             .write_all(&length.to_le_bytes())
             .and_then(|()| self.control.write_all(order))
             .map_err(SandboxError::host("instructing the keeper"))?;
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match self.listen(deadline)? {
-                Some(KeeperReport::Started { pid }) => {
-                    self.pid = pid;
-                    return Ok(());
-                }
-                Some(KeeperReport::Failed(text)) => {
-                    self.reap();
-                    return Err(SandboxError::Setup(text));
-                }
-                Some(KeeperReport::Ended(ended)) => {
-                    self.ended = Some(ended);
-                    self.reap();
-                    return Ok(());
-                }
-                None => {
-                    self.reap();
-                    return Err(SandboxError::Setup(
-                        "the keeper ended or did not answer".to_owned(),
-                    ));
-                }
+        match self.listen(Instant::now() + PATIENCE)? {
+            Some(KeeperReport::Started { pid }) => {
+                self.pid = pid;
+                Ok(())
             }
+            Some(KeeperReport::Failed(text)) => Err(SandboxError::Setup(text)),
+            Some(KeeperReport::Ended(_)) | None => Err(SandboxError::Setup(
+                "the keeper did not say whether the program started".to_owned(),
+            )),
         }
     }
 
