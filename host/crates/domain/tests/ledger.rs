@@ -1,0 +1,220 @@
+//! The door for events: legality, then durability, then memory; a permit only for
+//! what is on disk.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod support;
+
+use selfheal_domain::event::{Event, EventKind};
+use selfheal_domain::ids::{IssueId, IssueNumber};
+use selfheal_domain::ledger::{Ledger, RecordError};
+use selfheal_domain::ports::{EventStore, StoreError};
+use selfheal_domain::state::Phase;
+use selfheal_domain::user::Actor;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Barrier, Mutex};
+use support::*;
+use uuid::Uuid;
+
+const ONE: IssueNumber = IssueNumber(1);
+
+struct Bench {
+    store: Arc<MemoryStore>,
+    ledger: Ledger,
+    heard: Arc<Mutex<Vec<u64>>>,
+}
+
+/// A ledger with one issue that has come as far as `kinds`.
+fn bench(kinds: &[EventKind]) -> Bench {
+    let store = Arc::new(MemoryStore::default());
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let listener = Arc::clone(&heard);
+    let ledger = Ledger::new(
+        Arc::clone(&store) as Arc<dyn EventStore>,
+        Arc::new(FixedClock),
+        Box::new(move |record| listener.lock().unwrap().push(record.seq)),
+    )
+    .unwrap();
+    let issue = ledger
+        .open(IssueId(Uuid::from_u128(1)), report(), Actor::Operator)
+        .unwrap();
+    assert_eq!(issue.number, ONE);
+    for (salt, kind) in kinds.iter().enumerate() {
+        ledger
+            .record(ONE, Actor::Host, event(*kind, salt as u64))
+            .unwrap();
+    }
+    Bench {
+        store,
+        ledger,
+        heard,
+    }
+}
+
+#[test]
+fn what_is_recorded_is_heard_in_order_and_numbers_have_no_gap() {
+    let bench = bench(TO_CLEARED);
+    let wanted: Vec<u64> = (0..=TO_CLEARED.len() as u64).collect();
+    assert_eq!(*bench.heard.lock().unwrap(), wanted);
+    bench.store.failure.store(FAILS_BEFORE, Ordering::SeqCst);
+    let id = |number| IssueId(Uuid::from_u128(number));
+    let failed = bench.ledger.open(id(2), report(), Actor::Operator);
+    assert!(matches!(
+        failed,
+        Err(RecordError::Store(StoreError::NotWritten(_)))
+    ));
+    let next = bench.ledger.open(id(3), report(), Actor::Operator).unwrap();
+    assert_eq!(next.number, IssueNumber(2), "the failed one took no number");
+}
+
+#[test]
+fn an_illegal_event_writes_nothing() {
+    let bench = bench(&[]);
+    let before = bench.store.len();
+    for kind in EventKind::ALL {
+        if Phase::Open.apply(*kind).is_ok() {
+            continue;
+        }
+        let refused = bench.ledger.record(ONE, Actor::Host, event(*kind, 1));
+        assert!(
+            matches!(refused, Err(RecordError::Illegal(it)) if it.event == *kind),
+            "{kind:?}: {refused:?}"
+        );
+    }
+    let nobody = bench
+        .ledger
+        .record(IssueNumber(9), Actor::Host, Event::DraftingStarted);
+    assert!(matches!(nobody, Err(RecordError::NoSuchIssue(_))));
+    let unmet = bench
+        .ledger
+        .record_if(ONE, Actor::Host, |_| Err("not today".to_owned()));
+    assert!(matches!(unmet, Err(RecordError::Condition(why)) if why == "not today"));
+    assert_eq!(bench.store.len(), before);
+    assert_eq!(bench.heard.lock().unwrap().len(), before);
+}
+
+#[test]
+fn a_permit_comes_only_with_a_legal_recorded_intent() {
+    let early = bench(&TO_CLEARED[..TO_CLEARED.len() - 1]);
+    let refused = early.ledger.begin_apply(ONE, Actor::Host);
+    assert!(matches!(refused, Err(RecordError::Illegal(_))));
+
+    let ready = bench(TO_CLEARED);
+    let (issue, permit) = ready.ledger.begin_apply(ONE, Actor::Host).unwrap();
+    assert_eq!(issue.phase, Phase::Applying);
+    let intent = &ready.store.records(Some(ONE), permit.record(), 1).unwrap()[0];
+    assert!(matches!(intent.event, Event::ApplyStarted { .. }));
+    assert_eq!(permit.run(), issue.run().unwrap().reference(ONE));
+    // One intent, one effect.
+    let again = ready.ledger.begin_apply(ONE, Actor::Host);
+    assert!(matches!(again, Err(RecordError::Illegal(_))));
+
+    let resume = ready.ledger.resume_rollback(ONE);
+    assert!(matches!(resume, Err(RecordError::Condition(_))));
+    let reason = || "it got worse".to_owned();
+    let (issue, permit) = ready
+        .ledger
+        .begin_rollback(ONE, Actor::Host, reason())
+        .unwrap();
+    assert_eq!(issue.phase, Phase::RollingBack);
+    let (_, resumed) = ready.ledger.resume_rollback(ONE).unwrap();
+    assert_eq!(resumed.run(), permit.run());
+}
+
+#[test]
+fn a_diagnosis_begins_with_its_own_event_and_an_approval() {
+    let open = bench(&[]);
+    let start = || event(EventKind::DiagnosisStarted, 5);
+    let refused = open.ledger.begin_diagnosis(ONE, Actor::Host, start());
+    assert!(matches!(refused, Err(RecordError::Illegal(_))));
+    let approved = bench(&[EventKind::IssueApproved]);
+    let other = event(EventKind::IssueCommented, 5);
+    let refused = approved.ledger.begin_diagnosis(ONE, Actor::Host, other);
+    assert!(matches!(refused, Err(RecordError::Condition(_))));
+    let (issue, _permit) = approved
+        .ledger
+        .begin_diagnosis(ONE, Actor::Host, start())
+        .unwrap();
+    assert_eq!(issue.phase, Phase::Diagnosing);
+}
+
+#[test]
+fn an_append_that_fails_before_the_write_yields_no_permit_and_can_be_repeated() {
+    let bench = bench(TO_CLEARED);
+    let before = bench.store.len();
+    bench.store.failure.store(FAILS_BEFORE, Ordering::SeqCst);
+    let failed = bench.ledger.begin_apply(ONE, Actor::Host);
+    assert!(matches!(
+        failed,
+        Err(RecordError::Store(StoreError::NotWritten(_)))
+    ));
+    assert_eq!(bench.store.len(), before);
+    assert_eq!(bench.heard.lock().unwrap().len(), before);
+    let (_, permit) = bench.ledger.begin_apply(ONE, Actor::Host).unwrap();
+    assert_eq!(permit.record(), before as u64);
+}
+
+#[test]
+fn an_append_in_doubt_yields_no_permit_and_stops_everything() {
+    let bench = bench(TO_CLEARED);
+    let before = bench.heard.lock().unwrap().len();
+    bench.store.failure.store(FAILS_AFTER, Ordering::SeqCst);
+    let failed = bench.ledger.begin_apply(ONE, Actor::Host);
+    assert!(matches!(
+        failed,
+        Err(RecordError::Store(StoreError::Uncertain(_)))
+    ));
+    assert_eq!(bench.heard.lock().unwrap().len(), before);
+    // It is on disk in truth. Nobody may act on either assumption before a restart.
+    let length = bench.store.len();
+    let comment = event(EventKind::IssueCommented, 1);
+    let refusals = [
+        bench.ledger.record(ONE, Actor::Host, comment).err(),
+        bench.ledger.begin_apply(ONE, Actor::Host).err(),
+        bench
+            .ledger
+            .begin_rollback(ONE, Actor::Host, "x".to_owned())
+            .err(),
+        bench
+            .ledger
+            .record_host(Actor::Host, Event::HostStopped)
+            .err(),
+        bench
+            .ledger
+            .open(IssueId(Uuid::from_u128(2)), report(), Actor::Operator)
+            .err(),
+    ];
+    for refusal in refusals {
+        assert!(
+            matches!(
+                refusal,
+                Some(RecordError::InDoubt | RecordError::Illegal(_))
+            ),
+            "{refusal:?}"
+        );
+    }
+    assert_eq!(bench.store.len(), length);
+}
+
+#[test]
+fn of_two_writers_on_one_transition_one_is_refused() {
+    for _ in 0..50 {
+        let bench = bench(TO_CLEARED);
+        let start = Barrier::new(2);
+        let go = || {
+            start.wait();
+            bench.ledger.begin_apply(ONE, Actor::Host)
+        };
+        let (one, two) = std::thread::scope(|scope| {
+            let other = scope.spawn(go);
+            (go(), other.join().unwrap())
+        });
+        assert!(one.is_ok() != two.is_ok());
+        let loser = if one.is_ok() { two } else { one };
+        assert!(matches!(loser, Err(RecordError::Illegal(_))));
+        let starts = bench.store.records(Some(ONE), 0, 100).unwrap();
+        let starts = starts
+            .iter()
+            .filter(|it| matches!(it.event, Event::ApplyStarted { .. }));
+        assert_eq!(starts.count(), 1);
+    }
+}
