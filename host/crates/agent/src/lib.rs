@@ -3,7 +3,7 @@
 //! There is one route (invariant 2). [`SandboxWorkbench`] opens a broker per
 //! session; each call of an agent goes through it in this order:
 //!
-//! 1. *facts*: the call is parsed once, paths are resolved ([`facts`]);
+//! 1. *facts*: the call is parsed once, paths are resolved;
 //! 2. *policy*: one generation of the policy set judges the facts;
 //! 3. *record*: facts and judgement are durable before anything happens;
 //! 4. *effect*: a command in the sandbox, or a file below the workspace;
@@ -12,10 +12,16 @@
 //! A denial, a question nobody can answer, a record that cannot be made, a
 //! sandbox that cannot be built: each ends the call before the effect.
 
+mod broker;
+mod changes;
 mod config;
-pub mod facts;
+mod effects;
+mod facts;
+mod layer;
 mod masking;
+mod session;
 mod view;
+mod walk;
 mod workbench;
 
 pub use config::{DEFAULT_PROTECTED_PATHS, DEFAULT_SECRET_PATHS, WorkbenchConfig, WorkbenchError};

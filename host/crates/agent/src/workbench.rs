@@ -1,21 +1,54 @@
 //! Opens the doors of runs to agents.
 
+use crate::broker::{Broker, Place};
 use crate::config::{PathRules, WorkbenchConfig, WorkbenchError};
+use crate::layer::{PREFIX, Throwaway, lay_out, sweep};
 use crate::masking::Masker;
-use selfheal_domain::policy::PolicyHost;
-use selfheal_domain::ports::{Clock, IdSource};
+use crate::view::View;
+use crate::walk::Ignores;
+use selfheal_domain::patch::{FileChange, Patch, is_test_path};
+use selfheal_domain::policy::{AgentPhase, PolicyHost};
+use selfheal_domain::ports::{
+    Clock, DraftingTools, IdSource, RunWorktree, ToolSessionSpec, Workbench,
+};
+use selfheal_domain::tools::{Asset, Tools};
 use selfheal_sandbox::Sandbox;
+use std::io;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+
+/// Longest file that a throw-away layer takes over, in bytes.
+const MAX_ORIGINAL: u64 = 16 * 1024 * 1024;
 
 /// Everything the brokers of one repository share.
 pub(crate) struct Bench {
     pub(crate) config: WorkbenchConfig,
     pub(crate) rules: PathRules,
+    pub(crate) ignores: Ignores,
     pub(crate) masker: Masker,
     pub(crate) policies: Arc<dyn PolicyHost>,
     pub(crate) sandbox: Sandbox,
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Bench {
+    /// The file's content is for no agent. Keys that tests bring along and git
+    /// knows are no secrets, and the tests need them.
+    pub(crate) fn is_secret(&self, relative: &str) -> bool {
+        self.rules.is_secret(relative)
+            && !(is_test_path(relative) && (self.config.tracked)(relative))
+    }
+
+    /// The path is the repository's own, the installation's, or holds secrets.
+    pub(crate) fn is_private(&self, path: &Path) -> bool {
+        path.starts_with(&self.config.git_dir)
+            || self
+                .config
+                .private_dirs
+                .iter()
+                .any(|private| path.starts_with(private))
+    }
 }
 
 /// Makes brokers for the sessions of one repository. Cheap to clone.
@@ -40,10 +73,19 @@ impl SandboxWorkbench {
         config.repository_root = path
             .canonicalize()
             .map_err(|source| WorkbenchError::Repository { path, source })?;
+        // Paths of facts have no links, so these must have none either.
+        for private in config.private_dirs.iter_mut().chain([&mut config.git_dir]) {
+            if let Ok(canonical) = private.canonicalize() {
+                *private = canonical;
+            }
+        }
         let rules = PathRules::new(&config.secret_paths, &config.protected_paths)?;
+        lay_out_assets(&config.assets_dir, &config.assets)?;
+        sweep(&config.scratch_dir);
         let masker = Masker::new(ids.uuid());
         Ok(Self {
             bench: Arc::new(Bench {
+                ignores: Ignores::new(&config.repository_root),
                 config,
                 rules,
                 masker,
@@ -54,4 +96,84 @@ impl SandboxWorkbench {
             }),
         })
     }
+
+    /// A layer with the patched files. An agent that read a file with masked
+    /// secrets and patched it gets the secrets back here.
+    fn patched(&self, patch: &Patch) -> io::Result<Throwaway> {
+        let bench = &self.bench;
+        let layer = Throwaway::new(
+            bench
+                .config
+                .scratch_dir
+                .join(format!("{PREFIX}{}", bench.ids.uuid())),
+        )?;
+        let live = View::new(bench.config.repository_root.clone(), Vec::new());
+        let content = |file: &FileChange, after: &str| {
+            let original = live
+                .read(&file.path, MAX_ORIGINAL)?
+                .map(|(bytes, _)| String::from_utf8_lossy(&bytes).into_owned())
+                .unwrap_or_default();
+            bench
+                .masker
+                .restore(after, &original)
+                .ok_or_else(|| io::Error::other("a masked secret would be written"))
+        };
+        lay_out(layer.path(), &live, &patch.files, &content)?;
+        Ok(layer)
+    }
+
+    fn broker(&self, session: ToolSessionSpec, phase: AgentPhase, place: Place) -> Broker {
+        Broker::new(Arc::clone(&self.bench), session, phase, place)
+    }
+}
+
+impl Workbench for SandboxWorkbench {
+    fn for_diagnosis(&self, session: ToolSessionSpec) -> Box<dyn Tools> {
+        Box::new(self.broker(session, AgentPhase::Diagnosis, Place::Live))
+    }
+
+    fn for_drafting(
+        &self,
+        session: ToolSessionSpec,
+        worktree: &RunWorktree,
+    ) -> Box<dyn DraftingTools> {
+        Box::new(self.broker(
+            session,
+            AgentPhase::Drafting,
+            Place::Worktree(worktree.clone()),
+        ))
+    }
+
+    fn for_verification(&self, session: ToolSessionSpec, patch: Option<&Patch>) -> Box<dyn Tools> {
+        let place = match patch.map(|patch| self.patched(patch)) {
+            None => Place::Live,
+            Some(Ok(layer)) => Place::Patched(layer),
+            Some(Err(error)) => Place::Broken(error.to_string()),
+        };
+        Box::new(self.broker(session, AgentPhase::Verification, place))
+    }
+}
+
+fn lay_out_assets(directory: &Path, assets: &[Asset]) -> Result<(), WorkbenchError> {
+    let write = |path: PathBuf| move |source| WorkbenchError::Write { path, source };
+    if directory.exists() {
+        std::fs::remove_dir_all(directory).map_err(write(directory.to_owned()))?;
+    }
+    std::fs::create_dir_all(directory).map_err(write(directory.to_owned()))?;
+    for asset in assets {
+        let name = Path::new(&asset.name);
+        if asset.name.is_empty()
+            || !name
+                .components()
+                .all(|part| matches!(part, Component::Normal(_)))
+        {
+            return Err(WorkbenchError::AssetName(asset.name.clone()));
+        }
+        let path = directory.join(name);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(write(parent.to_owned()))?;
+        }
+        std::fs::write(&path, &asset.content).map_err(write(path.clone()))?;
+    }
+    Ok(())
 }

@@ -1,0 +1,339 @@
+//! The one route from an agent to the world.
+
+use crate::changes::{chain, changes};
+use crate::facts::{Scope, facts_of};
+use crate::layer::Throwaway;
+use crate::session::{Lifeline, RecordedSession};
+use crate::view::View;
+use crate::walk::all_files;
+use crate::workbench::Bench;
+use chrono::{DateTime, Utc};
+use selfheal_domain::event::{Event, ToolDecision, ToolOutcome};
+use selfheal_domain::ids::DecisionId;
+use selfheal_domain::patch::FileChange;
+use selfheal_domain::policy::{AgentPhase, PolicyContext, RunCounters, ToolCallFacts};
+use selfheal_domain::ports::{DraftingTools, RunWorktree, ToolSessionSpec};
+use selfheal_domain::tools::{ToolError, ToolOutput, ToolRequest, ToolSession, Tools};
+use selfheal_domain::verdict::{Judgement, Reason, Verdict};
+use selfheal_sandbox::ASSETS_PATH;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+
+/// Longest outcome text in the record, in bytes.
+const MAX_OUTCOME: usize = 2 * 1024;
+
+/// What a session works on.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// The live tree alone.
+    Live,
+    /// The live tree under what the run has written so far.
+    Worktree(RunWorktree),
+    /// The live tree under a patch.
+    Patched(Throwaway),
+    /// It could not be prepared, so nothing happens in it.
+    Broken(String),
+}
+
+/// The tools of one session.
+pub(crate) struct Broker {
+    pub(crate) bench: Arc<Bench>,
+    pub(crate) session: ToolSessionSpec,
+    pub(crate) phase: AgentPhase,
+    pub(crate) place: Place,
+    pub(crate) view: View,
+    pub(crate) layers: Vec<PathBuf>,
+    pub(crate) lifeline: Arc<Lifeline>,
+    /// Writers of the worktree one at a time, and never under a mounted reader.
+    pub(crate) worktree_lock: RwLock<()>,
+    counters: Mutex<RunCounters>,
+    started: DateTime<Utc>,
+    secrets: OnceLock<Result<Vec<PathBuf>, String>>,
+}
+
+/// A call that may happen: its intent is on record.
+pub(crate) struct Admitted {
+    pub(crate) id: DecisionId,
+    pub(crate) facts: ToolCallFacts,
+}
+
+/// What an effect came to, for the agent and for the record.
+pub(crate) struct Effect<T> {
+    pub(crate) result: Result<T, ToolError>,
+    pub(crate) outcome: ToolOutcome,
+}
+
+impl<T> Effect<T> {
+    pub(crate) fn done(value: T, text: impl Into<String>) -> Self {
+        Self {
+            result: Ok(value),
+            outcome: ToolOutcome::Succeeded(text.into()),
+        }
+    }
+
+    pub(crate) fn refused(error: ToolError) -> Self {
+        let outcome = ToolOutcome::Failed(chain(&error));
+        Self {
+            result: Err(error),
+            outcome,
+        }
+    }
+
+    pub(crate) fn invalid(text: impl Into<String>) -> Self {
+        Self::refused(ToolError::Invalid(text.into()))
+    }
+}
+
+impl Broker {
+    pub(crate) fn new(
+        bench: Arc<Bench>,
+        session: ToolSessionSpec,
+        phase: AgentPhase,
+        place: Place,
+    ) -> Self {
+        let layers = match &place {
+            Place::Worktree(worktree) => vec![worktree.upper.clone()],
+            Place::Patched(layer) => vec![layer.path().to_owned()],
+            Place::Live | Place::Broken(_) => Vec::new(),
+        };
+        Self {
+            view: View::new(bench.config.repository_root.clone(), layers.clone()),
+            lifeline: Arc::new(Lifeline::new(session.cancel.clone())),
+            started: bench.clock.now(),
+            layers,
+            bench,
+            session,
+            phase,
+            place,
+            worktree_lock: RwLock::new(()),
+            counters: Mutex::default(),
+            secrets: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn counters(&self) -> MutexGuard<'_, RunCounters> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Facts, policy, record: nothing has happened yet when this returns, and
+    /// nothing may happen unless it returns `Ok`.
+    fn admit(&self, request: &ToolRequest) -> Result<Admitted, ToolError> {
+        if self.session.cancel.is_cancelled() {
+            return Err(ToolError::Cancelled);
+        }
+        let facts = facts_of(request, &Scope::new(&self.bench, &self.view));
+        let counters = {
+            let mut counters = self.counters();
+            counters.tool_calls += 1;
+            let passed = self.bench.clock.now() - self.started;
+            counters.seconds = u64::try_from(passed.num_seconds()).unwrap_or(0);
+            *counters
+        };
+        let context = PolicyContext {
+            run: self.session.run,
+            phase: self.phase,
+            environment: self.bench.config.environment,
+            level: self.session.level,
+            actor: self.session.actor.to_string(),
+            trust: self.session.trust,
+            counters,
+        };
+        // One generation per decision, whatever is activated meanwhile.
+        let policies = self.bench.policies.current();
+        let judgement = policies.judge_tool_call(&context, &facts);
+        let verdict = strictest(&judgement);
+        let id = DecisionId(self.bench.ids.uuid());
+        self.record(Event::ToolCalled(ToolDecision {
+            id,
+            phase: self.phase,
+            facts: facts.clone(),
+            judgement,
+        }))?;
+        let reason = match verdict {
+            Verdict::Allow => return Ok(Admitted { id, facts }),
+            Verdict::Ask(mut reason) => {
+                reason.message = format!("{} (nobody can be asked during a run)", reason.message);
+                reason
+            }
+            Verdict::Deny(reason) => reason,
+        };
+        self.counters().denied += 1;
+        let text = format!("denied by {}: {}", reason.rule, reason.message);
+        self.finish(id, ToolOutcome::Failed(text))?;
+        Err(ToolError::Denied(reason))
+    }
+
+    pub(crate) fn record(&self, event: Event) -> Result<(), ToolError> {
+        self.session
+            .recorder
+            .record(&self.session.actor, event)
+            .map_err(|error| ToolError::Unavailable(error.to_string()))
+    }
+
+    fn finish(&self, decision: DecisionId, outcome: ToolOutcome) -> Result<(), ToolError> {
+        let short = |text: String| shorten(&self.bench.masker.for_record(&text), MAX_OUTCOME);
+        let outcome = match outcome {
+            ToolOutcome::Succeeded(text) => ToolOutcome::Succeeded(short(text)),
+            ToolOutcome::Failed(text) => ToolOutcome::Failed(short(text)),
+            ToolOutcome::Unknown(text) => ToolOutcome::Unknown(short(text)),
+        };
+        self.record(Event::ToolFinished { decision, outcome })
+    }
+
+    /// Judges, records, carries out, records. The one caller of all effects.
+    fn carry_out<T>(
+        &self,
+        request: &ToolRequest,
+        effect: impl FnOnce(&Admitted) -> Effect<T>,
+    ) -> Result<T, ToolError> {
+        let admitted = self.admit(request)?;
+        let effect = match &self.place {
+            Place::Broken(why) => Effect::refused(ToolError::Unavailable(why.clone())),
+            // Cancelled while a policy thought about it.
+            _ if self.session.cancel.is_cancelled() => Effect::refused(ToolError::Cancelled),
+            _ => effect(&admitted),
+        };
+        self.finish(admitted.id, effect.outcome)?;
+        effect.result
+    }
+
+    /// Files of the live tree that read as empty in every command of the session.
+    pub(crate) fn secret_files(&self) -> Result<Vec<PathBuf>, ToolError> {
+        self.secrets
+            .get_or_init(|| {
+                let root = &self.bench.config.repository_root;
+                let live = View::new(root.clone(), Vec::new());
+                let mut found = Vec::new();
+                let complete = all_files(&live, &mut |path| {
+                    if self.bench.is_secret(path) {
+                        found.push(root.join(path));
+                    }
+                    ControlFlow::Continue(())
+                });
+                if complete {
+                    Ok(found)
+                } else {
+                    Err("the repository has too many files to find the secret ones".to_owned())
+                }
+            })
+            .clone()
+            .map_err(ToolError::Unavailable)
+    }
+}
+
+/// The verdict, unless one of its parts is stricter: a merge that went wrong
+/// must not loosen anything.
+fn strictest(judgement: &Judgement) -> Verdict {
+    let verdict = judgement.verdict.clone();
+    if judgement.answers.is_empty() {
+        return verdict;
+    }
+    let merged = Judgement::merge(judgement.generation, judgement.answers.clone());
+    verdict.stricter(merged.verdict)
+}
+
+impl Tools for Broker {
+    fn call(&self, request: ToolRequest) -> Result<ToolOutput, ToolError> {
+        self.carry_out(&request, |admitted| match &request {
+            ToolRequest::Bash {
+                command,
+                directory,
+                timeout,
+                access,
+            } => self.bash(command, directory, *timeout, *access, admitted),
+            ToolRequest::Read { path } => self.read(path),
+            ToolRequest::Grep { pattern, glob } => self.grep(pattern, glob.as_deref()),
+            ToolRequest::Glob { pattern } => self.glob(pattern),
+            ToolRequest::Write { path, content } => self.write(path, content),
+            ToolRequest::Edit { path, old, new } => self.edit(path, old, new),
+        })
+    }
+
+    fn session(&self, request: ToolRequest) -> Result<Box<dyn ToolSession>, ToolError> {
+        let ToolRequest::Bash {
+            command,
+            directory,
+            timeout,
+            access,
+        } = &request
+        else {
+            return Err(ToolError::Invalid(format!(
+                "a session runs Bash, not {}",
+                request.tool()
+            )));
+        };
+        let admitted = self.admit(&request)?;
+        let started = match &self.place {
+            Place::Broken(why) => Err(ToolError::Unavailable(why.clone())),
+            _ => self.start(command, directory, *timeout, *access),
+        };
+        match started {
+            Ok(process) => Ok(Box::new(RecordedSession::new(
+                process,
+                Arc::clone(&self.lifeline),
+                Arc::clone(&self.bench),
+                self.session.clone(),
+                admitted.id,
+            ))),
+            Err(error) => {
+                self.finish(admitted.id, ToolOutcome::Failed(chain(&error)))?;
+                Err(error)
+            }
+        }
+    }
+
+    fn workspace(&self) -> String {
+        self.view.root().to_string_lossy().into_owned()
+    }
+
+    fn assets(&self) -> String {
+        ASSETS_PATH.to_owned()
+    }
+
+    fn progress(&self, note: &str) {
+        self.session
+            .recorder
+            .progress(&self.bench.masker.for_record(note));
+    }
+
+    fn cancelled(&self) -> bool {
+        self.session.cancel.is_cancelled()
+    }
+}
+
+impl DraftingTools for Broker {
+    fn changes(&self) -> Result<Vec<FileChange>, String> {
+        match &self.place {
+            Place::Worktree(worktree) => {
+                let _read = self
+                    .worktree_lock
+                    .read()
+                    .unwrap_or_else(PoisonError::into_inner);
+                changes(&self.bench, &worktree.upper)
+            }
+            Place::Live | Place::Patched(_) | Place::Broken(_) => Ok(Vec::new()),
+        }
+    }
+
+    fn as_tools(&self) -> &dyn Tools {
+        self
+    }
+}
+
+/// At most `limit` bytes, cut at a character.
+pub(crate) fn shorten(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
+        return text.to_owned();
+    }
+    let mut end = limit.saturating_sub('…'.len_utf8());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", text.get(..end).unwrap_or_default())
+}
+
+/// A denial by the host itself, which no policy can loosen.
+pub(crate) fn host_denies(rule: &str, message: String) -> ToolError {
+    ToolError::Denied(Reason::new(rule, message))
+}

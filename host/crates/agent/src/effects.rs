@@ -1,0 +1,540 @@
+//! What the tools do, once a call is admitted.
+
+use crate::broker::{Admitted, Broker, Effect, Place, host_denies, shorten};
+use crate::changes::chain;
+use crate::config::{glob, is_git};
+use crate::layer::Layer;
+use crate::walk::files;
+use regex::RegexBuilder;
+use selfheal_domain::event::ToolOutcome;
+use selfheal_domain::policy::{AccessMode, AgentPhase};
+use selfheal_domain::tools::{CommandOutput, Ended, ToolError, ToolOutput, WorkspaceAccess};
+use selfheal_sandbox::{
+    Access, Change, SandboxError, SandboxSpec, Session, Workspace, collect_changes,
+};
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::path::{Component, Path, PathBuf};
+use std::sync::PoisonError;
+use std::time::Duration;
+
+/// Longest file that `Read` gives, `Grep` searches and `Write` takes, in bytes.
+const MAX_FILE: u64 = 4 * 1024 * 1024;
+
+/// Longest answer of `Grep` and `Glob`, in bytes.
+const MAX_LISTING: usize = 512 * 1024;
+
+/// Longest line that `Grep` shows, in bytes.
+const MAX_LINE: usize = 500;
+
+/// Longest command, in bytes; facts of longer ones could not be made.
+const MAX_COMMAND: usize = 64 * 1024;
+
+impl Broker {
+    pub(crate) fn bash(
+        &self,
+        command: &str,
+        directory: &str,
+        timeout: Duration,
+        access: WorkspaceAccess,
+        admitted: &Admitted,
+    ) -> Effect<ToolOutput> {
+        let keep = access == WorkspaceAccess::Keep;
+        // A command that keeps its writes is alone with the worktree; the others
+        // may share it among themselves.
+        let (_writer, _readers) = if keep {
+            let lock = self.worktree_lock.write();
+            (Some(lock.unwrap_or_else(PoisonError::into_inner)), None)
+        } else {
+            let lock = self.worktree_lock.read();
+            (None, Some(lock.unwrap_or_else(PoisonError::into_inner)))
+        };
+        let spec = match self.sandbox_spec(command, directory, timeout, access) {
+            Ok(spec) => spec,
+            Err(error) => return Effect::refused(error),
+        };
+        let before = keep.then(|| self.kept());
+        let ran = self.bench.sandbox.run(spec, self.lifeline.token());
+        let surplus = before.map(|before| self.surplus(before, admitted));
+        match ran {
+            Ok(output) => self.command_effect(output, surplus),
+            Err(error) => failed_to_run(&error),
+        }
+    }
+
+    /// Starts a process that stays.
+    pub(crate) fn start(
+        &self,
+        command: &str,
+        directory: &str,
+        timeout: Duration,
+        access: WorkspaceAccess,
+    ) -> Result<Session, ToolError> {
+        if access == WorkspaceAccess::Keep {
+            return Err(ToolError::Invalid(
+                "a session cannot keep what it writes; use a plain call".to_owned(),
+            ));
+        }
+        let spec = self.sandbox_spec(command, directory, timeout, access)?;
+        self.bench
+            .sandbox
+            .spawn(spec, self.lifeline.token())
+            .map_err(|error| tool_error(&error))
+    }
+
+    fn sandbox_spec(
+        &self,
+        command: &str,
+        directory: &str,
+        timeout: Duration,
+        access: WorkspaceAccess,
+    ) -> Result<SandboxSpec, ToolError> {
+        let invalid = |text: &str| ToolError::Invalid(text.to_owned());
+        if command.len() > MAX_COMMAND {
+            return Err(invalid("a command has at most 64 KiB"));
+        }
+        let below = Path::new(directory)
+            .components()
+            .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        if !below {
+            return Err(invalid(
+                "the directory must be relative to the workspace, without `..`",
+            ));
+        }
+        let config = &self.bench.config;
+        let (layers, access) = match (access, &self.place) {
+            (WorkspaceAccess::ReadOnly, _) => (self.layers.clone(), Access::ReadOnly),
+            (WorkspaceAccess::Discard, _) => (self.layers.clone(), Access::Discard),
+            (WorkspaceAccess::Keep, Place::Worktree(worktree)) => (
+                Vec::new(),
+                Access::Keep {
+                    upper: worktree.upper.clone(),
+                    work: worktree.work.clone(),
+                },
+            ),
+            (WorkspaceAccess::Keep, Place::Live | Place::Patched(_) | Place::Broken(_)) => {
+                return Err(invalid("only drafting keeps what commands write"));
+            }
+        };
+        let mut masked = vec![config.git_dir.clone(), config.repository_root.join(".git")];
+        masked.extend(config.private_dirs.iter().cloned());
+        masked.extend(self.secret_files()?);
+        let mut limits = config.limits;
+        limits.wall = limits.wall.min(timeout);
+        let mut spec = SandboxSpec::new(
+            command,
+            Workspace {
+                root: config.repository_root.clone(),
+                layers,
+                access,
+            },
+        );
+        spec.directory = PathBuf::from(directory);
+        spec.environment = config.environment_variables.clone();
+        spec.assets = Some(config.assets_dir.clone());
+        spec.masked = masked;
+        spec.limits = limits;
+        Ok(spec)
+    }
+
+    fn command_effect(&self, output: CommandOutput, surplus: Option<String>) -> Effect<ToolOutput> {
+        let mut text = format!("{} after {:.2} s", ending(output.ended), output.seconds);
+        if let Some(surplus) = surplus {
+            text.push_str(&surplus);
+        }
+        for (name, stream) in [("stderr", &output.stderr), ("stdout", &output.stdout)] {
+            let stream = stream.trim();
+            if !stream.is_empty() {
+                text.push_str(&format!("\n{name}: {}", shorten(stream, 800)));
+            }
+        }
+        if output.ended == Ended::Cancelled {
+            return Effect {
+                result: Err(ToolError::Cancelled),
+                outcome: ToolOutcome::Failed(text),
+            };
+        }
+        let outcome = if output.ended.success() {
+            ToolOutcome::Succeeded(text)
+        } else {
+            ToolOutcome::Failed(text)
+        };
+        let masker = &self.bench.masker;
+        Effect {
+            result: Ok(ToolOutput::Command(CommandOutput {
+                stdout: masker.for_agent(&output.stdout),
+                stderr: masker.for_agent(&output.stderr),
+                ..output
+            })),
+            outcome,
+        }
+    }
+
+    /// What the worktree holds now; none when it cannot be read.
+    fn kept(&self) -> Option<BTreeSet<(Change, Stamp)>> {
+        let Place::Worktree(worktree) = &self.place else {
+            return None;
+        };
+        let changes = collect_changes(&worktree.upper, self.view.root()).ok()?;
+        Some(
+            changes
+                .into_iter()
+                .map(|change| {
+                    let stamp = stamp(&worktree.upper.join(&change.path));
+                    (change, stamp)
+                })
+                .collect(),
+        )
+    }
+
+    /// What a command changed beyond what its facts had said, for the record.
+    fn surplus(&self, before: Option<BTreeSet<(Change, Stamp)>>, admitted: &Admitted) -> String {
+        let (Some(before), Some(after)) = (before, self.kept()) else {
+            return "; what it changed cannot be told".to_owned();
+        };
+        let changed: BTreeSet<&Path> = before
+            .symmetric_difference(&after)
+            .map(|(change, _)| change.path.as_path())
+            .collect();
+        let bytes: u64 = after
+            .difference(&before)
+            .map(|(_, stamp)| stamp.length)
+            .sum();
+        {
+            let mut counters = self.counters();
+            counters.files_written += changed.len() as u64;
+            counters.bytes_written += bytes;
+        }
+        let declared: Vec<&str> = admitted
+            .facts
+            .paths
+            .iter()
+            .filter(|access| access.mode != AccessMode::Read && access.certain)
+            .filter_map(|access| access.relative.as_deref())
+            .collect();
+        let surplus: Vec<String> = changed
+            .iter()
+            .filter(|path| !declared.iter().any(|known| path.starts_with(known)))
+            .map(|path| path.display().to_string())
+            .collect();
+        match surplus.split_at_checked(10) {
+            None if surplus.is_empty() => String::new(),
+            None => format!("; also changed: {}", surplus.join(", ")),
+            Some((first, rest)) => {
+                format!(
+                    "; also changed: {} and {} more",
+                    first.join(", "),
+                    rest.len()
+                )
+            }
+        }
+    }
+
+    /// Where a path leads, relative to the workspace; `Err` when no tool goes there.
+    fn inside(&self, path: &str) -> Result<String, ToolError> {
+        let resolved = self.view.resolve(self.view.root(), Path::new(path));
+        let Some(relative) = resolved.relative.filter(|_| resolved.certain) else {
+            return Err(ToolError::Invalid(format!(
+                "{path}: leads outside the workspace"
+            )));
+        };
+        if is_git(&relative) || self.bench.is_private(&resolved.path) {
+            return Err(host_denies(
+                "host.private-path",
+                format!("{path}: agents have no access to it"),
+            ));
+        }
+        if self.bench.is_secret(&relative) {
+            return Err(host_denies(
+                "host.secret-path",
+                format!("{path}: may hold secrets"),
+            ));
+        }
+        Ok(relative)
+    }
+
+    /// A text file's content, unmasked. `Ok(None)` when there is nothing.
+    fn text(&self, path: &str, relative: &str) -> Result<Option<String>, ToolError> {
+        let invalid = |what: &str| ToolError::Invalid(format!("{path}: {what}"));
+        let read = self
+            .view
+            .read(relative, MAX_FILE)
+            .map_err(|error| invalid(&format!("cannot be read ({error})")))?;
+        let Some((bytes, complete)) = read else {
+            return match self.view.lookup(Path::new(relative)) {
+                None => Ok(None),
+                Some(_) => Err(invalid("not a file")),
+            };
+        };
+        if !complete {
+            return Err(invalid("larger than 4 MiB; look at parts of it with Bash"));
+        }
+        if bytes.contains(&0) {
+            return Err(invalid("a binary file"));
+        }
+        String::from_utf8(bytes)
+            .map(Some)
+            .map_err(|_| invalid("not UTF-8 text"))
+    }
+
+    pub(crate) fn read(&self, path: &str) -> Effect<ToolOutput> {
+        let _shared = self.worktree_lock.read();
+        let read = self
+            .inside(path)
+            .and_then(|relative| self.text(path, &relative));
+        match read {
+            Ok(Some(text)) => {
+                let note = format!("{} bytes", text.len());
+                Effect::done(ToolOutput::Text(self.bench.masker.for_agent(&text)), note)
+            }
+            Ok(None) => Effect::invalid(format!("{path}: no such file")),
+            Err(error) => Effect::refused(error),
+        }
+    }
+
+    pub(crate) fn grep(&self, pattern: &str, only: Option<&str>) -> Effect<ToolOutput> {
+        let _shared = self.worktree_lock.read();
+        let expression = match RegexBuilder::new(pattern).size_limit(4 << 20).build() {
+            Ok(expression) => expression,
+            Err(error) => return Effect::invalid(format!("not a pattern: {error}")),
+        };
+        let only = match only.map(glob).transpose() {
+            Ok(only) => only.map(|glob| (!glob.glob().contains('/'), glob.compile_matcher())),
+            Err(error) => return Effect::invalid(format!("not a glob: {error}")),
+        };
+        let mut listing = Listing::default();
+        let complete = files(&self.view, &self.bench.ignores, &mut |path| {
+            if let Some((by_name, only)) = &only {
+                let subject = if *by_name { file_name(path) } else { path };
+                if !only.is_match(subject) {
+                    return ControlFlow::Continue(());
+                }
+            }
+            if self.session.cancel.is_cancelled() {
+                return ControlFlow::Break(());
+            }
+            let Ok(relative) = self.inside(path) else {
+                return ControlFlow::Continue(());
+            };
+            // Files that are no text are passed over, as grep tools do.
+            let Ok(Some(text)) = self.text(path, &relative) else {
+                return ControlFlow::Continue(());
+            };
+            for (number, line) in text.lines().enumerate() {
+                if expression.is_match(line) {
+                    let line = shorten(line, MAX_LINE);
+                    listing.push(&format!("{path}:{}:{line}", number + 1))?;
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        self.listed(listing, complete)
+    }
+
+    pub(crate) fn glob(&self, pattern: &str) -> Effect<ToolOutput> {
+        let _shared = self.worktree_lock.read();
+        let pattern = pattern.strip_prefix("./").unwrap_or(pattern);
+        let matcher = match glob(pattern) {
+            Ok(glob) => glob.compile_matcher(),
+            Err(error) => return Effect::invalid(format!("not a glob: {error}")),
+        };
+        let mut listing = Listing::default();
+        let complete = files(&self.view, &self.bench.ignores, &mut |path| {
+            if self.session.cancel.is_cancelled() {
+                return ControlFlow::Break(());
+            }
+            if matcher.is_match(path) && self.inside(path).is_ok() {
+                listing.push(path)?;
+            }
+            ControlFlow::Continue(())
+        });
+        self.listed(listing, complete)
+    }
+
+    fn listed(&self, mut listing: Listing, complete: bool) -> Effect<ToolOutput> {
+        if self.session.cancel.is_cancelled() {
+            return Effect::refused(ToolError::Cancelled);
+        }
+        let note = format!("{} lines", listing.lines);
+        if listing.full || !complete {
+            listing.text.push_str("[more was found than is shown]\n");
+        }
+        let text = self.bench.masker.for_agent(&listing.text);
+        Effect::done(ToolOutput::Text(text), note)
+    }
+
+    pub(crate) fn write(&self, path: &str, content: &str) -> Effect<ToolOutput> {
+        self.put(path, |_, current| {
+            // What was read masked goes back unmasked.
+            let original = current.as_deref().unwrap_or_default();
+            self.bench
+                .masker
+                .restore(content, original)
+                .ok_or_else(|| lost_secret(path))
+        })
+    }
+
+    pub(crate) fn edit(&self, path: &str, old: &str, new: &str) -> Effect<ToolOutput> {
+        self.put(path, |relative, current| {
+            let Some(current) = current else {
+                return Err(ToolError::Invalid(format!("{relative}: no such file")));
+            };
+            let masker = &self.bench.masker;
+            let (Some(old), Some(new)) =
+                (masker.restore(old, &current), masker.restore(new, &current))
+            else {
+                return Err(lost_secret(path));
+            };
+            match (old.is_empty(), current.matches(old.as_str()).count()) {
+                (false, 1) => Ok(current.replacen(old.as_str(), &new, 1)),
+                (true, _) | (_, 0) => Err(ToolError::Invalid(format!(
+                    "{path}: the text to replace does not occur"
+                ))),
+                (_, count) => Err(ToolError::Invalid(format!(
+                    "{path}: the text to replace occurs {count} times; give more of it"
+                ))),
+            }
+        })
+    }
+
+    /// Writes what `make` makes of the current content.
+    fn put(
+        &self,
+        path: &str,
+        make: impl FnOnce(&str, Option<String>) -> Result<String, ToolError>,
+    ) -> Effect<ToolOutput> {
+        let Place::Worktree(worktree) = &self.place else {
+            return Effect::invalid(format!(
+                "{path}: nothing can be written in {}",
+                phase_name(self.phase)
+            ));
+        };
+        let _alone = self.worktree_lock.write();
+        let relative = match self.inside(path) {
+            Ok(relative) if relative.is_empty() => {
+                return Effect::invalid(format!("{path}: not a file"));
+            }
+            Ok(relative) => relative,
+            Err(error) => return Effect::refused(error),
+        };
+        if self.bench.rules.is_protected(&relative) {
+            return Effect::refused(host_denies(
+                "host.protected-path",
+                format!("{path}: the file is protected"),
+            ));
+        }
+        let content = match self
+            .text(path, &relative)
+            .and_then(|current| make(&relative, current))
+        {
+            Ok(content) => content,
+            Err(error) => return Effect::refused(error),
+        };
+        if content.len() as u64 > MAX_FILE {
+            return Effect::invalid(format!("{path}: a file written has at most 4 MiB"));
+        }
+        let written = Layer::open(&worktree.upper, self.view.root())
+            .and_then(|layer| layer.write(&self.view, &relative, content.as_bytes()));
+        match written {
+            Ok(()) => {
+                let mut counters = self.counters();
+                counters.files_written += 1;
+                counters.bytes_written += content.len() as u64;
+                Effect::done(ToolOutput::Written, format!("{} bytes", content.len()))
+            }
+            Err(error) => Effect {
+                outcome: ToolOutcome::Unknown(format!("{path}: {error}")),
+                result: Err(ToolError::Unavailable(format!("{path}: {error}"))),
+            },
+        }
+    }
+}
+
+/// Lines up to a bound.
+#[derive(Default)]
+struct Listing {
+    text: String,
+    lines: u64,
+    full: bool,
+}
+
+impl Listing {
+    fn push(&mut self, line: &str) -> ControlFlow<()> {
+        if self.text.len() + line.len() >= MAX_LISTING {
+            self.full = true;
+            return ControlFlow::Break(());
+        }
+        self.text.push_str(line);
+        self.text.push('\n');
+        self.lines += 1;
+        ControlFlow::Continue(())
+    }
+}
+
+/// Tells whether a file of a layer was written again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+struct Stamp {
+    length: u64,
+    inode: u64,
+    modified: (i64, i64),
+}
+
+fn stamp(path: &Path) -> Stamp {
+    use std::os::unix::fs::MetadataExt;
+    path.symlink_metadata()
+        .map(|metadata| Stamp {
+            length: metadata.len(),
+            inode: metadata.ino(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        })
+        .unwrap_or_default()
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+fn lost_secret(path: &str) -> ToolError {
+    ToolError::Invalid(format!(
+        "{path}: the text holds a masked secret that the file does not have"
+    ))
+}
+
+fn phase_name(phase: AgentPhase) -> &'static str {
+    match phase {
+        AgentPhase::Diagnosis => "diagnosis",
+        AgentPhase::Drafting => "drafting",
+        AgentPhase::Verification => "verification",
+    }
+}
+
+fn ending(ended: Ended) -> String {
+    match ended {
+        Ended::Exit(code) => format!("exit {code}"),
+        Ended::Signal(signal) => format!("killed by signal {signal}"),
+        Ended::TimedOut => "killed at its time limit".to_owned(),
+        Ended::Cancelled => "killed because the run was cancelled".to_owned(),
+    }
+}
+
+fn tool_error(error: &SandboxError) -> ToolError {
+    match error {
+        SandboxError::Invalid(text) => ToolError::Invalid(text.clone()),
+        SandboxError::Cancelled => ToolError::Cancelled,
+        SandboxError::NoContainment(_) | SandboxError::Setup(_) | SandboxError::Host { .. } => {
+            ToolError::Unavailable(chain(error))
+        }
+    }
+}
+
+fn failed_to_run(error: &SandboxError) -> Effect<ToolOutput> {
+    let outcome = match error {
+        // Only here it may have run a while.
+        SandboxError::Host { .. } => ToolOutcome::Unknown(chain(error)),
+        _ => ToolOutcome::Failed(chain(error)),
+    };
+    Effect {
+        result: Err(tool_error(error)),
+        outcome,
+    }
+}

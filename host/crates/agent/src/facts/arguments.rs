@@ -1,0 +1,621 @@
+//! Files that well-known programs touch, guessed from their arguments.
+
+use super::network::hosts;
+use super::word::Value;
+use super::{Collector, Directory};
+use selfheal_domain::policy::AccessMode::{self, Delete, Read, Write};
+use std::path::Path;
+
+/// Every operand is read.
+const READERS: &[&str] = &[
+    "cat",
+    "tac",
+    "head",
+    "tail",
+    "less",
+    "more",
+    "most",
+    "nl",
+    "wc",
+    "od",
+    "xxd",
+    "hexdump",
+    "strings",
+    "file",
+    "stat",
+    "ls",
+    "dir",
+    "vdir",
+    "tree",
+    "du",
+    "readlink",
+    "realpath",
+    "cmp",
+    "diff",
+    "diff3",
+    "sdiff",
+    "comm",
+    "join",
+    "paste",
+    "cut",
+    "sort",
+    "uniq",
+    "fold",
+    "fmt",
+    "rev",
+    "expand",
+    "unexpand",
+    "column",
+    "md5sum",
+    "sha1sum",
+    "sha224sum",
+    "sha256sum",
+    "sha384sum",
+    "sha512sum",
+    "b2sum",
+    "cksum",
+    "sum",
+    "base64",
+    "base32",
+    "zcat",
+    "bzcat",
+    "xzcat",
+    "zless",
+    "bat",
+    "batcat",
+    "source",
+    ".",
+    "test",
+    "[",
+    "view",
+    "look",
+    "tsort",
+    "ptx",
+    "pr",
+    "iconv",
+];
+
+/// The first operand is a pattern or program, the others are read.
+const SEARCHERS: &[&str] = &[
+    "grep", "egrep", "fgrep", "zgrep", "rg", "ag", "ack", "awk", "gawk", "mawk", "nawk", "jq",
+    "yq", "xmllint",
+];
+
+/// Every operand is written.
+const WRITERS: &[&str] = &[
+    "touch", "mkdir", "mkfifo", "mknod", "truncate", "tee", "sponge", "ed", "ex", "vi", "vim",
+    "nvim", "nano", "emacs", "patch", "gzip", "gunzip", "bzip2", "bunzip2", "xz", "unxz", "zip",
+    "unzip", "split", "csplit", "dos2unix", "unix2dos", "black", "isort", "autopep8", "prettier",
+];
+
+/// The first operand is a mode or owner, the others are written.
+const CHANGERS: &[&str] = &["chmod", "chown", "chgrp", "setfacl", "chattr", "chcon"];
+
+/// Every operand goes.
+const REMOVERS: &[&str] = &["rm", "unlink", "rmdir", "shred", "srm", "wipe", "trash"];
+
+/// The last operand is written; the others are read, or go.
+const COPIERS: &[&str] = &["cp", "install", "ln", "link", "rsync", "scp"];
+
+/// The first operand is a program text's file.
+const INTERPRETERS: &[&str] = &[
+    "sh", "bash", "dash", "ash", "ksh", "zsh", "perl", "ruby", "node", "nodejs", "deno", "bun",
+    "php", "lua", "tclsh", "Rscript",
+];
+
+/// Git's commands that change files of the worktree.
+const GIT_WRITERS: &[&str] = &[
+    "add",
+    "am",
+    "apply",
+    "bisect",
+    "branch",
+    "checkout",
+    "checkout-index",
+    "cherry-pick",
+    "clean",
+    "clone",
+    "commit",
+    "config",
+    "fetch",
+    "filter-branch",
+    "gc",
+    "init",
+    "merge",
+    "mv",
+    "notes",
+    "prune",
+    "pull",
+    "push",
+    "read-tree",
+    "rebase",
+    "reset",
+    "restore",
+    "revert",
+    "rm",
+    "sparse-checkout",
+    "stash",
+    "submodule",
+    "switch",
+    "symbolic-ref",
+    "tag",
+    "update-index",
+    "update-ref",
+    "worktree",
+];
+
+/// Options of several programs whose next word is no file.
+const WITH_VALUE: &[&str] = &[
+    "-n",
+    "-c",
+    "-e",
+    "-f",
+    "-d",
+    "-m",
+    "-s",
+    "-k",
+    "-t",
+    "-A",
+    "-B",
+    "-C",
+    "--lines",
+    "--bytes",
+    "--regexp",
+    "--file",
+    "--max-count",
+    "--delimiter",
+    "--fields",
+    "--key",
+];
+
+struct Effects<'e, 'c, 'a> {
+    from: &'e Directory,
+    certain: bool,
+    out: &'c mut Collector<'a>,
+}
+
+/// Adds the files and hosts of one command line.
+pub(super) fn effects(
+    name: &str,
+    rest: &[Value],
+    from: &Directory,
+    certain: bool,
+    out: &mut Collector<'_>,
+) {
+    for host in hosts(name, rest) {
+        out.network.insert(host);
+    }
+    let mut effects = Effects { from, certain, out };
+    effects.common_options(name, rest);
+    match name {
+        _ if READERS.contains(&name) => effects.operands(rest, Read),
+        _ if SEARCHERS.contains(&name) => effects.search(rest),
+        _ if WRITERS.contains(&name) => effects.operands(rest, Write),
+        _ if CHANGERS.contains(&name) => {
+            for word in operands(rest).skip(1) {
+                effects.path(word, Write);
+            }
+        }
+        _ if REMOVERS.contains(&name) => effects.operands(rest, Delete),
+        _ if COPIERS.contains(&name) => effects.copy(rest, Read),
+        "mv" | "rename" => effects.copy(rest, Delete),
+        "dd" => effects.convert(rest),
+        "sed" | "gsed" => effects.sed(rest),
+        "perl" if in_place(rest) => effects.operands(rest, Write),
+        "find" | "fd" | "fdfind" => effects.find(rest),
+        "tar" | "bsdtar" | "cpio" => effects.archive(rest),
+        "git" => effects.git(rest),
+        "curl" | "wget" => effects.download(rest),
+        _ if INTERPRETERS.contains(&name) || name.starts_with("python") => {
+            effects.interpreter(rest);
+        }
+        "cd" | "pushd" | "echo" | "printf" | "export" | "declare" | "set" | "true" | "false" => {}
+        _ => effects.unknown(rest),
+    }
+}
+
+/// Words that are no options; everything behind `--`.
+fn operands(rest: &[Value]) -> impl Iterator<Item = &Value> {
+    let mut only = false;
+    let mut skip = false;
+    rest.iter().filter(move |word| {
+        if std::mem::take(&mut skip) {
+            return false;
+        }
+        if only {
+            return true;
+        }
+        if word.text == "--" {
+            only = true;
+            return false;
+        }
+        if word.text.starts_with('-') && word.text.len() > 1 {
+            skip = WITH_VALUE.contains(&word.text.as_str());
+            return false;
+        }
+        true
+    })
+}
+
+fn in_place(rest: &[Value]) -> bool {
+    rest.iter().any(|word| {
+        let text = word.text.as_str();
+        text.starts_with("--in-place")
+            || (text.starts_with('-') && !text.starts_with("--") && text.contains('i'))
+    })
+}
+
+impl Effects<'_, '_, '_> {
+    fn path(&mut self, word: &Value, mode: AccessMode) {
+        let certain = self.certain;
+        self.out.path(self.from, word, mode, certain);
+    }
+
+    fn guess(&mut self, word: &Value, mode: AccessMode) {
+        self.out.path(self.from, word, mode, false);
+    }
+
+    /// An option that a value was skipped for may have had none, so every word
+    /// that names something there counts, certainly or as a guess.
+    fn operands(&mut self, rest: &[Value], mode: AccessMode) {
+        let sure: Vec<&Value> = operands(rest).collect();
+        for word in rest.iter().filter(|word| !word.text.starts_with('-')) {
+            if sure.iter().any(|known| std::ptr::eq(*known, word)) {
+                self.path(word, mode);
+            } else if self.exists(word) || mode != Read {
+                self.guess(word, mode);
+            }
+        }
+        for word in operands(rest).filter(|word| word.text.starts_with('-')) {
+            self.path(word, mode);
+        }
+    }
+
+    fn exists(&self, word: &Value) -> bool {
+        !word.text.is_empty()
+            && self
+                .out
+                .scope
+                .view
+                .resolve(&self.from.path, Path::new(&word.text))
+                .exists
+    }
+
+    /// `--output=FILE`, `-o FILE` where they mean a file.
+    fn common_options(&mut self, name: &str, rest: &[Value]) {
+        let short = matches!(
+            name,
+            "sort" | "curl" | "gcc" | "cc" | "g++" | "clang" | "ld" | "go" | "tree" | "xmllint"
+        );
+        for (at, word) in rest.iter().enumerate() {
+            for option in [
+                "--output=",
+                "--outfile=",
+                "--output-file=",
+                "--junitxml=",
+                "--log-file=",
+            ] {
+                if let Some(file) = word.text.strip_prefix(option) {
+                    let file = Value {
+                        text: file.to_owned(),
+                        ..word.clone()
+                    };
+                    self.path(&file, Write);
+                }
+            }
+            if (short && word.text == "-o") || word.text == "--output" {
+                if let Some(file) = rest.get(at + 1) {
+                    self.path(file, Write);
+                }
+            } else if short && word.text.len() > 2 && word.text.starts_with("-o") {
+                let file = Value {
+                    text: word.text.get(2..).unwrap_or_default().to_owned(),
+                    ..word.clone()
+                };
+                self.guess(&file, Write);
+            }
+        }
+    }
+
+    fn search(&mut self, rest: &[Value]) {
+        let given = rest.iter().any(|word| {
+            matches!(word.text.as_str(), "-e" | "-f" | "--regexp" | "--file")
+                || word.text.starts_with("--regexp=")
+        });
+        for (at, word) in rest.iter().enumerate() {
+            if matches!(word.text.as_str(), "-f" | "--file")
+                && let Some(file) = rest.get(at + 1)
+            {
+                self.path(file, Read);
+            }
+        }
+        for word in operands(rest).skip(usize::from(!given)) {
+            self.path(word, Read);
+        }
+    }
+
+    /// `cp`, `mv`, `ln`, `install`: what happens to the sources is `source`.
+    fn copy(&mut self, rest: &[Value], source: AccessMode) {
+        let mut target = None;
+        for (at, word) in rest.iter().enumerate() {
+            if matches!(word.text.as_str(), "-t" | "--target-directory") {
+                target = rest.get(at + 1).cloned();
+            } else if let Some(place) = word.text.strip_prefix("--target-directory=") {
+                target = Some(Value {
+                    text: place.to_owned(),
+                    ..word.clone()
+                });
+            }
+        }
+        let mut words: Vec<Value> = rest
+            .iter()
+            .filter(|word| !word.text.starts_with('-') || word.text == "-")
+            .cloned()
+            .collect();
+        match &target {
+            Some(target) => words.retain(|word| word != target),
+            None => target = words.pop(),
+        }
+        for word in &words {
+            self.path(word, source);
+        }
+        let Some(target) = target else {
+            return;
+        };
+        let place = self
+            .out
+            .scope
+            .view
+            .resolve(&self.from.path, Path::new(&target.text));
+        if !place.directory {
+            self.path(&target, Write);
+            return;
+        }
+        for word in &words {
+            let name = Path::new(&word.text).file_name().unwrap_or_default();
+            let inside = Value {
+                text: format!("{}/{}", target.text, name.to_string_lossy()),
+                certain: target.certain && word.certain,
+                known: target.known && word.known,
+            };
+            self.path(&inside, Write);
+        }
+        if words.is_empty() {
+            self.path(&target, Write);
+        }
+    }
+
+    fn convert(&mut self, rest: &[Value]) {
+        for word in rest {
+            let Some((option, file)) = word.text.split_once('=') else {
+                continue;
+            };
+            let file = Value {
+                text: file.to_owned(),
+                ..word.clone()
+            };
+            match option {
+                "if" => self.path(&file, Read),
+                "of" => self.path(&file, Write),
+                _ => {}
+            }
+        }
+    }
+
+    fn sed(&mut self, rest: &[Value]) {
+        let mode = if in_place_sed(rest) { Write } else { Read };
+        let given = rest.iter().any(|word| {
+            matches!(word.text.as_str(), "-e" | "-f") || word.text.starts_with("--expression")
+        });
+        for word in operands(rest).skip(usize::from(!given)) {
+            self.path(word, mode);
+        }
+        // Its own commands can write and run, which only a reading of them tells.
+        let script = rest.iter().find(|word| !word.text.starts_with('-'));
+        if script.is_some_and(|script| sed_acts(&script.text)) {
+            self.out.not_understood();
+        }
+    }
+
+    fn find(&mut self, rest: &[Value]) {
+        let removes = rest.iter().any(|word| word.text == "-delete");
+        let mut any = false;
+        for word in rest
+            .iter()
+            .take_while(|word| !word.text.starts_with(['-', '(', '!']))
+        {
+            any = true;
+            self.path(word, Read);
+            if removes {
+                self.guess(word, Delete);
+            }
+        }
+        if removes && !any {
+            self.guess(&Value::plain("."), Delete);
+        }
+        for (at, word) in rest.iter().enumerate() {
+            if word.text.starts_with("-fprint") || word.text == "-fls" {
+                if let Some(file) = rest.get(at + 1) {
+                    self.path(file, Write);
+                }
+            }
+        }
+    }
+
+    fn archive(&mut self, rest: &[Value]) {
+        let first = rest.first().map_or("", |word| word.text.as_str());
+        let extracts = rest.iter().any(|word| {
+            matches!(word.text.as_str(), "--extract" | "--get")
+                || (word.text.starts_with('-')
+                    && !word.text.starts_with("--")
+                    && word.text.contains('x'))
+        }) || (!first.starts_with('-') && first.contains('x'));
+        if rest.iter().any(|word| {
+            word.text.starts_with("--to-command")
+                || word.text.starts_with("--checkpoint-action")
+                || word.text == "-I"
+                || word.text.starts_with("--use-compress-program")
+        }) {
+            self.out.not_understood();
+        }
+        for word in operands(rest) {
+            self.guess(word, if extracts { Write } else { Read });
+        }
+        for (at, word) in rest.iter().enumerate() {
+            let text = word.text.as_str();
+            if matches!(text, "-C" | "--directory" | "-f" | "--file")
+                || (text.ends_with('f') && (at == 0 || text.starts_with('-')))
+            {
+                if let Some(file) = rest.get(at + 1) {
+                    self.guess(file, Write);
+                }
+            }
+        }
+        if extracts {
+            self.guess(&Value::plain("."), Write);
+        }
+    }
+
+    fn git(&mut self, rest: &[Value]) {
+        let mut from = self.from.clone();
+        let mut at = 0;
+        while let Some(word) = rest.get(at) {
+            match word.text.as_str() {
+                "-C" => {
+                    if let Some(place) = rest.get(at + 1) {
+                        let resolved = self
+                            .out
+                            .scope
+                            .view
+                            .resolve(&from.path, Path::new(&place.text));
+                        from = Directory {
+                            certain: from.certain && place.certain && resolved.certain,
+                            path: resolved.path,
+                        };
+                    }
+                    at += 2;
+                }
+                "--git-dir" | "--work-tree" | "-c" => at += 2,
+                text if text.starts_with('-') => at += 1,
+                _ => break,
+            }
+        }
+        let Some(verb) = rest.get(at) else {
+            return;
+        };
+        if !GIT_WRITERS.contains(&verb.text.as_str()) && verb.certain {
+            return;
+        }
+        self.out.path(&from, &Value::plain(".git"), Write, false);
+        self.out.path(&from, &Value::plain("."), Write, false);
+        for word in operands(rest.get(at + 1..).unwrap_or_default()) {
+            self.out.path(&from, word, Write, false);
+        }
+    }
+
+    fn download(&mut self, rest: &[Value]) {
+        for (at, word) in rest.iter().enumerate() {
+            if matches!(
+                word.text.as_str(),
+                "-O" | "--output-document" | "-T" | "-K" | "-P"
+            ) && let Some(file) = rest.get(at + 1)
+            {
+                self.guess(file, Write);
+            }
+            if let Some(file) = word
+                .text
+                .strip_prefix('@')
+                .or(word.text.strip_prefix("file://"))
+            {
+                self.guess(&Value::guess(file.to_owned()), Read);
+            }
+        }
+    }
+
+    fn interpreter(&mut self, rest: &[Value]) {
+        let inline = rest
+            .iter()
+            .take_while(|word| word.text.starts_with('-'))
+            .any(|word| {
+                matches!(
+                    word.text.as_str(),
+                    "-c" | "-e" | "-m" | "-p" | "-r" | "--eval" | "--print"
+                )
+            });
+        let script = rest.iter().find(|word| !word.text.starts_with('-'));
+        if let (false, Some(script)) = (inline, script) {
+            self.path(script, Read);
+        }
+        let others: Vec<Value> = rest
+            .iter()
+            .filter(|word| Some(*word) != script || inline)
+            .cloned()
+            .collect();
+        self.unknown(&others);
+    }
+
+    /// Nothing is known of the program: words that name something there are
+    /// probably read.
+    fn unknown(&mut self, rest: &[Value]) {
+        for word in rest
+            .iter()
+            .filter(|word| word.known && word.text.len() < 4096)
+        {
+            let text = word
+                .text
+                .split_once('=')
+                .map_or(word.text.as_str(), |(name, value)| {
+                    if name.starts_with('-') {
+                        value
+                    } else {
+                        &word.text
+                    }
+                });
+            if text.starts_with('-') || text.contains(['\n', ' ']) {
+                continue;
+            }
+            // As in `tests/test_a.py::test_b`.
+            let file = text.split("::").next().unwrap_or(text);
+            let value = Value::guess(file.to_owned());
+            if self.exists(&value) {
+                self.guess(&value, Read);
+            }
+        }
+    }
+}
+
+fn in_place_sed(rest: &[Value]) -> bool {
+    rest.iter().any(|word| {
+        let text = word.text.as_str();
+        text.starts_with("--in-place")
+            || (text.starts_with('-')
+                && !text.starts_with("--")
+                && text
+                    .split(['e', 'f'])
+                    .next()
+                    .is_some_and(|flags| flags.contains('i')))
+    })
+}
+
+/// The script writes a file or runs a command (`w`, `W`, `e`), roughly.
+fn sed_acts(script: &str) -> bool {
+    let flags = script
+        .split([';', '\n'])
+        .filter_map(|command| command.rsplit(['/', '|', '#', ',']).next())
+        .any(|flags| {
+            flags.len() <= 4
+                && flags.contains('e')
+                && flags.chars().all(|c| "gpeiIMm0123456789".contains(c))
+        });
+    flags
+        || script.split([';', '\n', '{']).any(|command| {
+            let command = command
+                .trim_start()
+                .trim_start_matches(|c: char| c.is_ascii_digit() || "$,/ ".contains(c));
+            command.starts_with("w ")
+                || command.starts_with("W ")
+                || command == "e"
+                || command.starts_with("e ")
+        })
+        || script.contains("/w ")
+}
