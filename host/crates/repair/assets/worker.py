@@ -206,9 +206,10 @@ class Tracer:
         self.deadline = deadline
 
     def close(self):
-        if self.current or self.mark[1]:
+        if self.current:
             self.segments.append((self.test, self.mark, self.current))
         self.current = set()
+        self.mark = ("", 0)
 
     def start(self):
         threading.settrace(self.globally)

@@ -66,7 +66,7 @@ pub(crate) fn generate(src: &Source, know: &Knowledge) -> Vec<Candidate> {
         }
         generator.heat = heat;
         generator.line = line_of(node);
-        if in_annotation(node) {
+        if in_annotation(node) || starts_program(src, node) {
             continue;
         }
         hinted::node(&mut generator, node);
@@ -79,6 +79,30 @@ pub(crate) fn generate(src: &Source, know: &Knowledge) -> Vec<Candidate> {
         }
     }
     generator.out
+}
+
+/// `if __name__ == "__main__":` and what stands in it: not running the program
+/// at all would satisfy every check.
+fn starts_program(src: &Source, node: Node<'_>) -> bool {
+    let mut current = Some(node);
+    while let Some(here) = current {
+        if here
+            .parent()
+            .is_some_and(|parent| matches!(parent.kind(), "module" | "program"))
+        {
+            let text = src.at(here);
+            let main = here.kind() == "if_statement"
+                && (text.contains("__name__") || text.contains("require.main"));
+            let call = here.kind() == "expression_statement"
+                && here
+                    .named_child(0)
+                    .is_some_and(|inner| matches!(inner.kind(), "call" | "call_expression"))
+                && text.trim_end_matches(';').ends_with("()");
+            return main || call;
+        }
+        current = here.parent();
+    }
+    false
 }
 
 /// Type annotations, imports and docstrings decide nothing at run time.

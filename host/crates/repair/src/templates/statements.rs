@@ -211,6 +211,9 @@ pub(super) fn atoms(generator: &mut Gen<'_>, node: Node<'_>) -> Vec<(String, f64
 fn conditions(generator: &mut Gen<'_>, node: Node<'_>) {
     let Some(test) = condition(node) else { return };
     let text = generator.at(test).to_owned();
+    if text.contains("__name__") || text.contains("require.main") {
+        return;
+    }
     let negated = generator.not(test);
     if !matches!(test.kind(), "not_operator") {
         generator.swap(test, negated, "negate", 1.6);
