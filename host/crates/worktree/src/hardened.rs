@@ -71,6 +71,18 @@ fn make_durable() {
 
 /// Opens the repository that contains `path`, or says why not.
 pub(crate) fn open(path: &Path) -> Result<Repository, RepositoryError> {
+    let repo = open_again(path)?;
+    if repo.index().is_err() {
+        return Err(unsupported(
+            "its index is of a kind that cannot be read (split, sparse or damaged)",
+        ));
+    }
+    Ok(repo)
+}
+
+/// The same without reading the index, which costs what the repository costs: who
+/// needs it reads it anyway.
+pub(crate) fn open_again(path: &Path) -> Result<Repository, RepositoryError> {
     make_durable();
     let repo = Repository::open_ext(path, RepositoryOpenFlags::empty(), &[] as &[&Path]).map_err(
         |error| match error.code() {
@@ -139,11 +151,6 @@ fn refuse_unreadable(repo: &Repository) -> Result<(), RepositoryError> {
     if flag("core.splitindex") {
         return Err(unsupported(
             "its index is split; run `git update-index --no-split-index`",
-        ));
-    }
-    if repo.index().is_err() {
-        return Err(unsupported(
-            "its index is of a kind that cannot be read (split, sparse or damaged)",
         ));
     }
     if matches!(repo.is_empty(), Ok(true)) || repo.head().is_err() {

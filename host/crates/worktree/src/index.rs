@@ -121,10 +121,15 @@ impl IndexLock {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(failed("locking the index")(error)),
             }
-            if holder(&path).as_deref() == Some(marker.as_bytes()) {
+            let held = holder(&path);
+            if held.as_deref() == Some(marker.as_bytes()) {
                 return Ok(Self {
                     git_dir: git_dir.to_owned(),
                 });
+            }
+            if held.is_some_and(|held| is_of_a_dead_command(&held)) {
+                let _ = std::fs::remove_file(&path);
+                continue;
             }
             if waited >= PATIENCE {
                 return Err(RepositoryError::Conflict(format!(
@@ -205,6 +210,18 @@ impl Drop for IndexLock {
         let _ = std::fs::remove_file(self.git_dir.join("index.selfheal"));
         let _ = std::fs::remove_file(self.git_dir.join("index.lock"));
     }
+}
+
+/// Who holds the lock of a `selfheal heal`, which has no next start to clean up.
+pub(crate) const COMMAND: &str = "heal-";
+
+fn is_of_a_dead_command(held: &[u8]) -> bool {
+    std::str::from_utf8(held)
+        .ok()
+        .and_then(|held| held.trim().strip_prefix("selfheal "))
+        .and_then(|owner| owner.strip_prefix(COMMAND))
+        .and_then(|pid| pid.parse::<u32>().ok())
+        .is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists())
 }
 
 fn holder(path: &Path) -> Option<Vec<u8>> {

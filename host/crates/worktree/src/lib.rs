@@ -43,4 +43,4 @@ pub use hardened::{Discovered, discover};
 pub use message::{CommitSigner, MachineIdentity};
 pub use oneshot::{heal_commit_now, is_dirty};
 pub use repository::GitRepository;
-pub use snapshot::LARGEST_UNTRACKED;
+pub use snapshot::{LARGEST_UNTRACKED, MOST_UNTRACKED};

@@ -2,8 +2,8 @@
 
 use crate::apply::{Order, prepare, scratch_mark, write_file};
 use crate::fail::failed;
-use crate::hardened::{live_branch, open, refuse_unsettled, root_of, tip};
-use crate::index::{IndexLock, entry_in};
+use crate::hardened::{open, refuse_unsettled, root_of, tip};
+use crate::index::{COMMAND, IndexLock, entry_in};
 use crate::live::LiveTree;
 use crate::message::{Committer, Kind, MachineIdentity, compose};
 use crate::objects::file_in;
@@ -64,10 +64,9 @@ pub fn heal_commit_now(
 ) -> Result<CommitId, RepositoryError> {
     let repo = open(root)?;
     let branch = refuse_unsettled(&repo)?;
-    live_branch(&repo)?;
     let root = root_of(&repo)?;
     let live = LiveTree::open(&root, Vec::new())?;
-    let owner = format!("heal-{}", std::process::id());
+    let owner = format!("{COMMAND}{}", std::process::id());
     let lock = IndexLock::acquire(repo.path(), &owner)?;
     for file in &patch.files {
         live.check_path(&file.path)?;

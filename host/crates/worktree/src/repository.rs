@@ -66,7 +66,7 @@ impl GitRepository {
         ];
         Ok(Self {
             shadow: ShadowIndex::new(&state_dir),
-            tracked: TrackedFiles::default(),
+            tracked: TrackedFiles::new(repo.path().join("index")),
             committer: Committer {
                 identity,
                 clock,
@@ -104,7 +104,7 @@ impl GitRepository {
     /// # Errors
     /// The index cannot be read.
     pub fn is_tracked(&self, path: &str) -> Result<bool, RepositoryError> {
-        Ok(self.tracked.list(&self.open_git()?)?.contains(path))
+        Ok(self.tracked.list()?.contains(path))
     }
 
     /// Every path in the index, relative to the root, with `/`; names that are not
@@ -113,7 +113,7 @@ impl GitRepository {
     /// # Errors
     /// The index cannot be read.
     pub fn list_tracked(&self) -> Result<Arc<std::collections::BTreeSet<String>>, RepositoryError> {
-        self.tracked.list(&self.open_git()?)
+        self.tracked.list()
     }
 
     pub(crate) fn serial(&self) -> MutexGuard<'_, ()> {
@@ -122,7 +122,7 @@ impl GitRepository {
     }
 
     pub(crate) fn open_git(&self) -> Result<Git, RepositoryError> {
-        let repo = hardened::open(&self.root)?;
+        let repo = hardened::open_again(&self.root)?;
         if root_of(&repo)? != self.root {
             return Err(unsupported("its root moved since the host started"));
         }

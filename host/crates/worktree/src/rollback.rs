@@ -49,6 +49,7 @@ impl GitRepository {
             ));
         }
         let lock = IndexLock::acquire(repo.path(), &run.id.to_string())?;
+        clear_stale_lock(&repo, run, &branch);
         let found = find_on_branch(&repo, run, snapshot, &branch)?;
         let files = match (&plan, &found) {
             (Some(plan), _) => plan.files.clone(),
@@ -165,6 +166,25 @@ impl GitRepository {
 
 fn as_id(id: Oid) -> CommitId {
     CommitId(id.to_string())
+}
+
+/// Removes the lock on the branch that a crash of this run left in the middle of
+/// moving it: it holds the commit that was to come. Any other lock is not ours.
+fn clear_stale_lock(repo: &Git, run: RunRef, branch: &str) {
+    let path = repo.commondir().join(format!("refs/heads/{branch}.lock"));
+    let ours = std::fs::metadata(&path)
+        .ok()
+        .filter(|meta| meta.is_file() && meta.len() == 41)
+        .and_then(|_| std::fs::read_to_string(&path).ok())
+        .and_then(|text| Oid::from_str(text.trim()).ok())
+        .and_then(|id| repo.find_commit(id).ok())
+        .is_some_and(|commit| {
+            let text = commit.message().unwrap_or_default();
+            is_of(text, run, Kind::Heal) || is_of(text, run, Kind::Rollback)
+        });
+    if ours {
+        let _ = std::fs::remove_file(path);
+    }
 }
 
 /// The run's heal commit on the branch, and the commit that undid it.

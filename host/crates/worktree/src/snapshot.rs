@@ -2,9 +2,9 @@
 //!
 //! Kept between snapshots, so that only what changed is read again. It holds the
 //! paths the user's index holds: untracked files are taken out of it before each
-//! use, because what is ignored may have changed. A file over
-//! [`LARGEST_UNTRACKED`] that is not tracked is left out, and so is another
-//! repository that lies in the tree: no patch touches either.
+//! use, because what is ignored may have changed. Untracked files over
+//! [`LARGEST_UNTRACKED`], and all after [`MOST_UNTRACKED`] together, are left out with
+//! a warning, and so is another repository that lies in the tree.
 
 use crate::fail::failed;
 use crate::index::fingerprint;
@@ -18,6 +18,9 @@ use std::path::{Path, PathBuf};
 
 /// Largest untracked file that a snapshot holds, in bytes.
 pub const LARGEST_UNTRACKED: u64 = 32 << 20;
+
+/// How much untracked content a snapshot holds, in bytes: it is held in memory first.
+pub const MOST_UNTRACKED: u64 = 512 << 20;
 
 /// What our index was made from.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -67,6 +70,7 @@ impl ShadowIndex {
         let tracked = Index::open(&users).map_err(failed(doing))?;
         let mut added = Vec::new();
         let mut removed = false;
+        let mut weight = 0;
         let mut consider = |path: &Path, _: &[u8]| -> i32 {
             let bytes = path.as_os_str().as_bytes();
             let ours = off_limits.iter().any(|place| path.starts_with(place));
@@ -77,11 +81,13 @@ impl ShadowIndex {
             let meta = std::fs::symlink_metadata(root.join(path)).ok();
             if !is_tracked {
                 let nested = bytes.ends_with(b"/") || meta.as_ref().is_some_and(|m| m.is_dir());
-                let large = meta.as_ref().is_some_and(|m| m.len() > LARGEST_UNTRACKED);
+                let length = meta.as_ref().map_or(0, std::fs::Metadata::len);
+                let large = length > LARGEST_UNTRACKED || weight + length > MOST_UNTRACKED;
                 if nested || large {
                     tracing::warn!(path = %path.display(), nested, large, "left out of the snapshot");
                     return 1;
                 }
+                weight += length;
                 added.push(hex::encode(bytes));
             }
             removed |= meta.is_none_or(|meta| meta.is_dir());

@@ -109,6 +109,15 @@ fn what_a_crash_left_beside_a_file_is_swept() {
     assert!(dead);
     app.write(&format!(".selfheal-{}.tmp", run(1).id), "half");
     std::fs::write(app.root.join(".git/index.selfheal"), "half").unwrap();
+    // The heal commit exists by then, and libgit2 may have died in moving the branch.
+    let plan = std::fs::read_to_string(app.state.join("apply/issue-7-run-1.json")).unwrap();
+    let (_, rest) = plan.split_once("\"heal_commit\":\"").unwrap();
+    std::fs::write(
+        app.root.join(".git/refs/heads/main.lock"),
+        format!("{}\n", &rest[..40]),
+    )
+    .unwrap();
     undo(&app, &snapshot, &patch);
     assert_eq!(app.seen(), seen);
+    assert!(!app.root.join(".git/refs/heads/main.lock").exists());
 }

@@ -156,7 +156,7 @@ fn draft_lands_on_the_runs_branch_only() {
     std::fs::write(worktree.upper.join("x/y"), "z").unwrap();
     std::fs::set_permissions(
         worktree.upper.join("x"),
-        std::os::unix::fs::PermissionsExt::from_mode(0),
+        std::os::unix::fs::PermissionsExt::from_mode(0o000),
     )
     .unwrap();
     let worktree = repo.open_layer(run(1), &snapshot.commit).unwrap();
@@ -409,4 +409,43 @@ fn numbers_of_an_earlier_installation_are_kept_reachable() {
         "--verify",
         &format!("refs/selfheal/superseded/{}", old.commit),
     ]);
+}
+
+/// git tells a file that changed within the clock tick of its index only by the
+/// index being no younger: a rewritten index must not become younger.
+#[test]
+fn an_edit_within_the_clock_tick_of_the_index_is_not_lost() {
+    let app = Fixture::new(&[("code.py", CODE), ("b.py", "old\n")]);
+    app.git(&["config", "core.trustctime", "false"]);
+    let file = std::fs::File::options()
+        .write(true)
+        .open(app.root.join("b.py"))
+        .unwrap();
+    let then = file.metadata().unwrap().modified().unwrap();
+    let index = std::fs::File::options()
+        .write(true)
+        .open(app.root.join(".git/index"))
+        .unwrap();
+    index.set_modified(then).unwrap();
+    app.write("b.py", "new\n");
+    file.set_modified(then).unwrap();
+    assert_eq!(
+        app.git(&["--no-optional-locks", "status", "--porcelain"]),
+        " M b.py\n"
+    );
+    let repo = app.open();
+    for number in 1..3 {
+        let snapshot = repo.snapshot(run(number)).unwrap();
+        assert_eq!(
+            app.git(&["show", &format!("{}:b.py", snapshot.commit)]),
+            "new\n"
+        );
+    }
+    let snapshot = repo.snapshot(run(1)).unwrap();
+    repo.apply_run(run(1), &snapshot, &fix(), &message("Fix"))
+        .unwrap();
+    assert_eq!(
+        app.git(&["--no-optional-locks", "status", "--porcelain"]),
+        " M b.py\n"
+    );
 }

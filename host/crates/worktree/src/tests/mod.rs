@@ -1,6 +1,9 @@
 //! Tests against real repositories, judged by the git command line.
 
+mod cost;
 mod crash;
 mod fixture;
 mod healing;
 mod hostile;
+mod oneshot;
+mod random;
