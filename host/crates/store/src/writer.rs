@@ -254,3 +254,7 @@ fn answer(to: &SyncSender<Result<Record, StoreError>>, result: Result<Record, St
     // A caller that no longer waits has ended; its record stays what it is.
     drop(to.send(result));
 }
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;
