@@ -2,10 +2,13 @@
 
 use crate::SandboxError;
 use std::collections::BTreeSet;
-use std::fs::FileType;
-use std::io;
+use std::fs::{File, FileType};
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+/// How much of two files is compared at once, in bytes.
+const PIECE: usize = 128 * 1024;
 
 /// One path that differs between the live tree and the kept layer.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -40,16 +43,18 @@ pub enum ChangeKind {
 /// A directory or file cannot be read.
 pub fn collect_changes(upper: &Path, live: &Path) -> Result<Vec<Change>, SandboxError> {
     let mut changes = BTreeSet::new();
-    compare(upper, live, Path::new(""), true, &mut changes)
+    compare(upper, live, Path::new(""), true, true, &mut changes)
         .map_err(SandboxError::host("reading the kept layer"))?;
     Ok(changes.into_iter().collect())
 }
 
-/// `below` says whether the live directory shows through this one.
+/// `counterpart` says whether the live tree has a real directory here (below a
+/// symbolic link it has nothing), `below` whether that shows through this one.
 fn compare(
     upper: &Path,
     live: &Path,
     at: &Path,
+    counterpart: bool,
     below: bool,
     changes: &mut BTreeSet<Change>,
 ) -> io::Result<()> {
@@ -60,7 +65,11 @@ fn compare(
         let path = at.join(entry.file_name());
         let metadata = entry.metadata()?;
         let kind = metadata.file_type();
-        let old = existing(&live.join(&path))?;
+        let old = if counterpart {
+            existing(&live.join(&path))?
+        } else {
+            None
+        };
         seen.insert(entry.file_name());
         let change = |kind| Change {
             path: path.clone(),
@@ -73,7 +82,14 @@ fn compare(
             if !on_directory {
                 deleted(live, &path, old, changes)?;
             }
-            compare(upper, live, &path, below && on_directory, changes)?;
+            compare(
+                upper,
+                live,
+                &path,
+                on_directory,
+                below && on_directory,
+                changes,
+            )?;
         } else if is_content(kind) {
             match old {
                 Some(old) if is_content(old) => {
@@ -92,7 +108,7 @@ fn compare(
             }
         }
     }
-    if !below && existing(&live.join(at))?.is_some_and(|kind| kind.is_dir()) {
+    if counterpart && !below {
         // Nothing shows through: what the upper directory does not name is gone.
         for entry in std::fs::read_dir(live.join(at))? {
             let entry = entry?;
@@ -179,5 +195,23 @@ fn same(one: &Path, other: &Path) -> io::Result<bool> {
         return Ok(std::fs::read_link(one)? == std::fs::read_link(other)?);
     }
     let executable = |metadata: &std::fs::Metadata| metadata.mode() & 0o100 != 0;
-    Ok(executable(&a) == executable(&b) && std::fs::read(one)? == std::fs::read(other)?)
+    Ok(executable(&a) == executable(&b) && same_bytes(one, other)?)
+}
+
+/// In pieces: an agent's file may be large.
+fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
+    let mut one = BufReader::with_capacity(PIECE, File::open(one)?);
+    let mut other = BufReader::with_capacity(PIECE, File::open(other)?);
+    loop {
+        let (a, b) = (one.fill_buf()?, other.fill_buf()?);
+        let common = a.len().min(b.len());
+        if a.get(..common) != b.get(..common) {
+            return Ok(false);
+        }
+        if common == 0 {
+            return Ok(a.len() == b.len());
+        }
+        one.consume(common);
+        other.consume(common);
+    }
 }

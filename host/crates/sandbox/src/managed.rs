@@ -144,8 +144,12 @@ impl ManagedProcess {
         if self.ended.is_none() {
             match self.listen(Instant::now()) {
                 Ok(Some(KeeperReport::Ended(ended))) => self.finish(ended),
-                // The keeper was killed; its death signal took the program along.
-                Err(_) => self.finish(Ended::Signal(libc::SIGKILL)),
+                Err(_) => {
+                    // The keeper was killed. Its death signal asked the program to
+                    // end; nobody is left to see whether it does.
+                    record::kill_group(self.pid);
+                    self.finish(Ended::Signal(libc::SIGKILL));
+                }
                 Ok(_) => {}
             }
         }

@@ -16,6 +16,8 @@ pub(crate) struct Order {
     pub(crate) stdin: bool,
     /// Interactive shell of `-c`: `/bin/bash` or `/bin/sh`.
     pub(crate) shell: PathBuf,
+    /// We are root and the workspace belongs to somebody else.
+    pub(crate) foreign: bool,
 }
 
 /// What the supervisor says.
@@ -87,9 +89,16 @@ impl Order {
         {
             return Err(invalid("a NUL byte or an impossible variable name"));
         }
+        let owner = spec
+            .workspace
+            .root
+            .metadata()
+            .map_err(SandboxError::host("looking at the workspace"))?
+            .uid();
         spec.masked = masks::masked(&spec);
         spec.visible = masks::visible(&spec);
         Ok(Self {
+            foreign: rustix::process::geteuid().is_root() && owner != 0,
             spec,
             stdin: false,
             shell: PathBuf::from(if Path::new("/bin/bash").exists() {

@@ -10,8 +10,8 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// The longest line a session may answer with; one that is longer ends it.
-const LONGEST_LINE: usize = 64 * 1024 * 1024;
+/// How much a session may have said that nobody received yet; more ends it.
+const MOST_UNREAD: usize = 64 * 1024 * 1024;
 
 /// Made by [`Sandbox::spawn`](crate::Sandbox::spawn). Ends with everything it
 /// started when dropped.
@@ -23,6 +23,7 @@ pub struct Session {
     // Received, not yet handed out; complete lines first.
     lines: VecDeque<String>,
     partial: Vec<u8>,
+    unread: usize,
     stderr: Capture,
     gone: bool,
 }
@@ -44,6 +45,7 @@ impl Session {
             cancel,
             lines: VecDeque::new(),
             partial: Vec::new(),
+            unread: 0,
             stderr: Capture::new(stderr_limit),
             gone: false,
         })
@@ -69,7 +71,7 @@ impl Session {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
                 Err(_) => stdout = None,
             }
-            if self.partial.len() > LONGEST_LINE {
+            if self.unread > MOST_UNREAD {
                 stdout = None;
             }
         }
@@ -80,6 +82,7 @@ impl Session {
     }
 
     fn take_bytes(&mut self, mut bytes: &[u8]) {
+        self.unread += bytes.len();
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             let (line, rest) = bytes.split_at(end);
             self.partial.extend_from_slice(line);
@@ -135,6 +138,7 @@ impl ToolSession for Session {
         let until = Instant::now() + timeout;
         loop {
             if let Some(line) = self.lines.pop_front() {
+                self.unread = self.unread.saturating_sub(line.len() + 1);
                 return Ok(line);
             }
             if self.cancel.is_cancelled() {

@@ -113,9 +113,9 @@ pub struct Limits {
     /// Captured bytes of each of standard output and standard error; more is cut
     /// from the middle.
     pub output_bytes: usize,
-    /// Size of each of the private `/tmp`, `/var/tmp`, `/dev/shm` and of the
-    /// layer of [`Access::Discard`]; and how much an [`Access::Keep`] may add
-    /// (sampled).
+    /// Size of everything private together: `/tmp`, `/var/tmp`, `/run`,
+    /// `/dev/shm` and the layer of [`Access::Discard`], all in memory; and,
+    /// apart, how much an [`Access::Keep`] may add on disk (sampled).
     pub tmp_bytes: u64,
 }
 

@@ -417,3 +417,38 @@ fn impossible_requests_are_refused() {
         );
     }
 }
+
+#[test]
+#[ignore = "run by `nothing_outlives_a_killed_host` in a process of its own"]
+fn host_that_gets_killed() {
+    let tree = Tree::new();
+    let mut spec = tree.spec(Access::Discard, "setsid sleep 987657 & sleep 987657");
+    spec.environment
+        .insert("HOST_MARKER".into(), std::env::var("HOST_MARKER").unwrap());
+    run(spec);
+}
+
+#[test]
+fn nothing_outlives_a_killed_host() {
+    let tree = Tree::new();
+    #[expect(clippy::disallowed_methods, reason = "plays the host itself")]
+    let mut host = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "host_that_gets_killed", "--ignored"])
+        .env("HOST_MARKER", tree.marker())
+        .env("TMPDIR", &tree.base)
+        .spawn()
+        .unwrap();
+    // The host and its two sleeps carry the marker (bash replaces itself or not).
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while tree.processes_inside() < 3 {
+        assert!(Instant::now() < deadline, "the commands never started");
+        std::thread::yield_now();
+    }
+    host.kill().unwrap();
+    host.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while tree.processes_inside() > 0 {
+        assert!(Instant::now() < deadline, "something outlived the host");
+        std::thread::yield_now();
+    }
+}

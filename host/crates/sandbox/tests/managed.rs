@@ -227,3 +227,34 @@ fn a_trusted_command_is_killed_in_time_and_with_its_group() {
         Err(SandboxError::Host { .. })
     ));
 }
+
+#[test]
+#[ignore = "run by `a_killed_host_takes_its_services_along` in a process of its own"]
+fn host_that_gets_killed() {
+    let place = std::path::PathBuf::from(std::env::var("PLACE").unwrap());
+    let mut spec = spec(
+        &place,
+        "setsid sh -c 'echo $$ > daemon; exec sleep 98765' & echo $$ > service; exec sleep 98765",
+    );
+    spec.grace = Duration::from_millis(200);
+    let _process = ManagedProcess::spawn(&spec).unwrap();
+    std::thread::park();
+}
+
+#[test]
+fn a_killed_host_takes_its_services_along() {
+    let place = tempfile::tempdir().unwrap();
+    #[expect(clippy::disallowed_methods, reason = "plays the host itself")]
+    let mut host = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "host_that_gets_killed", "--ignored"])
+        .env("PLACE", place.path())
+        .spawn()
+        .unwrap();
+    let pids = [
+        noted(place.path(), "service"),
+        noted(place.path(), "daemon"),
+    ];
+    host.kill().unwrap();
+    host.wait().unwrap();
+    eventually("the services' end", || !pids.iter().any(|pid| alive(*pid)));
+}

@@ -129,6 +129,57 @@ fn kept_writes_persist_in_the_layer_and_are_read_back_as_changes() {
 }
 
 #[test]
+fn a_link_that_became_a_directory_is_not_followed() {
+    let tree = Tree::new();
+    std::os::unix::fs::symlink("/etc", tree.root.join("conf")).unwrap();
+    tree.remember();
+    let (upper, work) = tree.layer();
+    let output = tree.run(
+        Access::Keep {
+            upper: upper.clone(),
+            work,
+        },
+        "cp /etc/passwd p && rm conf && mkdir conf && mv p conf/passwd && echo x > conf/new",
+    );
+    assert!(output.ended.success(), "{output:?}");
+    let expected = [
+        ("conf", ChangeKind::Deleted),
+        ("conf/new", ChangeKind::Added),
+        ("conf/passwd", ChangeKind::Added),
+    ]
+    .map(|(path, kind)| (path.to_owned(), kind));
+    assert_eq!(changes(&upper, &tree.root), expected);
+}
+
+#[test]
+fn root_works_on_the_tree_of_another_user() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let tree = Tree::new();
+    for place in ["", "README", "src", "src/deep", "src/a.py"] {
+        std::os::unix::fs::chown(tree.root.join(place), Some(65534), Some(65534)).unwrap();
+    }
+    let output = tree.run(
+        Access::Discard,
+        "echo x > README && echo y > new && cat README new && stat -c %u README && rm src/a.py && \
+         chmod 600 README && echo z >> README; echo x > /usr/x; cat /etc/shadow",
+    );
+    assert_eq!(output.stdout, "x\ny\n65534\n", "{output:?}");
+    assert!(output.stderr.contains("Read-only"), "{output:?}");
+    let (upper, work) = tree.layer();
+    let output = tree.run(
+        Access::Keep {
+            upper: upper.clone(),
+            work,
+        },
+        "echo x > README; echo y > src/new",
+    );
+    assert!(output.ended.success(), "{output:?}");
+    assert_eq!(changes(&upper, &tree.root).len(), 2);
+}
+
+#[test]
 fn whiteouts_written_by_root_are_read_too() {
     if !rustix::process::geteuid().is_root() {
         return;

@@ -2,7 +2,7 @@
 //! process, and nobody else touches it.
 
 use crate::backoff::Backoff;
-use crate::config::{RestartPolicy, ServiceConfig};
+use crate::config::{Health, RestartPolicy, ServiceConfig};
 use crate::health::{self, Surroundings};
 use crate::log::Log;
 use chrono::{DateTime, Utc};
@@ -243,6 +243,17 @@ impl Actor {
             grace: shared.config.stop_grace,
             record: Some(shared.record.clone()),
         };
+        if let Some(health @ (Health::Http { .. } | Health::Tcp { .. })) = &shared.config.health {
+            let surroundings = Surroundings {
+                directory: &shared.directory,
+                environment: &shared.environment,
+            };
+            if let Ok(seen) = health::check(health, &surroundings, SETTLED) {
+                let detail = format!("something else is in its place already: {seen}");
+                shared.enter(State::Failed, None, &detail);
+                return Err(detail);
+            }
+        }
         self.started = Instant::now();
         let begin = shared.log.position();
         match ManagedProcess::spawn(&spec) {

@@ -213,6 +213,21 @@ fn a_service_that_never_gets_ready_is_stopped_and_says_why() {
 }
 
 #[test]
+fn an_answer_from_somebody_else_does_not_count() {
+    let app = App::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = ServiceConfig::new("web", "exec sleep 98765");
+    config.health = Some(Health::Tcp {
+        address: taken.local_addr().unwrap().to_string(),
+        timeout: Duration::from_secs(1),
+    });
+    let manager = app.manager(vec![config]);
+    let error = manager.restart("web").unwrap_err().to_string();
+    assert!(error.contains("something else"), "{error}");
+    assert_eq!(manager.health("web").result, VerificationResult::Fail);
+}
+
+#[test]
 fn a_crash_at_the_start_is_an_error_with_its_output_and_is_tried_again() {
     let app = App::new();
     let config = ServiceConfig::new(

@@ -5,7 +5,7 @@ use super::{Step, broken, lacking};
 use crate::order::Order;
 use landlock::{
     ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreated, RulesetCreatedAttr, Scope,
+    RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
@@ -13,6 +13,10 @@ use seccompiler::BpfProgram;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+
+/// What root keeps for a workspace of another user, whose files it could not
+/// write otherwise. The mounts still say where writing works at all.
+const FOREIGN: &[CapabilitySet] = &[CapabilitySet::DAC_OVERRIDE, CapabilitySet::FOWNER];
 
 /// Landlock rules made before the command is forked.
 pub(super) struct Landlock {
@@ -96,15 +100,18 @@ pub(super) fn enter(
     rustix::process::chdir(&directory).map_err(broken(directory.display()))?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     limit(order)?;
-    drop_capabilities()?;
+    drop_capabilities(if order.foreign { FOREIGN } else { &[] })?;
     rustix::thread::set_no_new_privs(true).map_err(lacking("giving up new privileges"))?;
     if let Some(rules) = &landlock.rules {
         let failed = "restricting by Landlock";
-        rules
+        let status = rules
             .try_clone()
             .map_err(lacking(failed))?
             .restrict_self()
             .map_err(lacking(failed))?;
+        if status.ruleset == RulesetStatus::NotEnforced {
+            return Err(lacking(failed)("the kernel did not enforce it"));
+        }
     }
     for program in filter {
         seccompiler::apply_filter(program).map_err(lacking("filtering system calls"))?;
@@ -114,11 +121,12 @@ pub(super) fn enter(
 
 /// What init itself gives up once the command runs: it only watches from then on.
 pub(super) fn retire() -> Step<()> {
-    drop_capabilities()?;
-    rustix::thread::set_no_new_privs(true).map_err(lacking("giving up new privileges"))?;
     // The command has the same user; nothing of ours is readable through /proc.
+    // Until here the capabilities, which it lacks, keep it out.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
-        .map_err(lacking("hiding from the command"))
+        .map_err(lacking("hiding from the command"))?;
+    drop_capabilities(&[])?;
+    rustix::thread::set_no_new_privs(true).map_err(lacking("giving up new privileges"))
 }
 
 /// Default actions and nothing blocked, as a fresh program expects.
@@ -188,9 +196,24 @@ fn limit(order: &Order) -> Step<()> {
     Ok(())
 }
 
-fn drop_capabilities() -> Step<()> {
+/// All but `kept`, for this process and what it executes.
+fn drop_capabilities(kept: &[CapabilitySet]) -> Step<()> {
     let failed = |error| lacking::<rustix::io::Errno>("dropping capabilities")(error);
+    let kept = kept.iter().copied().collect::<CapabilitySet>();
+    let only = |permitted| CapabilitySets {
+        effective: permitted,
+        permitted,
+        inheritable: kept,
+    };
     rustix::thread::clear_ambient_capability_set().map_err(failed)?;
+    if !kept.is_empty() {
+        let held = rustix::thread::capabilities(None).map_err(failed)?;
+        rustix::thread::set_capabilities(None, only(held.permitted)).map_err(failed)?;
+        for capability in kept {
+            rustix::thread::configure_capability_in_ambient_set(capability, true)
+                .map_err(failed)?;
+        }
+    }
     // Also at `execve` by root nothing comes back.
     let bits = CapabilitiesSecureBits::NO_ROOT
         | CapabilitiesSecureBits::NO_ROOT_LOCKED
@@ -207,13 +230,5 @@ fn drop_capabilities() -> Step<()> {
             break;
         }
     }
-    rustix::thread::set_capabilities(
-        None,
-        CapabilitySets {
-            effective: CapabilitySet::empty(),
-            permitted: CapabilitySet::empty(),
-            inheritable: CapabilitySet::empty(),
-        },
-    )
-    .map_err(failed)
+    rustix::thread::set_capabilities(None, only(kept)).map_err(failed)
 }

@@ -58,7 +58,7 @@ pub(super) fn main(order: &Order, stdin: Option<OwnedFd>, mut go: File, words: F
     drop(go);
     match prepare(order, stdin, &words) {
         Ok(command) => {
-            let ended = attend(order, command, &words);
+            let ended = attend(order, command);
             tell(&words, &ended);
         }
         Err(failure) => tell(&words, &Word::Report(Report::Failed(failure))),
@@ -110,7 +110,7 @@ fn prepare(order: &Order, stdin: Option<OwnedFd>, words: &File) -> Step<Pid> {
 }
 
 /// Waits for the command's end, or for a limit to be passed.
-fn attend(order: &Order, command: Pid, words: &File) -> Word {
+fn attend(order: &Order, command: Pid) -> Word {
     let mut sampler = watch::Sampler::new(order.spec.limits);
     loop {
         // Everything that ended, ours and adopted.
@@ -128,8 +128,6 @@ fn attend(order: &Order, command: Pid, words: &File) -> Word {
         if let Some(note) = sampler.exceeded() {
             return Word::Exceeded(note);
         }
-        // A supervisor that is gone takes us along by the death signal.
-        let _ = words;
         wait_for_child_signal(TICK);
     }
 }

@@ -18,8 +18,8 @@ use rustix::mount::{
 };
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+use std::path::{Component, Path, PathBuf};
 
 /// Device nodes that every program may use.
 const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
@@ -67,18 +67,24 @@ pub(super) fn build(spec: &SandboxSpec) -> Step<Vec<PathBuf>> {
         .collect::<Step<Vec<_>>>()?;
     let assets = spec.assets.as_deref().map(copy_read_only).transpose()?;
     let host = copy_read_only(Path::new("/"))?;
-    let workspace = workspace(spec)?;
+    let layers = Layers::open(spec)?;
+    let memory = Memory::new(spec)?;
+    let workspace = layers.mount(spec, &memory)?;
+    let private = HIDDEN
+        .iter()
+        .map(Path::new)
+        .filter(|place| !place.starts_with("/dev"))
+        .filter(|place| place.symlink_metadata().is_ok_and(|meta| meta.is_dir()))
+        .map(|place| Ok((place, memory.private(place)?)))
+        .collect::<Step<Vec<_>>>()?;
+    let shared = memory.private(Path::new("shm"))?;
 
     enter(&host)?;
 
-    let private = format!("size={},mode=1777", spec.limits.tmp_bytes);
-    for place in HIDDEN {
-        let place = Path::new(place);
-        if !place.starts_with("/dev") && place.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
-            tmpfs(place, &private)?;
-        }
+    for (place, tree) in &private {
+        attach(tree, place)?;
     }
-    devices_at("/dev", &devices, &private)?;
+    devices_at(Path::new("/dev"), &devices, &shared)?;
     rustix::mount::mount(
         "proc",
         "/proc",
@@ -271,8 +277,7 @@ fn mount_point(path: &Path, is_directory: bool) -> Step<()> {
     }
 }
 
-fn devices_at(dev: &str, devices: &[(&str, OwnedFd)], shared: &str) -> Step<()> {
-    let dev = Path::new(dev);
+fn devices_at(dev: &Path, devices: &[(&str, OwnedFd)], shared: &OwnedFd) -> Step<()> {
     let failed = |error| broken("making /dev")(error);
     tmpfs(dev, "size=64k,mode=0755")?;
     for (name, node) in devices {
@@ -292,7 +297,7 @@ fn devices_at(dev: &str, devices: &[(&str, OwnedFd)], shared: &str) -> Step<()> 
     for name in ["pts", "shm"] {
         std::fs::create_dir(dev.join(name)).map_err(failed)?;
     }
-    tmpfs(&dev.join("shm"), shared)?;
+    attach(shared, &dev.join("shm"))?;
     rustix::mount::mount(
         "devpts",
         dev.join("pts"),
@@ -318,7 +323,7 @@ struct Blank {
 
 impl Blank {
     fn new() -> Step<Self> {
-        // `/tmp` is ours and empty here; what is put there is removed again.
+        // The place is private and empty; what is put there is removed again.
         let place = Path::new("/dev/shm/.blank");
         let failed = |error| broken("making masks")(error);
         let blank = Self {
@@ -358,46 +363,106 @@ impl Drop for Blank {
     }
 }
 
-/// The workspace as a detached mount.
-fn workspace(spec: &SandboxSpec) -> Step<OwnedFd> {
-    let workspace = &spec.workspace;
-    let writable = match &workspace.access {
-        Access::ReadOnly if workspace.layers.is_empty() => {
-            return copy_read_only(&workspace.root);
-        }
-        Access::ReadOnly => None,
-        Access::Discard => Some(memory_layer(spec)?),
-        Access::Keep { upper, work } => Some((open(upper)?, open(work)?)),
-    };
-    let lower = workspace
-        .layers
-        .iter()
-        .chain(std::iter::once(&workspace.root))
-        .map(|path| open(path))
-        .collect::<Step<Vec<_>>>()?;
-    let failed = |error: Errno| lacking("mounting the overlay")(error);
-    let overlay = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed)?;
-    let set = |name: &str, value: &str| {
-        rustix::mount::fsconfig_set_string(overlay.as_fd(), name, value)
-            .map_err(|error| lacking("an option of the overlay")(format!("{name}: {error}")))
-    };
-    let layers: Vec<String> = lower.iter().map(by_descriptor).collect();
-    set("lowerdir", &layers.join(":"))?;
-    if let Some((upper, work)) = &writable {
-        set("upperdir", &by_descriptor(upper))?;
-        set("workdir", &by_descriptor(work))?;
+/// One memory file system for everything private, so that one size bounds it all.
+/// It is mounted over the host's `/dev` (seen by us alone) until the root changes.
+struct Memory {
+    place: PathBuf,
+}
+
+impl Memory {
+    fn new(spec: &SandboxSpec) -> Step<Self> {
+        let place = PathBuf::from("/dev");
+        tmpfs(&place, &format!("size={},mode=0700", spec.limits.tmp_bytes))?;
+        Ok(Self { place })
     }
-    // Whiteouts and opaque marks in `user.*`: `trusted.*` is out of reach in a
-    // user namespace, also for root.
-    rustix::mount::fsconfig_set_flag(overlay.as_fd(), "userxattr").map_err(failed)?;
-    rustix::mount::fsconfig_create(overlay.as_fd()).map_err(failed)?;
-    let attributes = if writable.is_some() {
-        safe()
-    } else {
-        read_only()
-    };
-    rustix::mount::fsmount(overlay.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-        .map_err(failed)
+
+    fn directory(&self, name: &str, mode: u32) -> Step<PathBuf> {
+        let failed = |error| broken("making a private directory")(error);
+        let path = self.place.join(name);
+        std::fs::create_dir(&path).map_err(failed)?;
+        // Not at creation, where the umask has its say.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
+        Ok(path)
+    }
+
+    /// A detached mount of an empty directory that everybody may write.
+    fn private(&self, place: &Path) -> Step<OwnedFd> {
+        let name: String = place
+            .components()
+            .filter_map(|part| match part {
+                Component::Normal(name) => Some(format!("-{}", name.display())),
+                _ => None,
+            })
+            .collect();
+        let path = self.directory(&name, 0o1777)?;
+        copy(&path, false).map_err(lacking_at("copying the mount of", &path))
+    }
+}
+
+/// The workspace's directories, opened while all of them can be seen.
+enum Layers {
+    Plain(OwnedFd),
+    Overlay {
+        lower: Vec<OwnedFd>,
+        kept: Option<(OwnedFd, OwnedFd)>,
+    },
+}
+
+impl Layers {
+    fn open(spec: &SandboxSpec) -> Step<Self> {
+        let workspace = &spec.workspace;
+        if workspace.access == Access::ReadOnly && workspace.layers.is_empty() {
+            return Ok(Self::Plain(copy_read_only(&workspace.root)?));
+        }
+        let lower = workspace
+            .layers
+            .iter()
+            .chain(std::iter::once(&workspace.root))
+            .map(|path| open(path))
+            .collect::<Step<Vec<_>>>()?;
+        let kept = match &workspace.access {
+            Access::Keep { upper, work } => Some((open(upper)?, open(work)?)),
+            Access::ReadOnly | Access::Discard => None,
+        };
+        Ok(Self::Overlay { lower, kept })
+    }
+
+    /// As a detached mount.
+    fn mount(self, spec: &SandboxSpec, memory: &Memory) -> Step<OwnedFd> {
+        let (lower, kept) = match self {
+            Self::Plain(tree) => return Ok(tree),
+            Self::Overlay { lower, kept } => (lower, kept),
+        };
+        let discard = spec.workspace.access == Access::Discard;
+        let writable = match (lower.first(), kept) {
+            (Some(top), None) if discard => Some(memory_layer(memory, top)?),
+            (_, kept) => kept,
+        };
+        let failed = |error: Errno| lacking("mounting the overlay")(error);
+        let overlay =
+            rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed)?;
+        let set = |name: &str, value: &str| {
+            rustix::mount::fsconfig_set_string(overlay.as_fd(), name, value)
+                .map_err(|error| lacking("an option of the overlay")(format!("{name}: {error}")))
+        };
+        let layers: Vec<String> = lower.iter().map(by_descriptor).collect();
+        set("lowerdir", &layers.join(":"))?;
+        if let Some((upper, work)) = &writable {
+            set("upperdir", &by_descriptor(upper))?;
+            set("workdir", &by_descriptor(work))?;
+        }
+        // Whiteouts and opaque marks in `user.*`: `trusted.*` is out of reach in a
+        // user namespace, also for root.
+        rustix::mount::fsconfig_set_flag(overlay.as_fd(), "userxattr").map_err(failed)?;
+        rustix::mount::fsconfig_create(overlay.as_fd()).map_err(failed)?;
+        let attributes = if writable.is_some() {
+            safe()
+        } else {
+            read_only()
+        };
+        rustix::mount::fsmount(overlay.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+            .map_err(failed)
+    }
 }
 
 fn open(path: &Path) -> Step<OwnedFd> {
@@ -414,32 +479,14 @@ fn by_descriptor(fd: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
-/// Upper and work directory in memory. Mounted over the host's `/proc/…`-free
-/// scratch place, which the new root does not contain.
-fn memory_layer(spec: &SandboxSpec) -> Step<(OwnedFd, OwnedFd)> {
-    let scratch = Path::new("/dev");
-    tmpfs(
-        scratch,
-        &format!("size={},mode=0700", spec.limits.tmp_bytes),
-    )?;
-    let failed = |error| broken("making the layer in memory")(error);
-    let (upper, work) = (scratch.join("upper"), scratch.join("work"));
-    std::fs::create_dir(&upper).map_err(failed)?;
-    std::fs::create_dir(&work).map_err(failed)?;
-    // The root of an overlay looks like its topmost layer.
-    let like = spec
-        .workspace
-        .layers
-        .first()
-        .unwrap_or(&spec.workspace.root)
-        .metadata()
-        .map_err(failed)?;
-    std::fs::set_permissions(
-        &upper,
-        std::fs::Permissions::from_mode(like.mode() & 0o7777),
-    )
-    .map_err(failed)?;
+/// Upper and work directory in memory. The root of an overlay looks like its
+/// topmost layer, so that one must look like the layer below.
+fn memory_layer(memory: &Memory, below: &OwnedFd) -> Step<(OwnedFd, OwnedFd)> {
+    let failed = |error: Errno| broken("making the layer in memory")(error);
+    let like = rustix::fs::fstat(below).map_err(failed)?;
+    let upper = memory.directory("upper", like.st_mode & 0o7777)?;
+    let work = memory.directory("work", 0o700)?;
     // Impossible where the owner is not mapped; then it is ours.
-    let _ = std::os::unix::fs::chown(&upper, Some(like.uid()), Some(like.gid()));
+    let _ = std::os::unix::fs::chown(&upper, Some(like.st_uid), Some(like.st_gid));
     Ok((open(&upper)?, open(&work)?))
 }
