@@ -1,0 +1,157 @@
+//! Git: looking is free, changing is not the agent's business. The host makes all
+//! commits, so that every one of them has its record.
+
+use selfheal_policy_sdk::{SimpleCommand, Verdict};
+
+/// Subcommands that only look.
+const LOOKS: [&str; 25] = [
+    "status",
+    "diff",
+    "log",
+    "show",
+    "blame",
+    "annotate",
+    "grep",
+    "ls-files",
+    "ls-tree",
+    "rev-parse",
+    "rev-list",
+    "cat-file",
+    "describe",
+    "shortlog",
+    "name-rev",
+    "merge-base",
+    "check-ignore",
+    "whatchanged",
+    "version",
+    "help",
+    "for-each-ref",
+    "show-ref",
+    "diff-tree",
+    "diff-index",
+    "diff-files",
+];
+
+/// Subcommands that talk to other machines.
+const TALKS: [&str; 9] = [
+    "push",
+    "fetch",
+    "pull",
+    "clone",
+    "ls-remote",
+    "submodule",
+    "request-pull",
+    "send-email",
+    "lfs",
+];
+
+pub(crate) fn judge(name: &str, command: &SimpleCommand) -> Option<Verdict> {
+    if name != "git" {
+        return name
+            .starts_with("git-")
+            .then(|| denied("git.changes", "changes the repository", command));
+    }
+    let mut arguments = command.argument_texts().peekable();
+    let subcommand = loop {
+        match arguments.next() {
+            None => return None,
+            Some("-C") => {
+                arguments.next();
+            }
+            Some(
+                "--no-pager"
+                | "-P"
+                | "--version"
+                | "--help"
+                | "--no-optional-locks"
+                | "--literal-pathspecs",
+            ) => {}
+            // `-c`, `--git-dir`, `--exec-path` and the like make git run or read other things.
+            Some(option) if option.starts_with('-') => {
+                return Some(denied(
+                    "git.options",
+                    "makes git work with other settings or directories",
+                    command,
+                ));
+            }
+            Some(subcommand) => break subcommand,
+        }
+    };
+    let rest: Vec<&str> = arguments.collect();
+    if TALKS.contains(&subcommand) {
+        return Some(denied(
+            "git.network",
+            "talks to other repositories",
+            command,
+        ));
+    }
+    let looks = match subcommand {
+        _ if LOOKS.contains(&subcommand) => !rest.iter().any(|argument| starts_program(argument)),
+        "branch" => rest.iter().all(|argument| {
+            matches!(
+                *argument,
+                "-a" | "-r" | "-v" | "-vv" | "--list" | "--show-current" | "--all"
+            )
+        }),
+        "tag" => rest
+            .iter()
+            .all(|argument| matches!(*argument, "-l" | "--list" | "-n")),
+        "remote" => rest.iter().all(|argument| {
+            matches!(
+                *argument,
+                "-v" | "--verbose" | "get-url" | "origin" | "show"
+            )
+        }),
+        "stash" => matches!(rest.first(), Some(&("list" | "show"))),
+        "reflog" => rest.first().is_none_or(|argument| *argument == "show"),
+        "worktree" => rest == ["list"],
+        "config" => matches!(
+            rest.first(),
+            Some(&("--get" | "--get-all" | "--list" | "-l" | "get" | "list"))
+        ),
+        _ => false,
+    };
+    if looks {
+        return Some(Verdict::Allow);
+    }
+    let (rule, message) = match subcommand {
+        "reset" | "checkout" | "restore" | "switch" | "clean" | "stash" | "rm"
+        | "checkout-index" | "read-tree" => {
+            ("git.discards", "throws away work that is not committed")
+        }
+        "config" | "hook" => ("git.hooks", "changes what git runs"),
+        _ => (
+            "git.changes",
+            "changes the repository; the host makes all commits",
+        ),
+    };
+    Some(denied(rule, message, command))
+}
+
+/// Options of looking subcommands that start programs or write files.
+fn starts_program(argument: &str) -> bool {
+    [
+        "--ext-diff",
+        "--textconv",
+        "--output",
+        "--open-files-in-pager",
+        "--paginate",
+        "--exec",
+        "--upload-pack",
+    ]
+    .iter()
+    .any(|option| argument.starts_with(option))
+        || argument.starts_with("-O") && argument.len() > 1 && !argument.starts_with("-Or")
+        || argument == "--filters"
+}
+
+fn denied(rule: &str, message: &str, command: &SimpleCommand) -> Verdict {
+    let instead = if rule == "git.network" {
+        "git log --oneline -20"
+    } else {
+        "git diff"
+    };
+    Verdict::deny(rule, message)
+        .shows(&command.text())
+        .instead(instead)
+}
