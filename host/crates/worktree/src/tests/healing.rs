@@ -91,7 +91,7 @@ fn snapshot_records_everything_and_touches_nothing() {
         );
     }
     // What is ignored by now is not in it any more; what came back is.
-    app.write(".gitignore", "*.log\nnew/\n");
+    app.write(".gitignore", "*.log\nnew/\ngone.py\n");
     app.write("gone.py", "back\n");
     let next = repo.snapshot(run(20)).unwrap();
     let listed = app.git(&["ls-tree", "-r", "--name-only", &next.commit.0]);
@@ -421,7 +421,11 @@ fn an_edit_within_the_clock_tick_of_the_index_is_not_lost() {
         .write(true)
         .open(app.root.join("b.py"))
         .unwrap();
-    let then = file.metadata().unwrap().modified().unwrap();
+    // Long ago, since git counts whole seconds here.
+    let then = file.metadata().unwrap().modified().unwrap() - std::time::Duration::from_secs(3_600);
+    file.set_modified(then).unwrap();
+    app.git(&["add", "--renormalize", "."]);
+    app.git(&["update-index", "--refresh"]);
     let index = std::fs::File::options()
         .write(true)
         .open(app.root.join(".git/index"))
