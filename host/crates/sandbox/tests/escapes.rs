@@ -243,6 +243,14 @@ fn disks_cannot_be_filled() {
     assert_eq!(output.ended, Ended::Signal(9), "{output:?}");
     assert!(output.stderr.contains("MiB written"), "{output:?}");
 
+    // Too deep to be measured is too much.
+    let (upper, work) = tree.layer();
+    let deep = "import os, time\nfor _ in range(40):\n  os.mkdir('d' * 200); os.chdir('d' * 200)\ntime.sleep(60)";
+    let mut spec = tree.python_spec(Access::Keep { upper, work }, deep);
+    spec.limits.wall = Duration::from_secs(10);
+    let output = run(spec);
+    assert!(output.stderr.contains("[sandbox] killed"), "{output:?}");
+
     let mut spec = tree.spec(Access::Discard, "head -c 200000000 /dev/zero > /tmp/big");
     spec.limits.tmp_bytes = 16 << 20;
     assert!(!run(spec).ended.success());
@@ -284,6 +292,8 @@ for flag in (0x10000000, 0x20000, 0x20000000, 0x40000000, 0x8000000, 0x4000000, 
     if libc.syscall(56, flag | 17, 0, 0, 0, 0) != -1: print('clone', hex(flag), 'PASSED')
 if not (libc.syscall(435, 0, 0) == -1 and ctypes.get_errno() == 38): print('clone3 PASSED')
 if libc.syscall(0x40000000 | 165, 0, 0, 0, 0, 0) != -1: print('x32 PASSED')
+if libc.syscall(302, 1, 7, 0, 0) != -1: print('prlimit PASSED')
+if libc.syscall(302, 0, 7, 0, 0) != 0: print('prlimit of itself refused')
 if libc.personality(0x0200000) != -1: print('personality PASSED')
 print('done')
 "#;

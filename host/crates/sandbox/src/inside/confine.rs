@@ -176,7 +176,8 @@ fn limit(order: &Order) -> Step<()> {
         (Resource::Fsize, limits.file_bytes),
         (Resource::Nproc, u64::from(limits.processes)),
         (Resource::Nofile, 4096),
-        (Resource::Core, 0),
+        // One byte: unlike none, it also keeps a handler on the host from starting.
+        (Resource::Core, 1),
         (Resource::Memlock, 64 * 1024 * 1024),
         (Resource::Msgqueue, 1024 * 1024),
     ] {

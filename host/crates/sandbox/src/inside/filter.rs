@@ -123,6 +123,11 @@ pub(super) fn compile() -> Result<Vec<BpfProgram>, seccompiler::Error> {
         argument(2, SeccompCmpOp::Ne, bits(libc::NETLINK_ROUTE))?,
     ])?);
     rules.insert(libc::SYS_socket, sockets);
+    // Limits of others, above all of the process that watches this one.
+    rules.insert(
+        libc::SYS_prlimit64,
+        any(vec![argument(0, SeccompCmpOp::Ne, 0)?])?,
+    );
     // Linux itself, asking, and fixed addresses (sanitizers): nothing else.
     rules.insert(
         libc::SYS_personality,

@@ -39,6 +39,9 @@ const PROC_EMPTY: &[&str] = &[
     "vmallocinfo",
 ];
 
+/// Empty files cost memory, too.
+const FILES_IN_MEMORY: u32 = 500_000;
+
 fn safe() -> MountAttrFlags {
     MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV
 }
@@ -372,7 +375,11 @@ struct Memory {
 impl Memory {
     fn new(spec: &SandboxSpec) -> Step<Self> {
         let place = PathBuf::from("/dev");
-        tmpfs(&place, &format!("size={},mode=0700", spec.limits.tmp_bytes))?;
+        let options = format!(
+            "size={},nr_inodes={FILES_IN_MEMORY},mode=0700",
+            spec.limits.tmp_bytes
+        );
+        tmpfs(&place, &options)?;
         Ok(Self { place })
     }
 

@@ -7,6 +7,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// What a file takes at least, its name and its inode.
+const SMALLEST: u64 = 4096;
+
 /// Looks at the processes of the namespace, from inside it.
 pub(super) struct Sampler {
     limits: Limits,
@@ -26,7 +29,11 @@ impl Sampler {
         let mut tasks = 0_u64;
         let mut private = 0;
         let mut processes = Vec::new();
-        for entry in std::fs::read_dir("/proc").ok()?.flatten() {
+        let Ok(entries) = std::fs::read_dir("/proc") else {
+            // Not to be able to look is no reason to let it run.
+            return Some("its limits could not be watched".to_owned());
+        };
+        for entry in entries.flatten() {
             let name = entry.file_name();
             let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
                 continue;
@@ -126,19 +133,22 @@ impl Layer {
     }
 }
 
-/// Bytes on disk below a directory.
+/// Bytes on disk below a directory; too many when it is too deep to look into.
 fn size(directory: &Path) -> u64 {
-    let mut total = 0;
+    let mut total: u64 = 0;
     let mut pending = vec![directory.to_owned()];
     while let Some(directory) = pending.pop() {
-        let Ok(entries) = std::fs::read_dir(&directory) else {
-            continue;
+        let entries = match std::fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidFilename => return u64::MAX,
+            // Removed since its parent was read.
+            Err(_) => continue,
         };
         for entry in entries.flatten() {
             let Ok(metadata) = entry.metadata() else {
                 continue;
             };
-            total += metadata.blocks() * 512;
+            total = total.saturating_add((metadata.blocks() * 512).max(SMALLEST));
             if metadata.is_dir() {
                 pending.push(entry.path());
             }
