@@ -197,12 +197,13 @@ class Tracer:
         self.kinds = {}
         self.seen = {}
         self.deadline = None
+        self.depth = 0
         self.count = 0
 
     def begin(self, test, deadline):
         self.close()
         self.test = test
-        self.mark = ("", 0)
+        self.depth = 0
         self.deadline = deadline
 
     def close(self):
@@ -232,7 +233,9 @@ class Tracer:
             else:
                 local = self.make_local(rel, code)
             self.codes[code] = local
-        return local or None
+        if not local:
+            return None
+        return local(frame, event, arg)
 
     def tick(self):
         self.count += 1
@@ -244,9 +247,11 @@ class Tracer:
         def trace(frame, event, arg):
             if event == "line":
                 self.tick()
-                if len(self.segments) < self.LIMIT:
-                    self.close()
-                self.mark = (rel, frame.f_lineno)
+                # A callback from the code under test belongs to its caller.
+                if self.depth <= 0:
+                    if len(self.segments) < self.LIMIT:
+                        self.close()
+                    self.mark = (rel, frame.f_lineno)
             return trace
 
         return trace
@@ -261,6 +266,7 @@ class Tracer:
                 if self.count & 1023 == 0:
                     self.tick()
             elif event == "return":
+                self.depth -= 1
                 done = self.seen.get(key, 0)
                 if done < 12 and code.co_name != "<module>":
                     self.seen[key] = done + 1
@@ -271,13 +277,14 @@ class Tracer:
             return trace
 
         def enter(frame, event, arg):
+            self.depth += 1
             self.current.add((rel, frame.f_lineno))
-            return trace(frame, event, arg)
+            return trace
 
         return enter
 
     def report(self, outcomes):
-        """Coverage counts: file -> line -> [failing, passing]; and what ran while importing."""
+        """Coverage counts: file -> line -> [failing, passing, before a failure]; and what ran while importing."""
         self.close()
         failing_at = {}
         for test, outcome in outcomes.items():
@@ -298,17 +305,22 @@ class Tracer:
                 for rel, line in lines:
                     imported.setdefault(rel, set()).add(line)
                 continue
-            if test in failing_at:
-                bad = last.get(test) == index if test in last else True
+            if test not in failing_at:
+                column = 1
+            elif test not in last or last[test] == index:
+                column = 0
+            elif mark == self.segments[last[test]][1]:
+                column = 1
             else:
-                bad = False
+                # Went before in the same test: it may have spoilt the state.
+                column = 2
             if not lines:
                 continue
-            failing += bad
-            passing += not bad
+            failing += column == 0
+            passing += column == 1
             for rel, line in lines:
-                cell = spectrum.setdefault(rel, {}).setdefault(line, [0, 0])
-                cell[0 if bad else 1] += 1
+                cell = spectrum.setdefault(rel, {}).setdefault(line, [0, 0, 0])
+                cell[column] += 1
         return {
             "spectrum": spectrum,
             "failing": failing,
@@ -319,7 +331,17 @@ class Tracer:
 
 
 def close_names(wrong, names):
-    return difflib.get_close_matches(wrong, [n for n in names if n != wrong and isinstance(n, str)], n=4, cutoff=0.6)
+    """Likeliest meant names: alike, or one the abbreviation of the other."""
+    ranked = []
+    for name in dict.fromkeys(n for n in names if isinstance(n, str) and n != wrong):
+        score = difflib.SequenceMatcher(None, wrong.lower(), name.lower()).ratio()
+        short, long = sorted((wrong.lower(), name.lower()), key=len)
+        letters = iter(long)
+        if len(short) > 1 and all(letter in letters for letter in short):
+            score += 0.25
+        if score >= 0.6:
+            ranked.append((-score, name))
+    return [name for _, name in sorted(ranked)[:4]]
 
 
 def hints_of(exc, frame):
@@ -1051,10 +1073,10 @@ def merge_report(into, report):
     into["passing"] += report["passing"]
     for rel, lines in report["spectrum"].items():
         table = into["spectrum"].setdefault(rel, {})
-        for line, (bad, good) in lines.items():
-            cell = table.setdefault(str(line), [0, 0])
-            cell[0] += bad
-            cell[1] += good
+        for line, counts in lines.items():
+            cell = table.setdefault(str(line), [0, 0, 0])
+            for column, count in enumerate(counts):
+                cell[column] += count
     for rel, lines in report["imported"].items():
         into["imported"][rel] = sorted(set(into["imported"].get(rel, [])) | set(lines))
     for key, names in report["kinds"].items():
@@ -1353,7 +1375,7 @@ class Worker:
                         rel, _, number = line.strip().rpartition(":")
                         rel = self.setup.relative(rel)
                         if rel and not test_like(rel):
-                            spectrum.setdefault(rel, {})[number] = [1, 0]
+                            spectrum.setdefault(rel, {})[number] = [1, 0, 0]
         fault = parse_failure(answer["message"], self.setup)
         hang = answer["outcome"] == "timeout"
         outcome = {"test": "command", "outcome": "pass" if answer["outcome"] == "pass" else ("hang" if hang else "fail"),

@@ -444,6 +444,8 @@ fn validation_reserve(profile: &Profile, left: Duration) -> Duration {
 struct Scene {
     heat: Heat,
     sources: BTreeMap<String, Source>,
+    /// Some test states what is right; otherwise a crash is all there is.
+    judged: bool,
 }
 
 impl Scene {
@@ -478,7 +480,8 @@ impl Scene {
         {
             lines.retain(|line, _| !is_assertion(source, *line));
         }
-        Self { heat, sources }
+        let judged = ready.mode != "script" || ready.witness || ready.mixed;
+        Self { heat, sources, judged }
     }
 
     /// All candidates, best first, each resulting text once.
@@ -516,6 +519,14 @@ impl Scene {
                 }
             }
             all.extend(generate(source, &know));
+        }
+        if !self.judged {
+            // Nothing says what is right but the crash itself: believe what it says.
+            for candidate in &mut all {
+                if !matches!(candidate.template, "did-you-mean" | "missing-import" | "except" | "add-self" | "unbound" | "missing-return" | "guard-return" | "get" | "optional-chain" | "missing-await" | "super") {
+                    candidate.cost += 0.8;
+                }
+            }
         }
         all.sort_by(|a, b| a.priority().total_cmp(&b.priority()));
         all.truncate(QUEUE);

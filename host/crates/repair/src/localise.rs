@@ -33,18 +33,16 @@ pub(crate) fn heat(profile: &Profile, ready: &Ready) -> Heat {
         if !editable(path, ready) {
             continue;
         }
-        for (line, (failing, passing)) in lines {
-            let Ok(line) = line.parse::<u32>() else {
-                continue;
-            };
-            if *failing == 0 {
+        for (line, (failing, passing, before)) in lines {
+            let Ok(line) = line.parse::<u32>() else { continue };
+            let (failing, passing, before) = (f64::from(*failing), f64::from(*passing), f64::from(*before));
+            if failing + before <= 0.0 {
                 continue;
             }
-            let (failing, passing) = (f64::from(*failing), f64::from(*passing));
-            let score = failing / (total * (failing + passing)).sqrt();
-            heat.entry(path.clone())
-                .or_default()
-                .insert(line, 0.7 * score.min(1.0));
+            let own = failing / (total * (failing + passing).max(1.0)).sqrt();
+            let earlier = before / (before * (before + passing)).max(1.0).sqrt();
+            let score = own.min(1.0).max(0.6 * earlier.min(1.0));
+            heat.entry(path.clone()).or_default().insert(line, 0.7 * score);
         }
     }
     for test in profile.failures() {
@@ -156,16 +154,16 @@ mod tests {
             ..Profile::default()
         };
         let lines = [
-            ("2".to_owned(), (1, 3)),
-            ("3".to_owned(), (0, 3)),
-            ("5".to_owned(), (1, 0)),
+            ("2".to_owned(), (1, 3, 0)),
+            ("3".to_owned(), (0, 3, 0)),
+            ("5".to_owned(), (1, 0, 0)),
         ];
         profile
             .spectrum
             .insert("a.py".into(), lines.into_iter().collect());
         profile.spectrum.insert(
             "test_a.py".into(),
-            [("1".to_owned(), (1, 0))].into_iter().collect(),
+            [("1".to_owned(), (1, 0, 0))].into_iter().collect(),
         );
         profile
     }

@@ -57,8 +57,9 @@ impl TestOutcome {
 #[serde(default)]
 pub(crate) struct Profile {
     pub(crate) tests: Vec<TestOutcome>,
-    /// File, line (as text), how many failing and passing pieces of tests ran it.
-    pub(crate) spectrum: BTreeMap<String, BTreeMap<String, (u32, u32)>>,
+    /// File, line (as text), how many pieces of tests ran it: failing, passing,
+    /// and those that went before a failure in the same test.
+    pub(crate) spectrum: BTreeMap<String, BTreeMap<String, (u32, u32, u32)>>,
     pub(crate) failing: u32,
     pub(crate) passing: u32,
     pub(crate) imported: BTreeMap<String, Vec<u32>>,

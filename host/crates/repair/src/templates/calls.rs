@@ -195,6 +195,7 @@ fn method_confusions(name: &str, python: bool) -> &'static [(&'static str, f64)]
         "all" => &[("allSettled", 2.2), ("race", 2.4)],
         "test" => &[("exec", 3.0)],
         "setdefault" => &[("get", 2.2)],
+        "copy" if python => &[("deepcopy", 1.4)],
         "get" if python => &[("setdefault", 2.4), ("pop", 2.8)],
         "has" => &[("get", 2.4)],
         "set" => &[("add", 3.0)],

@@ -338,14 +338,32 @@ fn copies(generator: &mut Gen<'_>, node: Node<'_>) {
             for b in &names {
                 if a != b && text.contains(a.as_str()) && scope.alike(a, b) {
                     let other = replace_word(text, a, b);
-                    if other != *text && tail && !terminal {
-                        after(generator, node, &other, "insert-copy", 4.0 + extra);
+                    if other == *text {
+                        continue;
+                    }
+                    let own = generator.src.text.get(node.byte_range()).unwrap_or_default() == text;
+                    if tail && !terminal || own {
+                        after(generator, node, &other, "insert-copy", 3.9 + extra);
+                    }
+                    if !own {
+                        continue;
+                    }
+                    // The neighbour's twin: two names change together.
+                    for c in &names {
+                        for d in &names {
+                            if c != d && ![a, b].contains(&c) && ![a, b].contains(&d) && text.contains(c.as_str()) && scope.alike(c, d) {
+                                let twin = replace_word(&other, c, d);
+                                if twin != other {
+                                    after(generator, node, &twin, "insert-copy", 3.7 + extra);
+                                }
+                            }
+                        }
                     }
                 }
             }
         }
     }
-    for (text, extra) in fresh.iter().take(24) {
+    for (text, extra) in fresh.iter().take(48) {
         if tail && !terminal {
             after(generator, node, text, "insert-update", 2.9 + extra);
         }

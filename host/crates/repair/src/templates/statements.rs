@@ -352,8 +352,10 @@ fn handlers(generator: &mut Gen<'_>, node: Node<'_>) {
                 } else {
                     format!("({text}, {name})")
                 };
-            generator.swap(target, extended, "except", 1.5);
-            generator.swap(target, name.clone(), "except", 1.8);
+            let line = crate::source::line_of(clause);
+            for (text, cost) in [(name.clone(), 1.2), (extended, 1.3)] {
+                generator.edit_at(vec![Edit { range: target.byte_range(), text }], "except", cost, 1.0, line);
+            }
         }
         for name in [
             "KeyError",
