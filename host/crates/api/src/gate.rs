@@ -1,0 +1,362 @@
+//! What every request passes, in this order: method, rate of its source, who it is,
+//! rate of its user, role, origin, whether the issue is theirs, size of the body,
+//! idempotency. Only then its handler runs, on a thread that may block.
+
+use crate::call::{Call, Credential};
+use crate::idempotency::{Answer, Claim};
+use crate::limits::source_key;
+use crate::problem::Problem;
+use crate::routes::{Route, Verb, Who};
+use crate::secrets::{digest_of, is_digest};
+use crate::sessions::cookie_of;
+use crate::state::Shared;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, Uri, header};
+use axum::response::IntoResponse;
+use futures::StreamExt;
+use selfheal_domain::digest::Digest;
+use selfheal_domain::user::{Role, UserName};
+use selfheal_pipeline::desk::Caller;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A body must have arrived after this.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// Where requests come in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Door {
+    /// The network: everybody must say who they are.
+    Network,
+    /// The operator's socket: the file's permissions decided already.
+    Socket,
+}
+
+/// Answers one request to a path that `rows` share.
+pub(crate) async fn pass(
+    shared: Arc<Shared>,
+    rows: Arc<[&'static Route]>,
+    door: Door,
+    request: Request,
+) -> Response<Body> {
+    match walk(shared, &rows, door, request).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn walk(
+    shared: Arc<Shared>,
+    rows: &[&'static Route],
+    door: Door,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let path = RawPathParams::from_request_parts(&mut parts, &()).await;
+    let path = path.map_err(|error| Problem::malformed(error.body_text()))?;
+    let path = path
+        .iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let route = route_of(rows, parts.method.as_str())?;
+    let source = parts
+        .extensions
+        .get::<ConnectInfo<SocketAddr>>()
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| {
+            source_key(info.0.ip())
+        });
+    if door == Door::Network {
+        let taken = shared.by_source.take(source, Instant::now());
+        taken.map_err(|wait| Problem::too_many("too many requests from your address", wait))?;
+    }
+    let call = Call {
+        shared,
+        route,
+        visitor: None,
+        source,
+        path,
+        query: query_of(&parts.uri),
+        headers: parts.headers,
+        body: Bytes::new(),
+    };
+    let mut call = blocking(move || admit(call, door)).await??;
+    if route.verb != Verb::Get {
+        call.body = read_body(body, call.shared.options.max_body_bytes).await?;
+    }
+    blocking(move || answer(&call)).await?
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        tracing::error!(%error, "a handler panicked");
+        Problem::internal()
+    })
+}
+
+fn route_of(rows: &[&'static Route], method: &str) -> Result<&'static Route, Problem> {
+    let wanted = if method == "HEAD" { "GET" } else { method };
+    let found = rows.iter().find(|route| route.verb.as_str() == wanted);
+    found.copied().ok_or_else(|| {
+        let allow: Vec<_> = rows.iter().map(|route| route.verb.as_str()).collect();
+        Problem::method_not_allowed(method, allow.join(", "))
+    })
+}
+
+fn query_of(uri: &Uri) -> Vec<(String, String)> {
+    let query = uri.query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes())
+        .into_owned()
+        .collect()
+}
+
+/// Everything that can be decided before the body is read.
+fn admit(mut call: Call, door: Door) -> Result<Call, Problem> {
+    if door == Door::Socket {
+        let name = UserName::new("operator").map_err(|_| Problem::internal())?;
+        let caller = Caller {
+            name,
+            role: Role::Admin,
+        };
+        call.visitor = Some((caller, Credential::Socket));
+        return Ok(call);
+    }
+    let known = identify(&call.shared, &call.headers);
+    if call.route.who == Who::Anyone {
+        // Whoever is not known (or whose token is wrong) is nobody here.
+        call.visitor = known.unwrap_or_default();
+    } else {
+        let visitor = known?.ok_or_else(|| {
+            Problem::unauthenticated("log in, or send a token: Authorization: Bearer …")
+        })?;
+        let (name, role) = (visitor.0.name.clone(), visitor.0.role);
+        let taken = call.shared.by_user.take(name, Instant::now());
+        taken.map_err(|wait| Problem::too_many("you send too many requests", wait))?;
+        if !call.route.who.admits(role) {
+            return Err(Problem::forbidden(format!(
+                "{} may do this; you are {role}",
+                call.route.who.describe()
+            )));
+        }
+        call.visitor = Some(visitor);
+    }
+    if call.route.verb != Verb::Get {
+        check_origin(&call)?;
+    }
+    if call.route.has_issue() {
+        call.shared
+            .desk
+            .issue(call.caller()?, call.param("issue")?)?;
+    }
+    Ok(call)
+}
+
+/// Who sends this.
+///
+/// # Errors
+/// A token or session that is not (or no longer) valid.
+pub(crate) fn identify(
+    shared: &Shared,
+    headers: &HeaderMap,
+) -> Result<Option<(Caller, Credential)>, Problem> {
+    let credential = match headers.get(header::AUTHORIZATION) {
+        Some(value) => {
+            let text = value.to_str().unwrap_or_default();
+            let (scheme, token) = text.split_once(' ').unwrap_or_default();
+            if !scheme.eq_ignore_ascii_case("bearer") {
+                return Err(Problem::unauthenticated(
+                    "the only scheme is: Authorization: Bearer …",
+                ));
+            }
+            Credential::Token(digest_of(token.trim()))
+        }
+        None => match cookie_of(headers) {
+            Some(key) => Credential::Session(key),
+            None => return Ok(None),
+        },
+    };
+    match bearer(shared, credential)? {
+        Some(caller) => Ok(Some((caller, credential))),
+        None => Err(Problem::unauthenticated(match credential {
+            Credential::Session(_) => "the session has ended; log in again",
+            Credential::Token(_) | Credential::Socket => "the token is not valid",
+        })),
+    }
+}
+
+/// Whose credential this is, as of now.
+pub(crate) fn bearer(shared: &Shared, credential: Credential) -> Result<Option<Caller>, Problem> {
+    let accounts = shared.accounts()?;
+    let account = match credential {
+        // All are compared, whichever fits, so that time tells nothing.
+        Credential::Token(digest) => accounts.iter().fold(None, |found, account| {
+            let kept = account.token_digest.as_deref();
+            let fits = kept.is_some_and(|kept| is_digest(&digest, kept));
+            if fits { Some(account) } else { found }
+        }),
+        Credential::Session(key) => match shared.sessions.owner(&key, Instant::now()) {
+            Some(name) => accounts.iter().find(|account| account.name == name),
+            None => None,
+        },
+        Credential::Socket => None,
+    };
+    Ok(account.map(|account| Caller {
+        name: account.name.clone(),
+        role: account.role,
+    }))
+}
+
+/// A browser may act on a cookie from our own pages only. Requests by token need no
+/// check: no browser adds a token by itself.
+fn check_origin(call: &Call) -> Result<(), Problem> {
+    let origin = call.headers.get(header::ORIGIN);
+    let by_cookie = matches!(call.visitor, Some((_, Credential::Session(_))));
+    if !by_cookie && (origin.is_none() || call.visitor.is_some()) {
+        return Ok(());
+    }
+    let refused = |detail: &str| Err(Problem::forbidden(detail));
+    let Some(origin) = origin else {
+        return refused("a request by cookie must carry an Origin header; use a token instead");
+    };
+    let Ok(origin) = origin.to_str() else {
+        return refused("the Origin header is not readable");
+    };
+    let host = call
+        .headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let own = origin.split_once("://").is_some_and(|(scheme, authority)| {
+        matches!(scheme, "http" | "https") && host == Some(authority)
+    });
+    if own
+        || call
+            .shared
+            .options
+            .allowed_origins
+            .iter()
+            .any(|allowed| allowed == origin)
+    {
+        Ok(())
+    } else {
+        refused("requests from this origin are not accepted")
+    }
+}
+
+async fn read_body(body: Body, max: usize) -> Result<Bytes, Problem> {
+    let over = || Problem::too_large(format!("a request body has at most {max} bytes"));
+    let announced = body.size_hint().lower();
+    if announced > u64::try_from(max).unwrap_or(u64::MAX) {
+        return Err(over());
+    }
+    let read = async {
+        let mut bytes = Vec::new();
+        let mut chunks = body.into_data_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| Problem::malformed("the body broke off"))?;
+            if bytes.len() + chunk.len() > max {
+                return Err(over());
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(Bytes::from(bytes))
+    };
+    let late = |_| {
+        Problem::too_slow(format!(
+            "the body took longer than {} s",
+            BODY_PATIENCE.as_secs()
+        ))
+    };
+    tokio::time::timeout(BODY_PATIENCE, read)
+        .await
+        .map_err(late)?
+}
+
+/// Runs the handler, or repeats what it answered to the same key before.
+fn answer(call: &Call) -> Result<Response<Body>, Problem> {
+    call.check_query()?;
+    let key = call
+        .headers
+        .get(IDEMPOTENCY_KEY)
+        .filter(|_| call.route.verb == Verb::Post);
+    let (Some(key), Some((caller, _))) = (key, &call.visitor) else {
+        return (call.route.handler)(call);
+    };
+    if call.route.is_session() {
+        return (call.route.handler)(call);
+    }
+    let text = key.to_str().unwrap_or_default().to_owned();
+    let mut place = call.route.path.to_owned();
+    for (name, value) in &call.path {
+        place = format!("{place}\n{name}={value}");
+    }
+    let key = (caller.name.clone(), place, text);
+    match call
+        .shared
+        .answers
+        .claim(key, Digest::of(&call.body), Instant::now())?
+    {
+        Claim::Again(answer) => {
+            let mut response = Response::new(Body::from(answer.body));
+            *response.status_mut() = answer.status;
+            *response.headers_mut() = answer.headers;
+            response
+                .headers_mut()
+                .insert(REPLAYED, HeaderValue::from_static("true"));
+            Ok(response)
+        }
+        Claim::First(reservation) => {
+            let response = match (call.route.handler)(call) {
+                Ok(response) => response,
+                Err(problem) => problem.into_response(),
+            };
+            let (parts, body) = response.into_parts();
+            let body = futures::executor::block_on(axum::body::to_bytes(body, usize::MAX))
+                .map_err(|_| Problem::internal())?;
+            reservation.settle(&Answer {
+                status: parts.status,
+                headers: parts.headers.clone(),
+                body: body.clone(),
+            });
+            Ok(Response::from_parts(parts, Body::from(body)))
+        }
+    }
+}
+
+/// Headers of every answer, and its place in the statistics.
+pub(crate) fn finish(shared: &Shared, mut response: Response<Body>) -> Response<Body> {
+    shared.count(response.status());
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
+        ),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}
+
+/// The answer where there is no route.
+pub(crate) async fn nowhere(uri: Uri) -> Response<Body> {
+    Problem::not_found(format!("there is nothing at {}", uri.path())).into_response()
+}

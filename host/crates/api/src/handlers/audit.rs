@@ -1,0 +1,127 @@
+//! Reading the log: events of an issue, the audit log, decisions.
+
+use crate::call::{Call, json};
+use crate::problem::Problem;
+use crate::state::Shared;
+use crate::views::record::{
+    AuditPage, AuditRecord, Checkpoint, DecisionPage, DecisionView, EventPage, EventView,
+};
+use axum::body::Body;
+use axum::http::{Response, StatusCode};
+use selfheal_domain::event::{Event, Record};
+use selfheal_domain::ids::IssueNumber;
+use selfheal_domain::ports::StoreError;
+use selfheal_pipeline::desk::{DeskError, visible};
+use uuid::Uuid;
+
+/// Records read from the store at once.
+const CHUNK: usize = 256;
+/// Records looked at for one page of decisions.
+const DECISION_SCAN: usize = 4_096;
+
+/// Records from `from` on that `keep` keeps, until there are `limit` or `most` were
+/// looked at; and where to go on, if there may be more.
+fn collect(
+    shared: &Shared,
+    issue: Option<IssueNumber>,
+    from: u64,
+    (limit, most): (usize, usize),
+    mut keep: impl FnMut(&Record) -> bool,
+) -> Result<(Vec<Record>, Option<u64>), StoreError> {
+    let (mut kept, mut next, mut seen) = (Vec::new(), from, 0);
+    loop {
+        let chunk = shared.store().records(issue, next, CHUNK)?;
+        let last = chunk.len() < CHUNK;
+        for record in chunk {
+            if kept.len() == limit || seen == most {
+                return Ok((kept, Some(next)));
+            }
+            next = record.seq + 1;
+            seen += 1;
+            if keep(&record) {
+                kept.push(record);
+            }
+        }
+        if last {
+            return Ok((kept, None));
+        }
+    }
+}
+
+pub(crate) fn issue_events(call: &Call) -> Result<Response<Body>, Problem> {
+    let caller = call.caller()?;
+    let issue = call.shared.desk.issue(caller, call.param("issue")?)?.number;
+    let bounds = (call.limit()?, usize::MAX);
+    let keep = |record: &Record| visible(caller, record);
+    let (records, next) = collect(&call.shared, Some(issue), call.log_cursor()?, bounds, keep)
+        .map_err(DeskError::from)?;
+    let page = EventPage {
+        items: records
+            .iter()
+            .map(|record| EventView::of(record, caller.role))
+            .collect(),
+        next_cursor: next.map(|next| next.to_string()),
+    };
+    json(StatusCode::OK, &page)
+}
+
+pub(crate) fn list(call: &Call) -> Result<Response<Body>, Problem> {
+    let bounds = (call.limit()?, usize::MAX);
+    let (records, next) = collect(&call.shared, None, call.log_cursor()?, bounds, |_| true)
+        .map_err(DeskError::from)?;
+    let page = AuditPage {
+        items: records.iter().map(AuditRecord::from).collect(),
+        next_cursor: next.map(|next| next.to_string()),
+    };
+    json(StatusCode::OK, &page)
+}
+
+pub(crate) fn checkpoint(call: &Call) -> Result<Response<Body>, Problem> {
+    let (size, head) = call.shared.desk.audit_head();
+    let head = head.to_string();
+    json(StatusCode::OK, &Checkpoint { size, head })
+}
+
+pub(crate) fn decisions(call: &Call) -> Result<Response<Body>, Problem> {
+    let bounds = (call.limit()?, DECISION_SCAN);
+    let keep = |record: &Record| matches!(record.event, Event::ToolCalled(_));
+    let (records, next) =
+        collect(&call.shared, None, call.log_cursor()?, bounds, keep).map_err(DeskError::from)?;
+    let items = records.iter().filter_map(|record| match &record.event {
+        Event::ToolCalled(decision) => Some(DecisionView::of(record, decision)),
+        _ => None,
+    });
+    let page = DecisionPage {
+        items: items.collect(),
+        next_cursor: next.map(|next| next.to_string()),
+    };
+    json(StatusCode::OK, &page)
+}
+
+/// Reads the log from the beginning: decisions have no index of their own.
+pub(crate) fn decision(call: &Call) -> Result<Response<Body>, Problem> {
+    let text = call.param("id")?;
+    let missing = || Problem::not_found(format!("there is no decision {text}"));
+    let id: Uuid = text.parse().map_err(|_| missing())?;
+    let made = |record: &Record| matches!(&record.event, Event::ToolCalled(it) if it.id.0 == id);
+    let ended = |record: &Record| matches!(&record.event, Event::ToolFinished { decision, .. } if decision.0 == id);
+    let one = (1, usize::MAX);
+    let (found, _) = collect(&call.shared, None, 0, one, made).map_err(DeskError::from)?;
+    let Some((record, decision)) = found.first().and_then(|record| match &record.event {
+        Event::ToolCalled(decision) => Some((record, decision)),
+        _ => None,
+    }) else {
+        return Err(missing());
+    };
+    let near = (1, DECISION_SCAN);
+    let (ends, _) =
+        collect(&call.shared, record.issue, record.seq, near, ended).map_err(DeskError::from)?;
+    let outcome = ends.first().and_then(|end| match &end.event {
+        Event::ToolFinished { outcome, .. } => Some(outcome),
+        _ => None,
+    });
+    json(
+        StatusCode::OK,
+        &DecisionView::in_full(record, decision, outcome),
+    )
+}

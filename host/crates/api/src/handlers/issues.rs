@@ -1,0 +1,147 @@
+//! Reporting, following, triage, approval, abort, retry.
+
+use crate::call::{Call, Credential, json};
+use crate::problem::Problem;
+use crate::views::issue::{
+    CommentRequest, CommentView, EmptyRequest, FileContents, IssueItem, IssuePage, IssueView,
+    ReasonRequest, ReportRequest, TriageRequest,
+};
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use selfheal_domain::issue::{Issue, Source};
+use selfheal_domain::ports::IssueFilter;
+use selfheal_domain::user::{Actor, Role, UserName};
+use std::time::Instant;
+
+/// Longest search text, in characters.
+const MAX_QUERY_CHARS: usize = 200;
+
+/// An issue as its caller may see it, without file contents.
+pub(crate) fn shown(call: &Call, issue: &Issue) -> Result<Response<Body>, Problem> {
+    let view = IssueView::of(issue, call.caller()?.role, FileContents::LeaveOut);
+    json(StatusCode::OK, &view)
+}
+
+pub(crate) fn list(call: &Call) -> Result<Response<Body>, Problem> {
+    let query = call.query("q").map(str::to_owned);
+    if query
+        .as_ref()
+        .is_some_and(|query| query.chars().count() > MAX_QUERY_CHARS)
+    {
+        let message = format!("has more than {MAX_QUERY_CHARS} characters");
+        return Err(Problem::invalid_field("q", message));
+    }
+    let reported_by = call.query("reportedBy").map(|name| {
+        UserName::new(name)
+            .map(Actor::User)
+            .map_err(|error| Problem::invalid_field("reportedBy", error.to_string()))
+    });
+    let filter = IssueFilter {
+        status: call.query_enum("status")?,
+        severity: call.query_enum("severity")?,
+        priority: call.query_enum("priority")?,
+        source: call.query_enum("source")?,
+        service: call.query("service").map(str::to_owned),
+        reported_by: reported_by.transpose()?,
+        query,
+    };
+    let desk = &call.shared.desk;
+    let page = desk.issues(call.caller()?, filter, call.query("cursor"), call.limit()?)?;
+    let page = IssuePage {
+        items: page.items.into_iter().map(IssueItem::from).collect(),
+        next_cursor: page.next_cursor,
+    };
+    json(StatusCode::OK, &page)
+}
+
+pub(crate) fn report(call: &Call) -> Result<Response<Body>, Problem> {
+    let caller = call.caller()?;
+    if caller.role == Role::User {
+        let taken = call
+            .shared
+            .reports
+            .take(caller.name.clone(), Instant::now());
+        taken.map_err(|wait| Problem::too_many("you report too many issues", wait))?;
+    }
+    let request: ReportRequest = call.json()?;
+    let source = match call.visitor {
+        Some((_, Credential::Session(_))) => Source::Web,
+        _ => Source::Api,
+    };
+    let issue = call.shared.desk.report(caller, request.into(), source)?;
+    let view = IssueView::of(&issue, caller.role, FileContents::LeaveOut);
+    let mut response = json(StatusCode::CREATED, &view)?;
+    let location = HeaderValue::try_from(format!("/api/v1/issues/{}", issue.number));
+    if let Ok(location) = location {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+pub(crate) fn get(call: &Call) -> Result<Response<Body>, Problem> {
+    let caller = call.caller()?;
+    let contents = match call.query("include") {
+        None => FileContents::LeaveOut,
+        Some("files") if caller.role == Role::User => {
+            return Err(Problem::forbidden(
+                "file contents are for admins and auditors",
+            ));
+        }
+        Some("files") => FileContents::Include,
+        Some(other) => {
+            let message = format!("may be \"files\"; got {other:?}");
+            return Err(Problem::invalid_field("include", message));
+        }
+    };
+    let issue = call.shared.desk.issue(caller, call.param("issue")?)?;
+    json(
+        StatusCode::OK,
+        &IssueView::of(&issue, caller.role, contents),
+    )
+}
+
+pub(crate) fn comment(call: &Call) -> Result<Response<Body>, Problem> {
+    let request: CommentRequest = call.json()?;
+    let desk = &call.shared.desk;
+    let (_, comment) = desk.comment(call.caller()?, call.param("issue")?, &request.content)?;
+    json(StatusCode::CREATED, &CommentView::from(&comment))
+}
+
+pub(crate) fn approve(call: &Call) -> Result<Response<Body>, Problem> {
+    let EmptyRequest {} = call.json()?;
+    let issue = call
+        .shared
+        .desk
+        .approve(call.caller()?, call.param("issue")?)?;
+    shown(call, &issue)
+}
+
+pub(crate) fn reject(call: &Call) -> Result<Response<Body>, Problem> {
+    let request: ReasonRequest = call.json()?;
+    let desk = &call.shared.desk;
+    let issue = desk.reject(call.caller()?, call.param("issue")?, &request.reason)?;
+    shown(call, &issue)
+}
+
+pub(crate) fn triage(call: &Call) -> Result<Response<Body>, Problem> {
+    let request: TriageRequest = call.json()?;
+    let (desk, key) = (&call.shared.desk, call.param("issue")?);
+    let issue = desk.triage(call.caller()?, key, request.severity, request.priority)?;
+    shown(call, &issue)
+}
+
+pub(crate) fn abort(call: &Call) -> Result<Response<Body>, Problem> {
+    let request: ReasonRequest = call.json()?;
+    let desk = &call.shared.desk;
+    let issue = desk.abort(call.caller()?, call.param("issue")?, &request.reason)?;
+    shown(call, &issue)
+}
+
+pub(crate) fn retry(call: &Call) -> Result<Response<Body>, Problem> {
+    let EmptyRequest {} = call.json()?;
+    let issue = call
+        .shared
+        .desk
+        .retry(call.caller()?, call.param("issue")?)?;
+    shown(call, &issue)
+}

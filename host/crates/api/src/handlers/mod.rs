@@ -1,0 +1,10 @@
+//! What each route does once the gate let a call through.
+
+pub(crate) mod accounts;
+pub(crate) mod assets;
+pub(crate) mod audit;
+pub(crate) mod issues;
+pub(crate) mod operations;
+pub(crate) mod patches;
+pub(crate) mod session;
+pub(crate) mod streams;

@@ -1,0 +1,168 @@
+//! Switches, services, policies, health and metrics.
+
+use crate::call::{Call, bytes_of, json};
+use crate::openapi;
+use crate::problem::Problem;
+use crate::views::admin::{
+    Autonomy, AutonomyRequest, Health, PolicyModule, PolicySet, Service, ServicePage, Status,
+};
+use crate::views::issue::{EmptyRequest, ReasonRequest};
+use axum::body::Body;
+use axum::http::{Response, StatusCode};
+use selfheal_pipeline::desk::Freeze;
+use std::fmt::Write as _;
+use std::sync::PoisonError;
+
+pub(crate) fn health(call: &Call) -> Result<Response<Body>, Problem> {
+    let version = call.shared.options.version.clone();
+    json(
+        StatusCode::OK,
+        &Health {
+            status: "ok",
+            version,
+        },
+    )
+}
+
+pub(crate) fn readiness(call: &Call) -> Result<Response<Body>, Problem> {
+    call.shared.desk.autonomy()?;
+    let version = call.shared.options.version.clone();
+    json(
+        StatusCode::OK,
+        &Health {
+            status: "ready",
+            version,
+        },
+    )
+}
+
+pub(crate) fn openapi(call: &Call) -> Result<Response<Body>, Problem> {
+    json(
+        StatusCode::OK,
+        &openapi::document(&call.shared.options.version),
+    )
+}
+
+fn open_streams(call: &Call) -> usize {
+    let streams = call
+        .shared
+        .streams
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    streams.values().sum()
+}
+
+pub(crate) fn metrics(call: &Call) -> Result<Response<Body>, Problem> {
+    let mut text = String::new();
+    let mut gauge = |name: &str, kind: &str, about: &str, lines: Vec<(String, u64)>| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "# HELP {name} {about}\n# TYPE {name} {kind}");
+        for (labels, value) in lines {
+            let _ = writeln!(text, "{name}{labels} {value}");
+        }
+    };
+    let (size, _) = call.shared.desk.audit_head();
+    gauge(
+        "selfheal_log_records_total",
+        "counter",
+        "Records in the audit log.",
+        vec![(String::new(), size)],
+    );
+    let streams = u64::try_from(open_streams(call)).unwrap_or(u64::MAX);
+    gauge(
+        "selfheal_open_streams",
+        "gauge",
+        "Open event streams.",
+        vec![(String::new(), streams)],
+    );
+    let by_status = call.shared.answered().into_iter();
+    let by_status = by_status.map(|(status, count)| (format!("{{status=\"{status}\"}}"), count));
+    gauge(
+        "selfheal_http_requests_total",
+        "counter",
+        "Answered requests by status.",
+        by_status.collect(),
+    );
+    Ok(bytes_of(
+        StatusCode::OK,
+        "text/plain; version=0.0.4; charset=utf-8",
+        text,
+    ))
+}
+
+pub(crate) fn autonomy(call: &Call) -> Result<Response<Body>, Problem> {
+    json(
+        StatusCode::OK,
+        &Autonomy::from(call.shared.desk.autonomy()?),
+    )
+}
+
+pub(crate) fn set_autonomy(call: &Call) -> Result<Response<Body>, Problem> {
+    let request: AutonomyRequest = call.json()?;
+    let desk = &call.shared.desk;
+    let view = desk.set_autonomy(call.caller()?, request.level, &request.reason)?;
+    json(StatusCode::OK, &Autonomy::from(view))
+}
+
+fn set_frozen(call: &Call, frozen: Freeze) -> Result<Response<Body>, Problem> {
+    let request: ReasonRequest = call.json()?;
+    let view = call
+        .shared
+        .desk
+        .set_frozen(call.caller()?, frozen, &request.reason)?;
+    json(StatusCode::OK, &Autonomy::from(view))
+}
+
+pub(crate) fn freeze(call: &Call) -> Result<Response<Body>, Problem> {
+    set_frozen(call, Freeze::On)
+}
+
+pub(crate) fn unfreeze(call: &Call) -> Result<Response<Body>, Problem> {
+    set_frozen(call, Freeze::Off)
+}
+
+pub(crate) fn services(call: &Call) -> Result<Response<Body>, Problem> {
+    let items = call
+        .shared
+        .desk
+        .services()
+        .into_iter()
+        .map(Service::from)
+        .collect();
+    json(StatusCode::OK, &ServicePage { items })
+}
+
+pub(crate) fn restart_service(call: &Call) -> Result<Response<Body>, Problem> {
+    let EmptyRequest {} = call.json()?;
+    let name = call.param("name")?;
+    let all = call.shared.desk.restart_service(call.caller()?, name)?;
+    let one = all.into_iter().find(|status| status.name == name);
+    let one = one.ok_or_else(|| Problem::not_found(format!("there is no service {name:?}")))?;
+    json(StatusCode::OK, &Service::from(one))
+}
+
+pub(crate) fn policies(call: &Call) -> Result<Response<Body>, Problem> {
+    let (generation, digest, modules) = call.shared.desk.policies();
+    let view = PolicySet {
+        generation,
+        digest: digest.to_string(),
+        items: modules.into_iter().map(PolicyModule::from).collect(),
+    };
+    json(StatusCode::OK, &view)
+}
+
+pub(crate) fn status(call: &Call) -> Result<Response<Body>, Problem> {
+    let desk = &call.shared.desk;
+    let (log_size, head) = desk.audit_head();
+    let view = Status {
+        version: call.shared.options.version.clone(),
+        log_size,
+        log_head: head.to_string(),
+        accounts: call.shared.accounts()?.len(),
+        open_streams: open_streams(call),
+        autonomy: desk.autonomy()?.into(),
+        policy_generation: desk.policies().0,
+        services: desk.services().into_iter().map(Service::from).collect(),
+    };
+    json(StatusCode::OK, &view)
+}

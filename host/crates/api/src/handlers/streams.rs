@@ -1,0 +1,297 @@
+//! Server-sent events.
+//!
+//! A stream reads the log from where the client left off and is merely woken by the
+//! feed, so that it has neither gaps nor duplicates however fast or out of order the
+//! feed is. Whoever loses their account, role or session loses the stream.
+
+use crate::call::{Call, Credential};
+use crate::gate::bearer;
+use crate::problem::Problem;
+use crate::state::{Shared, Wake};
+use crate::views::record::EventView;
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, Response};
+use axum::response::IntoResponse;
+use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
+use selfheal_domain::event::Record;
+use selfheal_domain::ids::IssueNumber;
+use selfheal_domain::user::{Actor, Role};
+use selfheal_pipeline::desk::{Caller, visible};
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+
+/// Streams one user may have open.
+const MAX_STREAMS_PER_USER: usize = 32;
+/// Streams of all users together.
+const MAX_STREAMS: usize = 1_024;
+/// Records read at once.
+const CHUNK: usize = 128;
+/// How often a comment keeps the connection (and the check of the account) alive.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+pub(crate) fn issue(call: &Call) -> Result<Response<Body>, Problem> {
+    let number = call
+        .shared
+        .desk
+        .issue(call.caller()?, call.param("issue")?)?
+        .number;
+    open(call, Some(number))
+}
+
+pub(crate) fn all(call: &Call) -> Result<Response<Body>, Problem> {
+    open(call, None)
+}
+
+/// The position after the last one that the client saw.
+fn resume_at(call: &Call) -> Result<Option<u64>, Problem> {
+    let header = call
+        .headers
+        .get(LAST_EVENT_ID)
+        .map(|value| value.to_str().unwrap_or("?"));
+    let Some(text) = header.or_else(|| call.query("lastEventId")) else {
+        return Ok(None);
+    };
+    let last: u64 = text.parse().map_err(|_| {
+        Problem::invalid_field(
+            "Last-Event-ID",
+            format!("must be an id of this stream; got {text:?}"),
+        )
+    })?;
+    Ok(Some(last.saturating_add(1)))
+}
+
+fn open(call: &Call, only: Option<IssueNumber>) -> Result<Response<Body>, Problem> {
+    let (caller, credential) = call.visitor.clone().ok_or_else(Problem::internal)?;
+    // Subscribed before the position is taken: what comes in between wakes us.
+    let wakes = call.shared.wakes.subscribe();
+    let (head, _) = call.shared.desk.audit_head();
+    let begin = if only.is_some() { 0 } else { head };
+    let slot = Slot::take(&call.shared, &caller)?;
+    let watcher = Watcher {
+        shared: Arc::clone(&call.shared),
+        next: resume_at(call)?.map_or(begin, |next| next.min(head)),
+        caller,
+        credential,
+        only,
+        owned: HashMap::new(),
+    };
+    let (events, receiver) = mpsc::channel(CHUNK);
+    tokio::spawn(async move {
+        let _slot = slot;
+        watcher.run(wakes, events).await;
+    });
+    let stream = Sse::new(ReceiverStream::new(receiver))
+        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive"));
+    let mut response = stream.into_response();
+    // Proxies that buffer would hold the events back.
+    response
+        .headers_mut()
+        .insert(BUFFERING, HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// Counts an open stream; given back when dropped.
+struct Slot {
+    shared: Arc<Shared>,
+    caller: Caller,
+}
+
+impl Slot {
+    fn take(shared: &Arc<Shared>, caller: &Caller) -> Result<Self, Problem> {
+        let mut streams = shared
+            .streams
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if streams.values().sum::<usize>() >= MAX_STREAMS {
+            return Err(Problem::unavailable("too many streams are open"));
+        }
+        let own = streams.entry(caller.name.clone()).or_default();
+        if *own >= MAX_STREAMS_PER_USER {
+            let detail = format!("you have {MAX_STREAMS_PER_USER} streams open; close one");
+            return Err(Problem::too_many(detail, Duration::from_secs(5)));
+        }
+        *own += 1;
+        Ok(Self {
+            shared: Arc::clone(shared),
+            caller: caller.clone(),
+        })
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut streams = self
+            .shared
+            .streams
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = streams.get_mut(&self.caller.name) {
+            *own -= 1;
+            if *own == 0 {
+                streams.remove(&self.caller.name);
+            }
+        }
+    }
+}
+
+type Sender = mpsc::Sender<Result<SseEvent, Infallible>>;
+
+struct Watcher {
+    shared: Arc<Shared>,
+    caller: Caller,
+    credential: Credential,
+    only: Option<IssueNumber>,
+    next: u64,
+    /// Whether an issue is the caller's, once looked up.
+    owned: HashMap<IssueNumber, bool>,
+}
+
+/// What a stream does next.
+enum Next {
+    Read,
+    Note(IssueNumber, Arc<str>),
+    Wait,
+}
+
+async fn told_to_close(closing: &mut watch::Receiver<bool>) {
+    // An error means that the state is gone, and the host with it.
+    let _ = closing.wait_for(|closing| *closing).await;
+}
+
+/// What one reading of the log brought.
+struct Batch {
+    events: Vec<SseEvent>,
+    /// There may be more right away.
+    more: bool,
+}
+
+impl Watcher {
+    async fn run(mut self, mut wakes: broadcast::Receiver<Wake>, events: Sender) {
+        let mut closing = self.shared.closing();
+        let mut tick = tokio::time::interval(KEEP_ALIVE);
+        let mut next = Next::Read;
+        loop {
+            match next {
+                // Ending the stream makes the client come back with its last id.
+                Next::Read => match self.drain(&events).await {
+                    Some(watcher) => self = watcher,
+                    None => return,
+                },
+                Next::Note(issue, note) => {
+                    let looked_up = tokio::task::spawn_blocking(move || {
+                        let sees = self.sees(issue);
+                        (self, sees)
+                    });
+                    let Ok((watcher, sees)) = looked_up.await else {
+                        return;
+                    };
+                    self = watcher;
+                    if sees && events.send(Ok(progress(issue, &note))).await.is_err() {
+                        return;
+                    }
+                }
+                Next::Wait => {}
+            }
+            next = tokio::select! {
+                () = events.closed() => return,
+                () = told_to_close(&mut closing) => return,
+                _ = tick.tick() => Next::Read,
+                wake = wakes.recv() => match wake {
+                    Ok(Wake::Record(issue)) if self.only.is_some() && self.only != issue => Next::Wait,
+                    Ok(Wake::Record(_)) | Err(broadcast::error::RecvError::Lagged(_)) => Next::Read,
+                    Ok(Wake::Progress(issue, note)) => Next::Note(issue, note),
+                    Err(broadcast::error::RecvError::Closed) => return,
+                },
+            };
+        }
+    }
+
+    /// Sends everything that is in the log; none when the stream must end.
+    async fn drain(mut self, events: &Sender) -> Option<Self> {
+        loop {
+            let reading = tokio::task::spawn_blocking(move || {
+                let batch = self.read();
+                (self, batch)
+            });
+            let (watcher, batch) = reading.await.ok()?;
+            self = watcher;
+            let batch = batch?;
+            for event in batch.events {
+                events.send(Ok(event)).await.ok()?;
+            }
+            if !batch.more {
+                return Some(self);
+            }
+        }
+    }
+
+    /// The next records for the caller; none when the stream must end.
+    fn read(&mut self) -> Option<Batch> {
+        if bearer(&self.shared, self.credential)
+            .ok()
+            .flatten()
+            .as_ref()
+            != Some(&self.caller)
+        {
+            return None;
+        }
+        let records = self.shared.store().records(self.only, self.next, CHUNK);
+        let records = records
+            .inspect_err(|error| tracing::error!(%error, "a stream could not read the log"))
+            .ok()?;
+        let more = records.len() == CHUNK;
+        if let Some(last) = records.last() {
+            self.next = last.seq + 1;
+        }
+        let mut events = Vec::new();
+        for record in records {
+            if self.may_see(&record) {
+                events.push(event_of(&record, self.caller.role)?);
+            }
+        }
+        Some(Batch { events, more })
+    }
+
+    fn may_see(&mut self, record: &Record) -> bool {
+        match record.issue {
+            Some(issue) => self.sees(issue) && visible(&self.caller, record),
+            None => matches!(self.caller.role, Role::Admin | Role::Auditor),
+        }
+    }
+
+    /// Whether the caller may know of this issue.
+    fn sees(&mut self, issue: IssueNumber) -> bool {
+        if let Some(only) = self.only {
+            return only == issue;
+        }
+        if matches!(self.caller.role, Role::Admin | Role::Auditor) {
+            return true;
+        }
+        if let Some(owned) = self.owned.get(&issue) {
+            return *owned;
+        }
+        let own = Actor::User(self.caller.name.clone());
+        let Ok(Some(found)) = self.shared.store().issue(issue) else {
+            return false;
+        };
+        let owned = found.reported_by == own;
+        self.owned.insert(issue, owned);
+        owned
+    }
+}
+
+fn event_of(record: &Record, role: Role) -> Option<SseEvent> {
+    let data = serde_json::to_string(&EventView::of(record, role)).ok()?;
+    Some(SseEvent::default().id(record.seq.to_string()).data(data))
+}
+
+fn progress(issue: IssueNumber, note: &str) -> SseEvent {
+    let data = serde_json::json!({ "issue": issue.0, "note": note });
+    SseEvent::default().event("progress").data(data.to_string())
+}

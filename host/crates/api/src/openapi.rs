@@ -1,0 +1,323 @@
+//! `openapi.json`: schemas from the types, paths from [`ROUTES`].
+
+use crate::problem::{FieldErrorBody, PROBLEM_JSON, ProblemBody};
+use crate::routes::{Content, Parameter, ROUTES, Route, Shape, Verb, Who};
+use crate::sessions::COOKIE;
+use crate::views::{admin, issue, patch, record, vocabulary};
+use serde_json::{Map, Value, json};
+use utoipa::OpenApi;
+
+#[derive(OpenApi)]
+#[openapi(components(schemas(
+    ProblemBody,
+    FieldErrorBody,
+    admin::Autonomy,
+    admin::AutonomyRequest,
+    admin::Health,
+    admin::LogInRequest,
+    admin::NewUser,
+    admin::PolicyModule,
+    admin::PolicySet,
+    admin::Service,
+    admin::ServicePage,
+    admin::Session,
+    admin::User,
+    admin::UserPage,
+    admin::UserRequest,
+    issue::CommentRequest,
+    issue::CommentView,
+    issue::EmptyRequest,
+    issue::FileSnapshot,
+    issue::IssueItem,
+    issue::IssuePage,
+    issue::IssueView,
+    issue::ReasonRequest,
+    issue::ReportRequest,
+    issue::RunView,
+    issue::TriageRequest,
+    patch::AutonomyDecisionView,
+    patch::Check,
+    patch::FactorView,
+    patch::FaultView,
+    patch::JudgementView,
+    patch::ModuleAnswerView,
+    patch::PatchApprovalRequest,
+    patch::PatchRejectionRequest,
+    patch::PatchReview,
+    patch::ReasonView,
+    patch::VerificationView,
+    record::AuditPage,
+    record::AuditRecord,
+    record::Checkpoint,
+    record::DecisionPage,
+    record::DecisionView,
+    record::EventPage,
+    record::EventView,
+    vocabulary::Category,
+    vocabulary::CommentRole,
+    vocabulary::IssueStatus,
+    vocabulary::Priority,
+    vocabulary::RiskLevel,
+    vocabulary::Role,
+    vocabulary::RunStatus,
+    vocabulary::Severity,
+    vocabulary::Source,
+    vocabulary::VerdictName,
+    vocabulary::VerificationResult,
+)))]
+struct Schemas;
+
+/// The OpenAPI 3.1 document of a host of this version.
+pub fn document(version: &str) -> Value {
+    let generated = serde_json::to_value(Schemas::openapi()).unwrap_or_default();
+    let mut schemas = generated
+        .pointer("/components/schemas")
+        .cloned()
+        .unwrap_or_default();
+    if let Some(schemas) = schemas.as_object_mut() {
+        for (name, schema) in schemas {
+            // Answers leave absent fields out; requests may say null.
+            if !name.ends_with("Request") {
+                without_null(schema);
+            }
+        }
+    }
+    let mut paths: Map<String, Value> = Map::new();
+    for route in ROUTES {
+        let item = paths.entry(route.path).or_insert_with(|| json!({}));
+        if let Some(item) = item.as_object_mut() {
+            item.insert(route.verb.as_str().to_ascii_lowercase(), operation(route));
+        }
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Selfheal",
+            "version": version,
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+            "description": "Errors are application/problem+json (RFC 9457). Unknown fields and \
+                query parameters are refused. Lists take `limit` and `cursor` and answer \
+                `{items, nextCursor}`. A POST with an `Idempotency-Key` that was answered within \
+                the last day (and since the host started) gets the same answer again."
+        },
+        "servers": [{ "url": "/" }],
+        "tags": [
+            { "name": "session" }, { "name": "issues" }, { "name": "administration" },
+            { "name": "audit" }, { "name": "host" }
+        ],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "token": { "type": "http", "scheme": "bearer" },
+                "session": { "type": "apiKey", "in": "cookie", "name": COOKIE }
+            }
+        }
+    })
+}
+
+/// Takes `null` out of the alternatives of every property.
+fn without_null(schema: &mut Value) {
+    match schema {
+        Value::Object(object) => {
+            if let Some(Value::Array(types)) = object.get_mut("type") {
+                types.retain(|kind| kind != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    object.insert("type".to_owned(), only);
+                }
+            }
+            if let Some(Value::Array(choices)) = object.get_mut("oneOf") {
+                choices.retain(|choice| choice.get("type").is_none_or(|kind| kind != "null"));
+                if let [Value::Object(only)] = choices.as_slice() {
+                    let only = only.clone();
+                    object.remove("oneOf");
+                    object.extend(only);
+                }
+            }
+            object.values_mut().for_each(without_null);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_null),
+        _ => {}
+    }
+}
+
+fn schema_ref(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+fn tag(route: &Route) -> &'static str {
+    match route.path {
+        path if path.ends_with("/session") => "session",
+        path if path.starts_with("/api/v1/issues") || path.ends_with("/stream") => "issues",
+        path if path.starts_with("/api/v1/audit") || path.starts_with("/api/v1/decisions") => {
+            "audit"
+        }
+        path if path.starts_with("/api/v1/") && route.who != Who::Anyone => "administration",
+        _ => "host",
+    }
+}
+
+fn operation(route: &Route) -> Value {
+    let mut parameters: Vec<Value> = path_parameters(route.path);
+    parameters.extend(route.query.iter().map(query_parameter));
+    if route.verb == Verb::Post && route.who != Who::Anyone {
+        parameters.push(json!({
+            "name": "Idempotency-Key", "in": "header", "required": false,
+            "description": "The same key with the same body gets the same answer.",
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 }
+        }));
+    }
+    if route.path.ends_with("/stream") {
+        parameters.push(json!({
+            "name": "Last-Event-ID", "in": "header", "required": false,
+            "description": "The last `id` that the client saw; the stream goes on after it.",
+            "schema": { "type": "integer", "format": "int64", "minimum": 0 }
+        }));
+    }
+    let mut operation = json!({
+        "operationId": route.name,
+        "summary": route.about,
+        "description": format!("For {}.", who(route)),
+        "tags": [tag(route)],
+        "responses": responses(route),
+        "security": match route.who {
+            Who::Anyone => json!([]),
+            _ => json!([{ "token": [] }, { "session": [] }]),
+        }
+    });
+    if let Some(object) = operation.as_object_mut() {
+        if !parameters.is_empty() {
+            object.insert("parameters".to_owned(), Value::Array(parameters));
+        }
+        if let Some(request) = route.request {
+            let body = json!({
+                "required": request != "EmptyRequest",
+                "content": { "application/json": { "schema": schema_ref(request) } }
+            });
+            object.insert("requestBody".to_owned(), body);
+        }
+    }
+    operation
+}
+
+fn who(route: &Route) -> &'static str {
+    match route.who {
+        Who::Anyone => "everybody",
+        Who::Reader if route.has_issue() => "the user who reported it, admins and auditors",
+        Who::Reporter if route.has_issue() => "the user who reported it, and admins",
+        Who::Reader => "users, admins and auditors",
+        Who::Reporter => "users and admins",
+        Who::Admin => "admins",
+        Who::AdminOrAuditor => "admins and auditors",
+    }
+}
+
+fn path_parameters(path: &str) -> Vec<Value> {
+    let names = path
+        .split('{')
+        .skip(1)
+        .filter_map(|rest| rest.split('}').next());
+    let parameter = |name: &str| {
+        let about = match name {
+            "issue" => "Number or id of the issue.",
+            "id" => "Id of the decision.",
+            _ => "Name of the service.",
+        };
+        json!({
+            "name": name, "in": "path", "required": true, "description": about,
+            "schema": { "type": "string" }
+        })
+    };
+    names.map(parameter).collect()
+}
+
+fn query_parameter(parameter: &Parameter) -> Value {
+    let schema = match parameter.shape {
+        Shape::Text => json!({ "type": "string" }),
+        Shape::Limit => json!({ "type": "integer", "minimum": 1, "maximum": 200, "default": 50 }),
+        Shape::Schema(name) => schema_ref(name),
+    };
+    json!({
+        "name": parameter.name, "in": "query", "required": false,
+        "description": parameter.about, "schema": schema
+    })
+}
+
+fn responses(route: &Route) -> Value {
+    let mut responses = Map::new();
+    let mut success = json!({ "description": "Done." });
+    let content = match route.content {
+        Content::Schema(name) => {
+            Some(json!({ "application/json": { "schema": schema_ref(name) } }))
+        }
+        Content::Json => Some(json!({ "application/json": { "schema": { "type": "object" } } })),
+        Content::Text(media) => Some(json!({ media: { "schema": { "type": "string" } } })),
+        Content::Nothing => None,
+    };
+    if let (Some(content), Some(object)) = (content, success.as_object_mut()) {
+        object.insert("content".to_owned(), content);
+    }
+    responses.insert(route.status.to_string(), success);
+    for (status, about) in refusals(route) {
+        let problem = json!({
+            "description": about,
+            "content": { PROBLEM_JSON: { "schema": schema_ref("Problem") } }
+        });
+        responses.insert(status.to_owned(), problem);
+    }
+    Value::Object(responses)
+}
+
+fn refusals(route: &Route) -> Vec<(&'static str, &'static str)> {
+    let mut refusals = vec![("429", "Too many requests; see Retry-After.")];
+    let takes_body = route.verb != Verb::Get;
+    let decides = takes_body
+        && (route.has_issue()
+            || route.path.ends_with("/restart")
+            || route.path.ends_with("/users"));
+    let conditions = [
+        (
+            route.who != Who::Anyone || route.is_session(),
+            ("401", "Nobody is logged in."),
+        ),
+        (
+            route.who != Who::Anyone || takes_body,
+            ("403", "The role may not, or the origin is not accepted."),
+        ),
+        (
+            route.path.contains('{'),
+            ("404", "There is none, or none the caller may know of."),
+        ),
+        (
+            route.verb == Verb::Post || decides,
+            ("409", "Not possible in the present state."),
+        ),
+        (route.request.is_some(), ("400", "The body is not JSON.")),
+        (
+            route.request.is_some(),
+            ("408", "The body did not arrive in time."),
+        ),
+        (
+            route.request.is_some(),
+            ("415", "The body is not application/json."),
+        ),
+        (takes_body, ("413", "The body is over its bound.")),
+        (
+            route.path != "/healthz",
+            ("422", "A field or parameter is wrong or unknown."),
+        ),
+        (
+            route.path != "/healthz",
+            ("503", "The host cannot do this now."),
+        ),
+        (true, ("500", "The host made a mistake.")),
+    ];
+    refusals.extend(
+        conditions
+            .into_iter()
+            .filter(|(applies, _)| *applies)
+            .map(|(_, refusal)| refusal),
+    );
+    refusals
+}

@@ -1,0 +1,310 @@
+//! The one table of routes. The router is built from it, authorisation is read from
+//! it, and `openapi.json` is written from it: a route without a row cannot exist.
+
+use crate::call::Call;
+use crate::gate::{self, Door};
+use crate::handlers::{accounts, assets, audit, issues, operations, patches, session, streams};
+use crate::problem::Problem;
+use crate::state::{ApiState, Shared};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::Response;
+use axum::routing::any;
+use selfheal_domain::user::Role;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Request method.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Verb {
+    Get,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+impl Verb {
+    /// As on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// Who may use a route. Guests may use nothing but [`Who::Anyone`]'s.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Who {
+    /// Everybody, without an account.
+    Anyone,
+    /// Users (their own issues), admins and auditors (all): to read.
+    Reader,
+    /// Users (their own issues) and admins: to write.
+    Reporter,
+    /// Admins.
+    Admin,
+    /// Admins and auditors.
+    AdminOrAuditor,
+}
+
+impl Who {
+    /// Whether somebody with this role may.
+    pub fn admits(self, role: Role) -> bool {
+        match self {
+            Self::Anyone => true,
+            Self::Reader => matches!(role, Role::User | Role::Auditor | Role::Admin),
+            Self::Reporter => matches!(role, Role::User | Role::Admin),
+            Self::Admin => role == Role::Admin,
+            Self::AdminOrAuditor => matches!(role, Role::Auditor | Role::Admin),
+        }
+    }
+
+    pub(crate) fn describe(self) -> &'static str {
+        match self {
+            Self::Anyone => "everybody",
+            Self::Reader => "only a user, an admin or an auditor",
+            Self::Reporter => "only a user or an admin",
+            Self::Admin => "only an admin",
+            Self::AdminOrAuditor => "only an admin or an auditor",
+        }
+    }
+}
+
+/// A query parameter, or the values it takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Parameter {
+    /// Name on the wire.
+    pub name: &'static str,
+    /// What it is for.
+    pub about: &'static str,
+    pub(crate) shape: Shape,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Shape {
+    Text,
+    Limit,
+    Schema(&'static str),
+}
+
+/// What a successful answer holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Content {
+    Schema(&'static str),
+    Text(&'static str),
+    Json,
+    Nothing,
+}
+
+pub(crate) type Handler = fn(&Call) -> Result<Response<Body>, Problem>;
+
+/// One row: method and path, who may, and what it takes and gives.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// Method.
+    pub verb: Verb,
+    /// Path with `{parameters}`.
+    pub path: &'static str,
+    /// Who may.
+    pub who: Who,
+    /// Name for programs: OpenAPI's operation id.
+    pub name: &'static str,
+    /// What it does.
+    pub about: &'static str,
+    /// Query parameters.
+    pub query: &'static [Parameter],
+    /// Status of success.
+    pub status: u16,
+    pub(crate) request: Option<&'static str>,
+    pub(crate) content: Content,
+    pub(crate) handler: Handler,
+}
+
+impl Route {
+    /// Whether its path names an issue.
+    pub fn has_issue(&self) -> bool {
+        self.path.contains("{issue}")
+    }
+
+    pub(crate) fn is_session(&self) -> bool {
+        self.path.ends_with("/session")
+    }
+
+    const fn query(mut self, query: &'static [Parameter]) -> Self {
+        self.query = query;
+        self
+    }
+
+    const fn takes(mut self, schema: &'static str) -> Self {
+        self.request = Some(schema);
+        self
+    }
+
+    const fn answers(mut self, status: u16, content: Content) -> Self {
+        self.status = status;
+        self.content = content;
+        self
+    }
+}
+
+const fn row(
+    verb: Verb,
+    path: &'static str,
+    who: Who,
+    (name, about): (&'static str, &'static str),
+    schema: &'static str,
+    handler: Handler,
+) -> Route {
+    Route {
+        verb,
+        path,
+        who,
+        name,
+        about,
+        query: &[],
+        status: 200,
+        request: None,
+        content: Content::Schema(schema),
+        handler,
+    }
+}
+
+const fn text(name: &'static str, about: &'static str) -> Parameter {
+    let shape = Shape::Text;
+    Parameter { name, about, shape }
+}
+
+const fn value(name: &'static str, schema: &'static str, about: &'static str) -> Parameter {
+    let shape = Shape::Schema(schema);
+    Parameter { name, about, shape }
+}
+
+const LIMIT: Parameter = Parameter {
+    name: "limit",
+    about: "Largest number of items.",
+    shape: Shape::Limit,
+};
+const CURSOR: Parameter = text("cursor", "`nextCursor` of the page before.");
+const INCLUDE: Parameter = text(
+    "include",
+    "`files`: with the contents of `filesModified` (admins and auditors).",
+);
+const PAGE: &[Parameter] = &[LIMIT, CURSOR];
+const ISSUE_FILTER: &[Parameter] = &[
+    value("status", "IssueStatus", "Only issues in this state."),
+    value("severity", "Severity", "Only issues this bad."),
+    value("priority", "Priority", "Only issues of this priority."),
+    value("source", "Source", "Only issues from this source."),
+    text("service", "Only issues of this service."),
+    text("reportedBy", "Only issues that this user reported."),
+    text(
+        "q",
+        "Words that all occur in title or description, at most 200 characters.",
+    ),
+    LIMIT,
+    CURSOR,
+];
+const LAST_EVENT: &[Parameter] = &[text(
+    "lastEventId",
+    "For clients that cannot send the `Last-Event-ID` header: the last `id` they saw.",
+)];
+
+use Verb::{Delete, Get, Patch, Post, Put};
+use Who::{Admin, AdminOrAuditor, Anyone, Reader, Reporter};
+
+/// Every route of the network.
+#[rustfmt::skip]
+pub static ROUTES: &[Route] = &[
+    row(Get, "/", Anyone, ("page", "The web page."), "", assets::page).answers(200, Content::Text("text/html")),
+    row(Get, "/app.css", Anyone, ("pageStyle", "Its style."), "", assets::style).answers(200, Content::Text("text/css")),
+    row(Get, "/app.js", Anyone, ("pageScript", "Its script."), "", assets::script).answers(200, Content::Text("text/javascript")),
+    row(Get, "/healthz", Anyone, ("health", "The process answers."), "Health", operations::health),
+    row(Get, "/readyz", Anyone, ("readiness", "The store can be read; 503 otherwise."), "Health", operations::readiness),
+    row(Get, "/metrics", Anyone, ("metrics", "Metrics for Prometheus."), "", operations::metrics).answers(200, Content::Text("text/plain")),
+    row(Get, "/api/v1/openapi.json", Anyone, ("openapi", "This document."), "", operations::openapi).answers(200, Content::Json),
+
+    row(Post, "/api/v1/session", Anyone, ("logIn", "Logs in by password (or by token in its place) and sets the session cookie. 429 after repeated failures."), "Session", session::log_in).takes("LogInRequest"),
+    row(Get, "/api/v1/session", Anyone, ("whoAmI", "Who is logged in; 401 when nobody is."), "Session", session::who_am_i),
+    row(Delete, "/api/v1/session", Anyone, ("logOut", "Logs out."), "", session::log_out).answers(204, Content::Nothing),
+
+    row(Get, "/api/v1/issues", Reader, ("listIssues", "Issues, newest first; users see their own."), "IssuePage", issues::list).query(ISSUE_FILTER),
+    row(Post, "/api/v1/issues", Reporter, ("reportIssue", "Reports something."), "Issue", issues::report).takes("ReportRequest").answers(201, Content::Schema("Issue")),
+    row(Get, "/api/v1/issues/{issue}", Reader, ("getIssue", "One issue, by number or id."), "Issue", issues::get).query(&[INCLUDE]),
+    row(Post, "/api/v1/issues/{issue}/comments", Reporter, ("comment", "Adds a comment."), "Comment", issues::comment).takes("CommentRequest").answers(201, Content::Schema("Comment")),
+    row(Get, "/api/v1/issues/{issue}/events", Reader, ("listIssueEvents", "What happened to an issue, oldest first."), "EventPage", audit::issue_events).query(PAGE),
+    row(Get, "/api/v1/issues/{issue}/stream", Reader, ("streamIssue", "What happened and happens to an issue, as server-sent events: records carry their position in the log as `id` and are complete and in order after `Last-Event-ID` (from the beginning without it); progress notes are `event: progress` without `id`."), "", streams::issue).query(LAST_EVENT).answers(200, Content::Text("text/event-stream")),
+    row(Get, "/api/v1/stream", Reader, ("stream", "What happens to all issues the caller may see, as server-sent events, after `Last-Event-ID` (from now on without it)."), "", streams::all).query(LAST_EVENT).answers(200, Content::Text("text/event-stream")),
+
+    row(Patch, "/api/v1/issues/{issue}/approve", Admin, ("approveIssue", "Lets an agent start."), "Issue", issues::approve).takes("EmptyRequest"),
+    row(Patch, "/api/v1/issues/{issue}/reject", Admin, ("rejectIssue", "Closes an open issue."), "Issue", issues::reject).takes("ReasonRequest"),
+    row(Patch, "/api/v1/issues/{issue}/priority", Admin, ("triageIssue", "Sets priority, severity, or both."), "Issue", issues::triage).takes("TriageRequest"),
+    row(Post, "/api/v1/issues/{issue}/abort", Admin, ("abortIssue", "Stops the issue and undoes what was applied."), "Issue", issues::abort).takes("ReasonRequest"),
+    row(Post, "/api/v1/issues/{issue}/retry", Admin, ("retryIssue", "Starts another attempt; counts as a new approval."), "Issue", issues::retry).takes("EmptyRequest"),
+    row(Get, "/api/v1/issues/{issue}/patch", Admin, ("getPatch", "The current patch with everything a review needs; 404 when there is none."), "PatchReview", patches::get),
+    row(Patch, "/api/v1/issues/{issue}/patch/approve", Admin, ("approvePatch", "Approves exactly the patch with this digest."), "Issue", patches::approve).takes("PatchApprovalRequest"),
+    row(Patch, "/api/v1/issues/{issue}/patch/reject", Admin, ("rejectPatch", "Rejects the pending patch, for good or to have another one drafted."), "Issue", patches::reject).takes("PatchRejectionRequest"),
+
+    row(Get, "/api/v1/autonomy", Admin, ("getAutonomy", "Autonomy level, ceiling and freeze."), "Autonomy", operations::autonomy),
+    row(Put, "/api/v1/autonomy", Admin, ("setAutonomy", "Sets the autonomy level, up to the ceiling."), "Autonomy", operations::set_autonomy).takes("AutonomyRequest"),
+    row(Post, "/api/v1/freeze", Admin, ("freeze", "Stops all healing."), "Autonomy", operations::freeze).takes("ReasonRequest"),
+    row(Delete, "/api/v1/freeze", Admin, ("unfreeze", "Lets healing go on."), "Autonomy", operations::unfreeze).takes("ReasonRequest"),
+    row(Get, "/api/v1/services", Admin, ("listServices", "The application's services."), "ServicePage", operations::services),
+    row(Post, "/api/v1/services/{name}/restart", Admin, ("restartService", "Restarts a service and waits until it is ready."), "Service", operations::restart_service).takes("EmptyRequest"),
+    row(Get, "/api/v1/users", Admin, ("listUsers", "All accounts."), "UserPage", accounts::list),
+    row(Post, "/api/v1/users", Admin, ("addUser", "Makes an account; its token is shown once."), "NewUser", accounts::add).takes("UserRequest").answers(201, Content::Schema("NewUser")),
+
+    row(Get, "/api/v1/policies", AdminOrAuditor, ("listPolicies", "The active policy set."), "PolicySet", operations::policies),
+    row(Get, "/api/v1/audit", AdminOrAuditor, ("listAudit", "The audit log, oldest first."), "AuditPage", audit::list).query(PAGE),
+    row(Get, "/api/v1/audit/checkpoint", AdminOrAuditor, ("checkpoint", "Length and head hash of the audit log."), "Checkpoint", audit::checkpoint),
+    row(Get, "/api/v1/decisions", AdminOrAuditor, ("listDecisions", "Decisions on tool calls, oldest first. A page looks at a bounded part of the log and may be short or empty although `nextCursor` is there."), "DecisionPage", audit::decisions).query(PAGE),
+    row(Get, "/api/v1/decisions/{id}", AdminOrAuditor, ("getDecision", "One decision with the facts it was made on and its outcome."), "Decision", audit::decision),
+];
+
+/// Routes of the operator's local socket, whose file permissions are the
+/// authentication.
+#[rustfmt::skip]
+pub static CONTROL_ROUTES: &[Route] = &[
+    row(Post, "/users", Admin, ("addUser", "Makes an account; its token is shown once."), "NewUser", accounts::add).takes("UserRequest").answers(201, Content::Schema("NewUser")),
+    row(Get, "/status", Admin, ("status", "How the host stands."), "Status", operations::status),
+];
+
+/// The network's router.
+pub fn router(state: ApiState) -> Router {
+    assemble(&state.0, ROUTES, Door::Network)
+}
+
+/// The router of the operator's local socket: put it behind a Unix socket of mode
+/// 0600, never on the network. It acts as the operator.
+pub fn control_router(state: ApiState) -> Router {
+    assemble(&state.0, CONTROL_ROUTES, Door::Socket)
+}
+
+fn assemble(shared: &Arc<Shared>, table: &'static [Route], door: Door) -> Router {
+    let mut paths: BTreeMap<&str, Vec<&'static Route>> = BTreeMap::new();
+    for route in table {
+        paths.entry(route.path).or_default().push(route);
+    }
+    let mut router = Router::new();
+    for (path, rows) in paths {
+        let (shared, rows) = (Arc::clone(shared), Arc::from(rows));
+        let pass = move |request: Request| {
+            gate::pass(Arc::clone(&shared), Arc::clone(&rows), door, request)
+        };
+        router = router.route(path, any(pass));
+    }
+    let shared = Arc::clone(shared);
+    let finish = move |response: Response<Body>| {
+        let response = gate::finish(&shared, response);
+        std::future::ready(response)
+    };
+    router
+        .fallback(gate::nowhere)
+        .layer(axum::middleware::map_response(finish))
+}

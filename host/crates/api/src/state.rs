@@ -1,0 +1,164 @@
+//! What every request shares.
+
+use crate::idempotency::Answers;
+use crate::limits::{Lockout, RateLimit};
+use crate::problem::Problem;
+use crate::sessions::{SecureCookies, Sessions};
+use axum::http::StatusCode;
+use selfheal_domain::ids::IssueNumber;
+use selfheal_domain::ports::EventStore;
+use selfheal_domain::user::{Account, UserName};
+use selfheal_pipeline::desk::IssueDesk;
+use selfheal_pipeline::feed::{Feed, FeedItem};
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{broadcast, watch};
+
+/// Items that a slow stream may lag behind before it reads the log again.
+const FEED_LAG: usize = 512;
+
+/// What operators configure about the edge.
+#[derive(Clone, Debug)]
+pub struct ApiOptions {
+    /// Origins besides the host's own that a browser may act from, as in
+    /// `https://heal.example.org`. Needed behind a proxy that rewrites `Host`.
+    pub allowed_origins: Vec<String>,
+    /// Whether session cookies are `Secure`.
+    pub secure_cookies: SecureCookies,
+    /// How long a log-in lasts.
+    pub session_ttl: Duration,
+    /// Requests per minute and user; as many at once.
+    pub user_per_minute: u32,
+    /// Requests per minute and source address; as many at once.
+    pub source_per_minute: u32,
+    /// Reports per minute and user of role `user`; as many at once.
+    pub reports_per_minute: u32,
+    /// Largest request body, in bytes.
+    pub max_body_bytes: usize,
+    /// Version of the host, for `openapi.json` and `/healthz`.
+    pub version: String,
+}
+
+impl Default for ApiOptions {
+    fn default() -> Self {
+        Self {
+            allowed_origins: Vec::new(),
+            secure_cookies: SecureCookies::No,
+            session_ttl: Duration::from_secs(12 * 3600),
+            user_per_minute: 1_200,
+            source_per_minute: 3_000,
+            reports_per_minute: 60,
+            max_body_bytes: 1024 * 1024,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+/// Something happened; streams look at the log again.
+#[derive(Clone, Debug)]
+pub(crate) enum Wake {
+    Record(Option<IssueNumber>),
+    Progress(IssueNumber, Arc<str>),
+}
+
+struct CachedAccounts {
+    head: u64,
+    accounts: Arc<Vec<Account>>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) desk: IssueDesk,
+    pub(crate) options: ApiOptions,
+    pub(crate) sessions: Sessions,
+    pub(crate) lockout: Lockout,
+    pub(crate) answers: Answers,
+    pub(crate) by_user: RateLimit<UserName>,
+    pub(crate) by_source: RateLimit<IpAddr>,
+    pub(crate) reports: RateLimit<UserName>,
+    pub(crate) wakes: broadcast::Sender<Wake>,
+    pub(crate) streams: Mutex<HashMap<UserName, usize>>,
+    closing: watch::Sender<bool>,
+    accounts: Mutex<Option<CachedAccounts>>,
+    answered: Mutex<BTreeMap<u16, u64>>,
+}
+
+/// Everything the routes work with. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiState(pub(crate) Arc<Shared>);
+
+impl ApiState {
+    /// The state of one edge in front of `desk`; `feed` is the one that the desk's
+    /// healer publishes to. Subscribes to it for good: make one state per host.
+    pub fn new(desk: IssueDesk, feed: &Arc<Feed>, options: ApiOptions) -> Self {
+        let (wakes, _) = broadcast::channel(FEED_LAG);
+        let (closing, _) = watch::channel(false);
+        let waker = wakes.clone();
+        feed.subscribe(move |item| {
+            // Fails only when nobody listens.
+            let _ = waker.send(match item {
+                FeedItem::Record(record) => Wake::Record(record.issue),
+                FeedItem::Progress { issue, note } => Wake::Progress(*issue, note.as_str().into()),
+            });
+        });
+        Self(Arc::new(Shared {
+            sessions: Sessions::new(options.session_ttl),
+            by_user: RateLimit::per_minute(options.user_per_minute),
+            by_source: RateLimit::per_minute(options.source_per_minute),
+            reports: RateLimit::per_minute(options.reports_per_minute),
+            desk,
+            options,
+            lockout: Lockout::default(),
+            answers: Answers::default(),
+            wakes,
+            streams: Mutex::default(),
+            closing,
+            accounts: Mutex::default(),
+            answered: Mutex::default(),
+        }))
+    }
+
+    /// Ends all open streams, so that a server can stop in order.
+    pub fn close_streams(&self) {
+        self.0.closing.send_replace(true);
+    }
+}
+
+impl Shared {
+    pub(crate) fn closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn EventStore> {
+        self.desk.healer().ledger().store()
+    }
+
+    /// All accounts; read again only when the log has grown.
+    pub(crate) fn accounts(&self) -> Result<Arc<Vec<Account>>, Problem> {
+        // The head is taken first: what is read after it is at least as new.
+        let (head, _) = self.desk.audit_head();
+        let mut cache = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cached) = cache.as_ref().filter(|cached| cached.head == head) {
+            return Ok(Arc::clone(&cached.accounts));
+        }
+        let accounts = Arc::new(self.desk.accounts()?);
+        *cache = Some(CachedAccounts {
+            head,
+            accounts: Arc::clone(&accounts),
+        });
+        Ok(accounts)
+    }
+
+    pub(crate) fn count(&self, status: StatusCode) {
+        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        *answered.entry(status.as_u16()).or_default() += 1;
+    }
+
+    pub(crate) fn answered(&self) -> BTreeMap<u16, u64> {
+        self.answered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}

@@ -1,0 +1,215 @@
+//! Every route against everybody, and the document against every route.
+
+use super::world::World;
+use crate::{ROUTES, Verb, Who, openapi_document};
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// The contract (DESIGN §6.2), written down a second time: who gets past the gate,
+/// of nobody, guest, the other user, the issue's reporter, auditor, admin.
+/// `401`, `403`, `404`: refused with it; `ok`: past the gate.
+#[rustfmt::skip]
+const EXPECTED: &[(&str, &str, [&str; 6])] = &[
+    //                                                   nobody guest  bob    ada    audit  admin
+    ("GET",    "/",                                     ["ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/app.css",                              ["ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/app.js",                               ["ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/healthz",                              ["ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/readyz",                               ["ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/metrics",                              ["ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/api/v1/openapi.json",                  ["ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/api/v1/session",                       ["401", "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("DELETE", "/api/v1/session",                       ["ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/api/v1/issues",                        ["401", "403", "ok",  "ok",  "ok",  "ok"]),
+    ("POST",   "/api/v1/issues",                        ["401", "403", "ok",  "ok",  "403", "ok"]),
+    ("GET",    "/api/v1/issues/{issue}",                ["401", "403", "404", "ok",  "ok",  "ok"]),
+    ("POST",   "/api/v1/issues/{issue}/comments",       ["401", "403", "404", "ok",  "403", "ok"]),
+    ("GET",    "/api/v1/issues/{issue}/events",         ["401", "403", "404", "ok",  "ok",  "ok"]),
+    ("GET",    "/api/v1/issues/{issue}/stream",         ["401", "403", "404", "ok",  "ok",  "ok"]),
+    ("GET",    "/api/v1/stream",                        ["401", "403", "ok",  "ok",  "ok",  "ok"]),
+    ("PATCH",  "/api/v1/issues/{issue}/approve",        ["401", "403", "403", "403", "403", "ok"]),
+    ("PATCH",  "/api/v1/issues/{issue}/reject",         ["401", "403", "403", "403", "403", "ok"]),
+    ("PATCH",  "/api/v1/issues/{issue}/priority",       ["401", "403", "403", "403", "403", "ok"]),
+    ("POST",   "/api/v1/issues/{issue}/abort",          ["401", "403", "403", "403", "403", "ok"]),
+    ("POST",   "/api/v1/issues/{issue}/retry",          ["401", "403", "403", "403", "403", "ok"]),
+    ("GET",    "/api/v1/issues/{issue}/patch",          ["401", "403", "403", "403", "403", "ok"]),
+    ("PATCH",  "/api/v1/issues/{issue}/patch/approve",  ["401", "403", "403", "403", "403", "ok"]),
+    ("PATCH",  "/api/v1/issues/{issue}/patch/reject",   ["401", "403", "403", "403", "403", "ok"]),
+    ("GET",    "/api/v1/autonomy",                      ["401", "403", "403", "403", "403", "ok"]),
+    ("PUT",    "/api/v1/autonomy",                      ["401", "403", "403", "403", "403", "ok"]),
+    ("POST",   "/api/v1/freeze",                        ["401", "403", "403", "403", "403", "ok"]),
+    ("DELETE", "/api/v1/freeze",                        ["401", "403", "403", "403", "403", "ok"]),
+    ("GET",    "/api/v1/services",                      ["401", "403", "403", "403", "403", "ok"]),
+    ("POST",   "/api/v1/services/{name}/restart",       ["401", "403", "403", "403", "403", "ok"]),
+    ("GET",    "/api/v1/users",                         ["401", "403", "403", "403", "403", "ok"]),
+    ("POST",   "/api/v1/users",                         ["401", "403", "403", "403", "403", "ok"]),
+    ("GET",    "/api/v1/policies",                      ["401", "403", "403", "403", "ok",  "ok"]),
+    ("GET",    "/api/v1/audit",                         ["401", "403", "403", "403", "ok",  "ok"]),
+    ("GET",    "/api/v1/audit/checkpoint",              ["401", "403", "403", "403", "ok",  "ok"]),
+    ("GET",    "/api/v1/decisions",                     ["401", "403", "403", "403", "ok",  "ok"]),
+    ("GET",    "/api/v1/decisions/{id}",                ["401", "403", "403", "403", "ok",  "ok"]),
+];
+
+/// Every issue route answers 404 for somebody else's issue before it looks at a
+/// body: all calls send one that no route accepts.
+#[tokio::test]
+async fn every_route_admits_whom_the_contract_names_and_nobody_else() {
+    let world = World::new();
+    let number = world.report("ada").await;
+    let mut walked = BTreeSet::new();
+    for (method, path, expected) in EXPECTED {
+        walked.insert(format!("{method} {path}"));
+        let place = path
+            .replace("{issue}", &number.to_string())
+            .replace("{name}", "web");
+        let place = place.replace("{id}", "00000000-0000-0000-0000-00000000ffff");
+        for (who, expected) in ["", "guest", "bob", "ada", "auditor", "admin"]
+            .iter()
+            .zip(expected)
+        {
+            let stream = path.ends_with("/stream");
+            let body = if *method == "GET" {
+                Value::Null
+            } else {
+                json!({"nonsense": true})
+            };
+            let status = if stream {
+                world.status_of(who, &place).await
+            } else {
+                world.call(who, method, &place, body).await.status
+            };
+            let past = !matches!(status.as_u16(), 401 | 403)
+                && !(status == StatusCode::NOT_FOUND && *who == "bob");
+            let got = if past {
+                "ok".to_owned()
+            } else {
+                status.as_u16().to_string()
+            };
+            assert_eq!(
+                &got, expected,
+                "{who:?}: {method} {place} answered {status}"
+            );
+        }
+    }
+    let rows = ROUTES
+        .iter()
+        .map(|route| format!("{} {}", route.verb.as_str(), route.path));
+    // Logging in has tests of its own.
+    let rows: BTreeSet<_> = rows.filter(|row| row != "POST /api/v1/session").collect();
+    assert_eq!(
+        walked, rows,
+        "a route without an expectation, or the other way round"
+    );
+    let issue = world
+        .get("admin", &format!("/api/v1/issues/{number}"))
+        .await;
+    assert_eq!(
+        issue.json()["status"],
+        "OPEN",
+        "no refused call had an effect"
+    );
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_refused_like_what_is_not_yours() {
+    let world = World::new();
+    let number = world.report("ada").await;
+    let theirs = world
+        .get("bob", &format!("/api/v1/issues/{number}"))
+        .await
+        .problem(404)
+        .0;
+    let none = world.get("bob", "/api/v1/issues/999").await.problem(404).0;
+    assert_eq!(
+        theirs.replace(&number.to_string(), "N"),
+        none.replace("999", "N")
+    );
+    for key in ["x", "-1", "00000000-0000-0000-0000-00000000ffff"] {
+        world
+            .get("admin", &format!("/api/v1/issues/{key}"))
+            .await
+            .problem(404);
+    }
+    let (detail, _) = world.get("admin", "/api/v1/nothing").await.problem(404);
+    assert!(detail.contains("/api/v1/nothing"), "{detail}");
+    let reply = world
+        .call("admin", "DELETE", "/api/v1/issues", Value::Null)
+        .await;
+    reply.problem(405);
+    assert_eq!(reply.headers["allow"], "GET, POST");
+    world.get("sfh_wrong", "/api/v1/issues").await.problem(401);
+    let nobody = world.get("", "/api/v1/issues").await;
+    nobody.problem(401);
+    assert!(
+        nobody.headers["www-authenticate"]
+            .to_str()
+            .unwrap()
+            .starts_with("Bearer")
+    );
+}
+
+#[test]
+fn the_document_covers_every_route_and_every_reference_resolves() {
+    let document = openapi_document("1.2.3");
+    assert_eq!(document["openapi"], "3.1.0");
+    let mut names = BTreeSet::new();
+    for route in ROUTES {
+        let operation = &document["paths"][route.path][route.verb.as_str().to_ascii_lowercase()];
+        assert_eq!(operation["operationId"], route.name);
+        assert!(names.insert(route.name), "{} twice", route.name);
+        let responses = operation["responses"].as_object().unwrap();
+        assert!(
+            responses.contains_key(&route.status.to_string()),
+            "{}",
+            route.name
+        );
+        if route.who != Who::Anyone {
+            assert!(responses.contains_key("401") && responses.contains_key("403"));
+            assert_eq!(operation["security"].as_array().unwrap().len(), 2);
+        }
+        let body = matches!(route.verb, Verb::Post | Verb::Put | Verb::Patch);
+        assert_eq!(
+            operation.get("requestBody").is_some(),
+            body || route.name == "unfreeze",
+            "{}",
+            route.name
+        );
+        let declared = operation["parameters"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let in_path = declared.iter().filter(|it| it["in"] == "path").count();
+        assert_eq!(in_path, route.path.matches('{').count());
+    }
+    let mut referred = BTreeSet::new();
+    references(&document, &mut referred);
+    for reference in &referred {
+        let pointer = reference.strip_prefix('#').unwrap();
+        assert!(
+            document.pointer(pointer).is_some(),
+            "{reference} leads nowhere"
+        );
+    }
+    for name in document["components"]["schemas"]
+        .as_object()
+        .unwrap()
+        .keys()
+    {
+        let own = format!("#/components/schemas/{name}");
+        assert!(referred.contains(&own), "{name} is used nowhere");
+    }
+}
+
+fn references(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(object) => {
+            if let Some(Value::String(reference)) = object.get("$ref") {
+                found.insert(reference.clone());
+            }
+            object.values().for_each(|value| references(value, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+        _ => {}
+    }
+}

@@ -1,0 +1,9 @@
+//! The whole edge in process: real store and desk, nothing else real.
+
+mod bounds;
+mod matrix;
+mod patches;
+mod sessions;
+mod sockets;
+mod streams;
+mod world;

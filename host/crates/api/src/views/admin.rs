@@ -1,0 +1,214 @@
+//! Accounts, sessions, services, policies and switches as JSON.
+
+use super::vocabulary;
+use chrono::{DateTime, Utc};
+use selfheal_domain::policy::{ModuleIdentity, ModuleKind};
+use selfheal_domain::ports::ServiceStatus;
+use selfheal_domain::user::{Account, Role};
+use selfheal_pipeline::desk::AutonomyView;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Name and password.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LogInRequest {
+    #[schema(example = "ada")]
+    pub(crate) username: String,
+    /// The password, or the account's token.
+    #[schema(format = Password)]
+    pub(crate) password: String,
+}
+
+/// Who is logged in.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Session {
+    pub(crate) username: String,
+    #[schema(value_type = vocabulary::Role)]
+    pub(crate) role: Role,
+    /// Seconds that the new session lasts; at log-in only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) expires_in: Option<u64>,
+}
+
+/// An account.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct User {
+    pub(crate) name: String,
+    #[schema(value_type = vocabulary::Role)]
+    pub(crate) role: Role,
+    pub(crate) has_token: bool,
+    pub(crate) has_password: bool,
+}
+
+impl From<&Account> for User {
+    fn from(account: &Account) -> Self {
+        Self {
+            name: account.name.to_string(),
+            role: account.role,
+            has_token: account.token_digest.is_some(),
+            has_password: account.password_hash.is_some(),
+        }
+    }
+}
+
+/// All accounts, by name.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct UserPage {
+    pub(crate) items: Vec<User>,
+}
+
+/// An account to make.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UserRequest {
+    /// 1 to 64 of a-z, 0-9, '.', '_', '-'.
+    #[schema(max_length = 64, min_length = 1, example = "ada")]
+    pub(crate) name: String,
+    #[schema(value_type = vocabulary::Role)]
+    pub(crate) role: Role,
+    /// 12 characters at least; without one the account logs in by token.
+    #[schema(format = Password, min_length = 12)]
+    pub(crate) password: Option<String>,
+}
+
+/// A new account with its token, which is shown this once.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NewUser {
+    pub(crate) name: String,
+    #[schema(value_type = vocabulary::Role)]
+    pub(crate) role: Role,
+    #[schema(example = "sfh_…")]
+    pub(crate) token: String,
+}
+
+/// A service of the application.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Service {
+    name: String,
+    /// `stopped`, `starting`, `running`, `backing-off` or `failed`.
+    state: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+    since: DateTime<Utc>,
+    restarts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    healthy: Option<bool>,
+    detail: String,
+}
+
+impl From<ServiceStatus> for Service {
+    fn from(status: ServiceStatus) -> Self {
+        Self {
+            name: status.name,
+            state: status.state,
+            pid: status.pid,
+            since: status.since,
+            restarts: status.restarts,
+            healthy: status.healthy,
+            detail: status.detail,
+        }
+    }
+}
+
+/// The application's services, in start order.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ServicePage {
+    pub(crate) items: Vec<Service>,
+}
+
+/// A policy module.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PolicyModule {
+    name: String,
+    version: String,
+    /// `guardrail`, `risk` or `autonomy`.
+    kind: &'static str,
+    digest: String,
+}
+
+impl From<ModuleIdentity> for PolicyModule {
+    fn from(module: ModuleIdentity) -> Self {
+        Self {
+            name: module.name,
+            version: module.version,
+            kind: match module.kind {
+                ModuleKind::Guardrail => "guardrail",
+                ModuleKind::Risk => "risk",
+                ModuleKind::Autonomy => "autonomy",
+            },
+            digest: module.digest.to_string(),
+        }
+    }
+}
+
+/// The active policy set.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PolicySet {
+    pub(crate) generation: u64,
+    pub(crate) digest: String,
+    pub(crate) items: Vec<PolicyModule>,
+}
+
+/// The autonomy switch.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Autonomy {
+    /// 0 `OBSERVE`, 1 `SUGGEST`, 2 `AUTO_LOW`, 3 `AUTO_ALL`.
+    #[schema(maximum = 3)]
+    level: u8,
+    #[schema(example = "OBSERVE")]
+    level_name: String,
+    #[schema(maximum = 3)]
+    ceiling: u8,
+    ceiling_name: String,
+    /// All healing is stopped.
+    frozen: bool,
+}
+
+impl From<AutonomyView> for Autonomy {
+    fn from(view: AutonomyView) -> Self {
+        Self {
+            level: view.level.into(),
+            level_name: view.level.to_string(),
+            ceiling: view.ceiling.into(),
+            ceiling_name: view.ceiling.to_string(),
+            frozen: view.frozen,
+        }
+    }
+}
+
+/// A level to set.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AutonomyRequest {
+    #[schema(maximum = 3)]
+    pub(crate) level: u8,
+    #[schema(min_length = 1)]
+    pub(crate) reason: String,
+}
+
+/// Whether the host can work.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `ok` or `ready`.
+    pub(crate) status: &'static str,
+    pub(crate) version: String,
+}
+
+/// How the host stands, for its operator.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Status {
+    pub(crate) version: String,
+    pub(crate) log_size: u64,
+    pub(crate) log_head: String,
+    pub(crate) accounts: usize,
+    pub(crate) open_streams: usize,
+    pub(crate) autonomy: Autonomy,
+    pub(crate) policy_generation: u64,
+    pub(crate) services: Vec<Service>,
+}

@@ -1,0 +1,477 @@
+//! Records of the log as JSON: a sentence for people, data for programs.
+
+use super::patch::{JudgementView, ModuleAnswerView, ReasonView};
+use super::vocabulary;
+use chrono::{DateTime, Utc};
+use selfheal_domain::event::{Approval, Event, Record, ReviewAnswer, ToolDecision, ToolOutcome};
+use selfheal_domain::policy::AgentPhase;
+use selfheal_domain::risk::AutonomyAction;
+use selfheal_domain::user::{Actor, Role};
+use selfheal_domain::verdict::Verdict;
+use selfheal_domain::verification::{Verification, VerificationResult};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// Something that happened.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Event)]
+pub(crate) struct EventView {
+    /// Position in the log, from 0.
+    seq: u64,
+    at: DateTime<Utc>,
+    actor: String,
+    /// `user`, `agent`, `host` or `operator`.
+    actor_kind: &'static str,
+    /// The issue's number, if it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issue: Option<u64>,
+    /// As in `issue.approved`.
+    #[serde(rename = "type")]
+    #[schema(example = "issue.approved")]
+    kind: String,
+    /// What happened, in plain words.
+    summary: String,
+    /// Details, by type; without file contents, agent logs and secrets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Value>,
+}
+
+/// A page of events, oldest first.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct EventPage {
+    pub(crate) items: Vec<EventView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next_cursor: Option<String>,
+}
+
+/// A record of the audit log.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AuditRecord {
+    #[serde(flatten)]
+    event: EventView,
+    /// Hash of the record before; zeros for the first.
+    previous: String,
+    /// Hash of this record over its canonical bytes.
+    hash: String,
+}
+
+/// A page of the audit log, oldest first.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AuditPage {
+    pub(crate) items: Vec<AuditRecord>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next_cursor: Option<String>,
+}
+
+/// Length and head of the audit log.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Checkpoint {
+    /// Records.
+    pub(crate) size: u64,
+    /// Hash of the last record.
+    pub(crate) head: String,
+}
+
+impl From<&Record> for AuditRecord {
+    fn from(record: &Record) -> Self {
+        Self {
+            event: EventView::of(record, Role::Auditor),
+            previous: record.previous.to_string(),
+            hash: record.hash.to_string(),
+        }
+    }
+}
+
+impl EventView {
+    /// The record as somebody with `role` may see it.
+    pub(crate) fn of(record: &Record, role: Role) -> Self {
+        let (kind, data) = parts(&record.event);
+        let open = matches!(role, Role::Admin | Role::Auditor)
+            || matches!(
+                kind.as_str(),
+                "issue.opened" | "issue.commented" | "issue.triaged"
+            );
+        Self {
+            seq: record.seq,
+            at: record.at,
+            actor: record.actor.to_string(),
+            actor_kind: match record.actor {
+                Actor::User(_) => "user",
+                Actor::Agent(_) => "agent",
+                Actor::Host => "host",
+                Actor::Operator => "operator",
+            },
+            issue: record.issue.map(|number| number.0),
+            kind,
+            summary: summary(&record.event),
+            data: data.filter(|_| open),
+        }
+    }
+}
+
+/// An event's name on the wire and its data, pruned and in camelCase.
+fn parts(event: &Event) -> (String, Option<Value>) {
+    let Ok(Value::Object(mut object)) = serde_json::to_value(event) else {
+        return ("unknown".to_owned(), None);
+    };
+    let kind = match object.remove("type") {
+        Some(Value::String(kind)) => kind,
+        _ => "unknown".to_owned(),
+    };
+    let data = object
+        .remove("data")
+        .map(|data| camel_keys(prune(event, data)));
+    (kind, data)
+}
+
+fn prune(event: &Event, mut data: Value) -> Value {
+    let Some(object) = data.as_object_mut() else {
+        return data;
+    };
+    match event {
+        Event::PatchDrafted { patch, rivals, .. } => {
+            let paths = patch
+                .files
+                .iter()
+                .map(|file| Value::from(file.path.as_str()))
+                .collect();
+            let mut short = Map::new();
+            short.insert("digest".to_owned(), Value::from(patch.digest.to_string()));
+            short.insert("files".to_owned(), Value::Array(paths));
+            object.insert("patch".to_owned(), Value::Object(short));
+            object.insert("rivals".to_owned(), Value::from(rivals.len()));
+        }
+        Event::DiagnosisFinished(diagnosis) => {
+            object.remove("log");
+            object.insert(
+                "proposals".to_owned(),
+                Value::from(diagnosis.proposals.len()),
+            );
+        }
+        Event::UserSaved(account) => {
+            object.remove("token_digest");
+            object.remove("password_hash");
+            object.insert(
+                "has_token".to_owned(),
+                Value::from(account.token_digest.is_some()),
+            );
+            object.insert(
+                "has_password".to_owned(),
+                Value::from(account.password_hash.is_some()),
+            );
+        }
+        _ => {}
+    }
+    data
+}
+
+fn camel_keys(value: Value) -> Value {
+    match value {
+        Value::Object(object) => Value::Object(
+            object
+                .into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(key, value)| (camel(&key), camel_keys(value)))
+                .collect(),
+        ),
+        Value::Array(items) => Value::Array(items.into_iter().map(camel_keys).collect()),
+        other => other,
+    }
+}
+
+fn camel(key: &str) -> String {
+    let mut words = key.split('_');
+    let mut name = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        let mut letters = word.chars();
+        name.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        name.push_str(letters.as_str());
+    }
+    name
+}
+
+fn failed_checks(verification: &Verification) -> String {
+    let bad = verification
+        .checks
+        .iter()
+        .filter(|check| check.result != VerificationResult::Pass);
+    bad.map(|check| check.name.as_str())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn short(text: &str) -> String {
+    const MOST: usize = 300;
+    let mut cut: String = text.chars().take(MOST).collect();
+    if cut.len() < text.len() {
+        cut.push('…');
+    }
+    cut
+}
+
+/// What happened, in plain words.
+pub(crate) fn summary(event: &Event) -> String {
+    match event {
+        Event::IssueOpened { report, .. } => format!("reported: {}", report.title),
+        Event::IssueCommented(comment) => format!("{} commented", comment.author),
+        Event::IssueTriaged { severity, priority } => {
+            let parts = [
+                severity.map(|it| it.as_str()),
+                priority.map(|it| it.as_str()),
+            ];
+            let parts: Vec<_> = parts.into_iter().flatten().collect();
+            format!("set to {}", parts.join(", "))
+        }
+        Event::IssueRelated { other } => format!("related to issue {other}"),
+        Event::IssueApproved(Approval::Admin { name }) => {
+            format!("approved by {name}; an agent will start")
+        }
+        Event::IssueApproved(Approval::Module { reason, .. }) => {
+            format!("may start without an admin: {}", short(reason))
+        }
+        Event::IssueRejected { reason } => format!("rejected: {}", short(reason)),
+        Event::DiagnosisStarted { number, .. } => {
+            format!("attempt {number}: looking for the cause")
+        }
+        Event::ToolCalled(decision) => tool_summary(decision),
+        Event::ToolFinished { outcome, .. } => match outcome {
+            ToolOutcome::Succeeded(text) => format!("done: {}", short(text)),
+            ToolOutcome::Failed(text) => format!("failed: {}", short(text)),
+            ToolOutcome::Unknown(text) => format!("outcome unknown: {}", short(text)),
+        },
+        Event::DiagnosisFinished(diagnosis) => {
+            format!("cause found: {}", short(&diagnosis.root_cause))
+        }
+        Event::RunObserved { level } => {
+            format!("stopped before changing anything: the autonomy level is {level}")
+        }
+        Event::DraftingStarted => "writing a patch".to_owned(),
+        Event::PatchDrafted { patch, .. } => format!("patch written; files: {}", patch.files.len()),
+        Event::PatchProved(verification) => match verification.result() {
+            VerificationResult::Pass => "the patch fixes the failure and the tests pass".to_owned(),
+            _ => format!("the patch did not hold: {}", failed_checks(verification)),
+        },
+        Event::PatchRefuted { reason, .. } => format!("the patch did not hold: {}", short(reason)),
+        Event::RiskAssessed(assessment) => {
+            format!(
+                "risk {} of 100 ({})",
+                assessment.score.get(),
+                assessment.score.level()
+            )
+        }
+        Event::AutonomyDecided(decision) => match decision.action {
+            AutonomyAction::Apply => "the patch may be applied without a review".to_owned(),
+            AutonomyAction::Review(_) => "the patch waits for a review".to_owned(),
+            AutonomyAction::Stop => {
+                format!("the patch is not applied: {}", short(&decision.reason))
+            }
+        },
+        Event::PatchReviewed {
+            reviewer, answer, ..
+        } => match answer {
+            ReviewAnswer::Counted => {
+                format!("{reviewer} approved the patch; another admin must agree")
+            }
+            ReviewAnswer::Approved => format!("{reviewer} approved the patch"),
+            ReviewAnswer::Rejected { reason } => {
+                format!("{reviewer} rejected the patch: {}", short(reason))
+            }
+            ReviewAnswer::SentBack { reason } => {
+                format!("{reviewer} asked for another patch: {}", short(reason))
+            }
+        },
+        Event::ApplyStarted { .. } => "applying the patch".to_owned(),
+        Event::PatchApplied { commit } => format!("patch applied in commit {commit}"),
+        Event::ServiceRestarted { service, outcome }
+        | Event::ServiceOperated { service, outcome } => match outcome {
+            ToolOutcome::Succeeded(_) => format!("service {service} restarted"),
+            ToolOutcome::Failed(_) => format!("service {service} did not come up"),
+            ToolOutcome::Unknown(_) => format!("service {service}: outcome of the restart unknown"),
+        },
+        Event::VerificationStarted => "checking the running application".to_owned(),
+        Event::VerificationFinished(verification) => match verification.result() {
+            VerificationResult::Pass => "all checks passed".to_owned(),
+            VerificationResult::Fail => format!("checks failed: {}", failed_checks(verification)),
+            VerificationResult::Inconclusive => {
+                "the checks could not tell; treated as failed".to_owned()
+            }
+        },
+        Event::IssueResolved => "resolved".to_owned(),
+        Event::RollbackStarted { reason } => format!("undoing the patch: {}", short(reason)),
+        Event::RollbackCommitted { commit } => match commit {
+            Some(commit) => format!("patch undone in commit {commit}"),
+            None => "undone; no commit had been made".to_owned(),
+        },
+        Event::RunFailed { reason } => format!("the attempt failed: {}", short(reason)),
+        Event::RunRetried => "another attempt follows".to_owned(),
+        Event::RunInterrupted => "the host stopped during the attempt; it starts over".to_owned(),
+        Event::IssueEscalated { reason } => format!("people must look at it: {}", short(reason)),
+        Event::AbortStarted { reason } => {
+            format!("aborting, undoing what was applied: {}", short(reason))
+        }
+        Event::IssueAborted { reason } => format!("aborted: {}", short(reason)),
+        Event::IssueRetried(_) => "an admin started another attempt".to_owned(),
+        Event::IssueReopened { reason } => format!("came back: {}", short(reason)),
+        Event::HostStarted { version, .. } => format!("host {version} started"),
+        Event::HostStopped => "host stopped".to_owned(),
+        Event::UserSaved(account) => {
+            format!("account {} saved with role {}", account.name, account.role)
+        }
+        Event::SessionOpened { name } => format!("{name} logged in"),
+        Event::SessionRefused { name } => format!("log-in as {name:?} refused"),
+        Event::SessionClosed { name } => format!("{name} logged out"),
+        Event::AutonomyChanged { level, reason } => {
+            format!("autonomy level set to {level}: {}", short(reason))
+        }
+        Event::FreezeChanged {
+            frozen: true,
+            reason,
+        } => format!("healing frozen: {}", short(reason)),
+        Event::FreezeChanged {
+            frozen: false,
+            reason,
+        } => format!("healing goes on: {}", short(reason)),
+    }
+}
+
+fn tool_summary(decision: &ToolDecision) -> String {
+    let tool = &decision.facts.tool;
+    match &decision.judgement.verdict {
+        Verdict::Allow => format!("{tool} allowed"),
+        Verdict::Ask(reason) => format!(
+            "{tool} not allowed without an admin: {}",
+            short(&reason.message)
+        ),
+        Verdict::Deny(reason) => format!("{tool} denied: {}", short(&reason.message)),
+    }
+}
+
+/// One decision on a tool call.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Decision)]
+pub(crate) struct DecisionView {
+    id: Uuid,
+    /// Position of its record in the log.
+    seq: u64,
+    at: DateTime<Utc>,
+    actor: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issue: Option<u64>,
+    /// `diagnosis`, `drafting` or `verification`.
+    phase: &'static str,
+    #[schema(example = "Bash")]
+    tool: String,
+    /// The call's input as JSON, secrets masked.
+    input: String,
+    #[schema(value_type = vocabulary::VerdictName)]
+    verdict: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<ReasonView>,
+    modules: Vec<ModuleAnswerView>,
+    policy_generation: u64,
+    /// What the policies saw; for one decision only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    facts: Option<Value>,
+    /// What came of it, once it ended; for one decision only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<Value>,
+}
+
+/// A page of decisions, oldest first.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DecisionPage {
+    pub(crate) items: Vec<DecisionView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next_cursor: Option<String>,
+}
+
+impl DecisionView {
+    /// For a list.
+    pub(crate) fn of(record: &Record, decision: &ToolDecision) -> Self {
+        let judgement = JudgementView::from(&decision.judgement);
+        Self {
+            id: decision.id.0,
+            seq: record.seq,
+            at: record.at,
+            actor: record.actor.to_string(),
+            issue: record.issue.map(|number| number.0),
+            phase: match decision.phase {
+                AgentPhase::Diagnosis => "diagnosis",
+                AgentPhase::Drafting => "drafting",
+                AgentPhase::Verification => "verification",
+            },
+            tool: decision.facts.tool.clone(),
+            input: decision.facts.input.clone(),
+            verdict: judgement.verdict,
+            reason: judgement.reason,
+            modules: judgement.modules,
+            policy_generation: judgement.policy_generation,
+            facts: None,
+            outcome: None,
+        }
+    }
+
+    /// With the facts and what came of it.
+    pub(crate) fn in_full(
+        record: &Record,
+        decision: &ToolDecision,
+        outcome: Option<&ToolOutcome>,
+    ) -> Self {
+        let facts = serde_json::to_value(&decision.facts).ok().map(|mut facts| {
+            if let Some(object) = facts.as_object_mut() {
+                object.remove("input");
+                object.remove("tool");
+            }
+            camel_keys(facts)
+        });
+        Self {
+            facts,
+            outcome: outcome.and_then(|outcome| serde_json::to_value(outcome).ok()),
+            ..Self::of(record, decision)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use selfheal_domain::user::{Account, UserName};
+
+    #[test]
+    fn no_secret_of_an_account_leaves_through_the_log() {
+        let event = Event::UserSaved(Account {
+            name: UserName::new("ada").unwrap(),
+            role: Role::Admin,
+            token_digest: Some("d".repeat(64)),
+            password_hash: Some("$argon2id$secret".into()),
+        });
+        let (kind, data) = parts(&event);
+        let text = data.unwrap().to_string();
+        assert_eq!(kind, "user.saved");
+        assert!(
+            !text.contains("argon2id") && !text.contains("dddd"),
+            "{text}"
+        );
+        assert!(
+            text.contains("\"hasToken\":true") && text.contains("\"hasPassword\":true"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn keys_become_camel_case_at_every_depth() {
+        let value = serde_json::json!({"a_b": [{"c_d_e": 1, "gone": null}], "plain": "x_y"});
+        assert_eq!(
+            camel_keys(value),
+            serde_json::json!({"aB": [{"cDE": 1}], "plain": "x_y"})
+        );
+    }
+}

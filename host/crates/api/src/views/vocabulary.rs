@@ -1,0 +1,110 @@
+//! Closed sets of values, for `openapi.json` only: on the wire the domain's own types
+//! are written. A test holds both together.
+
+use utoipa::ToSchema;
+
+macro_rules! schema_enum {
+    ($(#[$doc:meta])* $name:ident { $($value:ident = $text:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(ToSchema)]
+        #[allow(dead_code, reason = "exists for its schema only")]
+        pub(crate) enum $name { $(#[schema(rename = $text)] $value),* }
+
+        #[cfg(test)]
+        impl $name {
+            pub(crate) const VALUES: &'static [&'static str] = &[$($text),*];
+        }
+    };
+}
+
+schema_enum!(
+    /// State of an issue.
+    IssueStatus {
+        Open = "OPEN", Approved = "APPROVED", Rejected = "REJECTED", Diagnosing = "DIAGNOSING",
+        Diagnosed = "DIAGNOSED", PatchPending = "PATCH_PENDING", Patching = "PATCHING",
+        Verifying = "VERIFYING", Resolved = "RESOLVED", Failed = "FAILED",
+        Escalated = "ESCALATED", Aborted = "ABORTED",
+    }
+);
+schema_enum!(
+    /// How bad it is.
+    Severity { Critical = "CRITICAL", High = "HIGH", Medium = "MEDIUM", Low = "LOW" }
+);
+schema_enum!(
+    /// How soon it should be done.
+    Priority { P0 = "P0", P1 = "P1", P2 = "P2", P3 = "P3" }
+);
+schema_enum!(
+    /// Where a report came from.
+    Source {
+        Web = "web", Skill = "skill", Api = "api", Ci = "ci", Error = "error",
+        Pattern = "pattern", Cli = "cli",
+    }
+);
+schema_enum!(
+    /// Kind of trouble.
+    Category {
+        Scalability = "scalability", Reliability = "reliability", Auditability = "auditability",
+        Governance = "governance", Performance = "performance", Bug = "bug",
+    }
+);
+schema_enum!(
+    /// In which capacity a comment was written.
+    CommentRole { User = "USER", Admin = "ADMIN", Agent = "AGENT", System = "SYSTEM" }
+);
+schema_enum!(
+    /// Outcome of a verification.
+    VerificationResult { Pass = "PASS", Fail = "FAIL", Inconclusive = "INCONCLUSIVE" }
+);
+schema_enum!(
+    /// Band of the risk score.
+    RiskLevel { Low = "LOW", Medium = "MEDIUM", High = "HIGH", Critical = "CRITICAL" }
+);
+schema_enum!(
+    /// How a run stands.
+    RunStatus {
+        Active = "ACTIVE", Observed = "OBSERVED", Succeeded = "SUCCEEDED", Failed = "FAILED",
+        Escalated = "ESCALATED", Aborted = "ABORTED", Rejected = "REJECTED",
+        Interrupted = "INTERRUPTED",
+    }
+);
+schema_enum!(
+    /// What somebody may do.
+    Role { Guest = "guest", User = "user", Auditor = "auditor", Admin = "admin" }
+);
+schema_enum!(
+    /// A guardrail's answer.
+    VerdictName { Allow = "allow", Ask = "ask", Deny = "deny" }
+);
+
+#[cfg(test)]
+mod tests {
+    use selfheal_domain as domain;
+    use serde::de::DeserializeOwned;
+
+    fn spelt<T: DeserializeOwned>(values: &[&str]) {
+        for value in values {
+            let json = serde_json::Value::String((*value).to_owned());
+            assert!(serde_json::from_value::<T>(json).is_ok(), "{value}");
+        }
+        let error = serde_json::from_value::<T>("nonsense".into())
+            .err()
+            .unwrap()
+            .to_string();
+        assert_eq!(error.matches('`').count() / 2 - 1, values.len(), "{error}");
+    }
+
+    #[test]
+    fn every_value_is_one_of_the_domain_and_none_is_missing() {
+        spelt::<domain::state::IssueStatus>(super::IssueStatus::VALUES);
+        spelt::<domain::issue::Severity>(super::Severity::VALUES);
+        spelt::<domain::issue::Priority>(super::Priority::VALUES);
+        spelt::<domain::issue::Source>(super::Source::VALUES);
+        spelt::<domain::issue::Category>(super::Category::VALUES);
+        spelt::<domain::issue::CommentRole>(super::CommentRole::VALUES);
+        spelt::<domain::verification::VerificationResult>(super::VerificationResult::VALUES);
+        spelt::<domain::risk::RiskLevel>(super::RiskLevel::VALUES);
+        spelt::<domain::run::RunStatus>(super::RunStatus::VALUES);
+        spelt::<domain::user::Role>(super::Role::VALUES);
+    }
+}
