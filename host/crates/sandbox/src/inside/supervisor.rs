@@ -4,6 +4,7 @@
 
 use super::{Step, init, lacking};
 use crate::order::{Order, Report};
+use crate::spec::Access;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{PidfdFlags, Signal, WaitOptions};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::exit;
@@ -84,6 +86,14 @@ fn supervise(control: &UnixStream) -> Step<Report> {
     while let Err(rustix::io::Errno::INTR) =
         rustix::process::waitpid(Some(child), WaitOptions::empty())
     {}
+    if let Access::Keep { work, .. } = &order.spec.workspace.access {
+        // The kernel's own directory has no permissions at all, which would keep
+        // anybody but root from removing the whole.
+        let left = work.join("work");
+        if std::fs::remove_dir(&left).is_err() {
+            let _ = std::fs::set_permissions(&left, std::fs::Permissions::from_mode(0o700));
+        }
+    }
     Ok(cause)
 }
 
