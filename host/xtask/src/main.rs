@@ -22,7 +22,7 @@ const USAGE: &str = "\
 cargo xtask TASK
 
   build-policies [--force]  build the bundled policy modules into target/policies
-  build-web                 check the web page and copy it to web/dist
+  build-web                 check the web page that the server embeds
   tidy                      check the layering and the file rules
   ci                        all that the continuous integration runs
   demo [ARGUMENTS]          build everything, then `selfheal demo ARGUMENTS`
@@ -50,7 +50,7 @@ fn run() -> Result<()> {
         }
         ("build-web", []) => web::build(&root),
         ("tidy", []) => tidy::run(&root),
-        ("ci", []) => ci::run(&root),
+        ("ci", []) => ci::run_all(&root),
         ("demo", rest) => ci::demo(&root, rest),
         ("" | "help" | "-h" | "--help", _) => {
             print!("{USAGE}");

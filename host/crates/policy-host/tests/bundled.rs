@@ -1,0 +1,173 @@
+//! The bundled modules, as built, under the default `policy.toml`.
+
+mod support;
+
+use selfheal_domain::ids::{IssueNumber, RunId, RunNumber, RunRef};
+use selfheal_domain::policy::{AccessMode, PathAccess, PolicySet};
+use selfheal_domain::risk::{AutonomyAction, AutonomyLevel, RiskLevel};
+use selfheal_policy_host::{
+    ActiveSet, BundledModules, CodeCache, DEFAULT_POLICY_TOML, PolicyEngine, WasmPolicyHost,
+};
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use support::{bash, config, context, patch};
+
+fn bundled() -> BundledModules {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../target/policies");
+    let directory = std::env::var_os("SELFHEAL_POLICIES_DIR").map_or(directory, PathBuf::from);
+    let modules = [
+        "shell-guard",
+        "path-guard",
+        "patch-guard",
+        "risk-score",
+        "autonomy",
+    ]
+    .map(|name| {
+        let path = directory.join(name).with_extension("wasm");
+        let bytes = std::fs::read(&path).unwrap_or_else(|error| {
+            panic!(
+                "{}: {error}; run `cargo xtask build-policies` first",
+                path.display()
+            )
+        });
+        (name.to_owned(), Cow::Owned(bytes))
+    });
+    BundledModules(modules.into())
+}
+
+fn active(text: &str) -> Arc<ActiveSet> {
+    let host = WasmPolicyHost::new(PolicyEngine::new().unwrap(), CodeCache::none(), bundled());
+    host.activate(
+        host.prepare(&config(text))
+            .unwrap_or_else(|error| panic!("{error}")),
+    )
+}
+
+#[test]
+fn the_default_set_loads_keeps_its_promises_and_works() {
+    let set = active(DEFAULT_POLICY_TOML);
+    assert_eq!(set.modules().len(), 5);
+    assert!(
+        set.settings_schema("patch-guard")
+            .unwrap()
+            .contains("max_files")
+    );
+
+    for command in [
+        "python3 -m pytest -q",
+        "node --test",
+        "make test",
+        "git status --short",
+    ] {
+        let judgement = set.judge_tool_call(&context(), &bash(command));
+        assert_eq!(
+            judgement.verdict.strictness(),
+            0,
+            "{command}: {judgement:?}"
+        );
+    }
+    for command in [
+        "rm -rf build",
+        "sudo ls",
+        "git push origin main",
+        "pip install x",
+        "curl https://example.org",
+    ] {
+        let judgement = set.judge_tool_call(&context(), &bash(command));
+        assert_eq!(
+            judgement.verdict.strictness(),
+            2,
+            "{command}: {judgement:?}"
+        );
+    }
+
+    let fix = patch("shop/cart.py", "return a - b", "return a + b");
+    assert_eq!(set.judge_patch(&context(), &fix).verdict.strictness(), 0);
+    let assessment = set.assess(&context(), &fix);
+    assert_eq!(assessment.score.level(), RiskLevel::Low, "{assessment:?}");
+    let mut level = context();
+    level.level = AutonomyLevel::AutoLow;
+    assert_eq!(
+        set.decide(&level, &fix, &assessment).action,
+        AutonomyAction::Apply
+    );
+    let danger = patch("shop/cart.py", "return a - b", "return eval(a)");
+    assert_eq!(set.judge_patch(&context(), &danger).verdict.strictness(), 2);
+}
+
+#[test]
+fn a_write_outside_the_workspace_is_denied() {
+    let set = active(DEFAULT_POLICY_TOML);
+    let mut call = bash("tee /etc/motd");
+    call.paths.push(PathAccess {
+        path: "/etc/motd".to_owned(),
+        relative: None,
+        mode: AccessMode::Write,
+        certain: true,
+        tracked: false,
+        protected: false,
+        link: None,
+    });
+    let judgement = set.judge_tool_call(&context(), &call);
+    assert_eq!(judgement.verdict.reason().unwrap().rule, "path.outside");
+}
+
+#[test]
+fn settings_of_the_file_are_in_force_in_every_decision() {
+    let text = DEFAULT_POLICY_TOML.replace(
+        "source = \"bundled:shell-guard\"",
+        "source = \"bundled:shell-guard\"\nsettings = { denied_programs = [\"make\"] }",
+    );
+    let set = active(&text);
+    for _ in 0..3 {
+        assert_eq!(
+            set.judge_tool_call(&context(), &bash("make test"))
+                .verdict
+                .strictness(),
+            2
+        );
+        assert_eq!(
+            set.judge_tool_call(&context(), &bash("pytest -q"))
+                .verdict
+                .strictness(),
+            0
+        );
+    }
+}
+
+#[test]
+fn wrong_settings_refuse_the_set_in_the_modules_words() {
+    let text = DEFAULT_POLICY_TOML.replace(
+        "source = \"bundled:patch-guard\"",
+        "source = \"bundled:patch-guard\"\nsettings = { max_file = 3 }",
+    );
+    let host = WasmPolicyHost::new(PolicyEngine::new().unwrap(), CodeCache::none(), bundled());
+    let error = host.prepare(&config(&text)).err().unwrap().to_string();
+    assert!(
+        error.contains("`patch-guard`")
+            && error.contains("unknown setting `max_file`")
+            && error.contains("max_files"),
+        "{error}"
+    );
+}
+
+#[test]
+fn runs_of_a_history_do_not_disturb_decisions() {
+    let set = active(DEFAULT_POLICY_TOML);
+    let mut context = context();
+    let id = RunId(uuid::Uuid::from_u128(7));
+    context.run = Some(RunRef {
+        issue: IssueNumber(1),
+        run: RunNumber(1),
+        id,
+    });
+    for _ in 0..70 {
+        assert_eq!(
+            set.judge_tool_call(&context, &bash("ls"))
+                .verdict
+                .strictness(),
+            0
+        );
+    }
+}
