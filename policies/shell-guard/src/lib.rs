@@ -119,7 +119,11 @@ impl ShellGuard {
             return Verdict::ask("shell.uncertain-program", unclear).shows(&command.text());
         }
         // A link or a copy under another name is judged as what it is, too.
-        let names = [Some(command.program_name()), command.resolved_name()];
+        // Proxies are what they are called as, not what they are.
+        let real = command
+            .resolved_name()
+            .filter(|name| !programs::PROXIES.contains(name));
+        let names = [Some(command.program_name()), real];
         let mut verdict = Verdict::Allow;
         for name in names.into_iter().flatten() {
             verdict = verdict.stricter(self.judge_as(context, &name.to_ascii_lowercase(), command));

@@ -20,6 +20,25 @@ const ORDINARY: [&str; 62] = [
     "dash", "cd", "mkdir", "touch", "cp", "mv", "rm", "sleep", "sed", "awk",
 ];
 
+/// Files that many names lead to, and that act by the name they were called with:
+/// `cargo` is a link to `rustup` on most machines.
+pub(crate) const PROXIES: [&str; 14] = [
+    "rustup",
+    "snap",
+    "volta",
+    "volta-shim",
+    "mise",
+    "asdf",
+    "pyenv",
+    "rbenv",
+    "nodenv",
+    "proto",
+    "busybox",
+    "toybox",
+    "coreutils",
+    "corepack",
+];
+
 const NETWORK: [&str; 34] = [
     "curl",
     "wget",

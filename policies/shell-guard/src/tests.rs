@@ -72,6 +72,24 @@ fn a_program_is_judged_by_what_it_really_is() {
 }
 
 #[test]
+fn a_proxy_is_what_it_is_called_as() {
+    let mut call = facts::bash_call("cargo test");
+    call.commands[0].resolved = Some("/home/user/.cargo/bin/rustup".into());
+    assert_eq!(
+        guard().judge_tool_call(&facts::context(), &call),
+        Verdict::Allow
+    );
+    let mut call = facts::bash_call("rustup update");
+    call.commands[0].resolved = Some("/home/user/.cargo/bin/rustup".into());
+    assert_eq!(
+        guard()
+            .judge_tool_call(&facts::context(), &call)
+            .strictness(),
+        2
+    );
+}
+
+#[test]
 fn what_is_not_understood_is_not_allowed() {
     let mut call = facts::bash_call("pytest -q");
     call.parsed = false;
