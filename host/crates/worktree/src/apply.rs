@@ -3,7 +3,7 @@
 
 use crate::fail::{broken, failed};
 use crate::hardened::{refuse_conversion, refuse_unsettled, tip};
-use crate::index::{EntryState, IndexLock, entry_in};
+use crate::index::{EntryState, IndexLock, check_room, entry_in};
 use crate::live::LiveTree;
 use crate::merge::{Clash, Version, carry};
 use crate::message::{Committer, Kind, compose};
@@ -262,6 +262,9 @@ fn plan_file(
             }
         }
     };
+    if entry.is_none() && index_after.is_some() {
+        check_room(index, path)?;
+    }
     Ok((
         PlannedFile {
             path: path.to_owned(),

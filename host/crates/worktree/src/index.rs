@@ -96,6 +96,20 @@ pub(crate) fn entry_in(index: &Index, path: &str) -> Result<Option<EntryState>, 
     Ok(state)
 }
 
+/// An entry of this path would push no other out: none is above it, none below.
+pub(crate) fn check_room(index: &Index, path: &str) -> Result<(), RepositoryError> {
+    let above = path.match_indices('/').find_map(|(at, _)| {
+        let above = path.get(..at).unwrap_or_default();
+        index.get_path(Path::new(above), 0).map(|_| above)
+    });
+    if above.is_some() || index.find_prefix(format!("{path}/")).is_ok() {
+        return Err(RepositoryError::Conflict(format!(
+            "something else than a directory is staged where {path} would be"
+        )));
+    }
+    Ok(())
+}
+
 /// git's own lock on the index, held by us. It says whose it is, so that the next
 /// start can tell a lock that a crash left from somebody else's.
 #[derive(Debug)]

@@ -158,7 +158,10 @@ pub(crate) fn file_in(
 ) -> Result<Option<(Vec<u8>, FileMode)>, RepositoryError> {
     let entry = match tree.get_path(path.as_ref()) {
         Ok(entry) => entry,
-        Err(error) if error.code() == git2::ErrorCode::NotFound => return Ok(None),
+        Err(error) if error.code() == git2::ErrorCode::NotFound => {
+            directories_only(tree, path)?;
+            return Ok(None);
+        }
         Err(error) => return Err(failed(format!("looking for {path}"))(error)),
     };
     let mode = match entry.filemode() {
@@ -182,4 +185,26 @@ pub(crate) fn file_in(
         .find_blob(entry.id())
         .map_err(failed(format!("reading {path}")))?;
     Ok(Some((blob.content().to_vec(), mode)))
+}
+
+/// Everything above `path` is a directory, as far as it is in the tree.
+fn directories_only(tree: &Tree<'_>, path: &str) -> Result<(), RepositoryError> {
+    for (at, _) in path.match_indices('/') {
+        let above = path.get(..at).unwrap_or_default();
+        match tree.get_path(above.as_ref()).map(|entry| entry.filemode()) {
+            Ok(0o040_000) => {}
+            Ok(0o160_000) => {
+                return Err(RepositoryError::Unsupported(format!(
+                    "{path} lies in the submodule {above}"
+                )));
+            }
+            Ok(_) => {
+                return Err(RepositoryError::Conflict(format!(
+                    "{above} is a file or a link, so there can be no {path}"
+                )));
+            }
+            Err(_) => return Ok(()),
+        }
+    }
+    Ok(())
 }

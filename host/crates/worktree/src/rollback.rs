@@ -50,7 +50,10 @@ impl GitRepository {
         }
         let lock = IndexLock::acquire(repo.path(), &run.id.to_string())?;
         clear_stale_lock(&repo, run, &branch);
-        let found = find_on_branch(&repo, run, snapshot, &branch)?;
+        let planned = plan
+            .as_ref()
+            .and_then(|plan| Oid::from_str(&plan.heal_commit).ok());
+        let found = find_on_branch(&repo, run, snapshot, &branch, planned)?;
         let files = match (&plan, &found) {
             (Some(plan), _) => plan.files.clone(),
             // The plan is gone, the heal commit is not undone: go by the patch.
@@ -187,12 +190,15 @@ fn clear_stale_lock(repo: &Git, run: RunRef, branch: &str) {
     }
 }
 
-/// The run's heal commit on the branch, and the commit that undid it.
+/// The run's heal commit on the branch, and the commit that undid it. The planned
+/// commit itself counts before any that only says it is the run's (one that somebody
+/// amended).
 fn find_on_branch(
     repo: &Git,
     run: RunRef,
     snapshot: &Snapshot,
     branch: &str,
+    planned: Option<Oid>,
 ) -> Result<Option<OnBranch>, RepositoryError> {
     let doing = "searching the live branch for the heal commit";
     let mut walk = repo.revwalk().map_err(failed(doing))?;
@@ -203,6 +209,7 @@ fn find_on_branch(
         walk.hide(base).map_err(failed(doing))?;
     }
     let mut reverts: Vec<(Oid, String)> = Vec::new();
+    let mut claims = None;
     for id in walk.take(FARTHEST) {
         let id = id.map_err(failed(doing))?;
         let commit = repo.find_commit(id).map_err(failed(doing))?;
@@ -211,16 +218,24 @@ fn find_on_branch(
             if let Some(reverted) = trailer(text, "Selfheal-Reverts") {
                 reverts.push((id, reverted.to_owned()));
             }
-        } else if is_of(text, run, Kind::Heal) {
-            let heal = id.to_string();
-            let rollback = reverts
-                .iter()
-                .find(|(_, reverted)| *reverted == heal)
-                .map(|(id, _)| *id);
-            return Ok(Some(OnBranch { heal: id, rollback }));
+        } else if Some(id) == planned {
+            claims = Some(id);
+            break;
+        } else if claims.is_none() && is_of(text, run, Kind::Heal) {
+            claims = Some(id);
+            if planned.is_none() {
+                break;
+            }
         }
     }
-    Ok(None)
+    Ok(claims.map(|heal| {
+        let name = heal.to_string();
+        let rollback = reverts
+            .iter()
+            .find(|(_, reverted)| *reverted == name)
+            .map(|(id, _)| *id);
+        OnBranch { heal, rollback }
+    }))
 }
 
 /// What to undo, where only the patch and the heal commit are left to tell.

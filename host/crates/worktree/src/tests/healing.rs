@@ -453,3 +453,48 @@ fn an_edit_within_the_clock_tick_of_the_index_is_not_lost() {
         " M b.py\n"
     );
 }
+
+#[test]
+fn an_amended_heal_commit_is_still_undone() {
+    let app = Fixture::new(&[("code.py", CODE)]);
+    let repo = app.open();
+    let snapshot = repo.snapshot(run(1)).unwrap();
+    let applied = repo
+        .apply_run(run(1), &snapshot, &fix(), &message("Fix"))
+        .unwrap();
+    app.git(&[
+        "commit",
+        "-q",
+        "--amend",
+        "--no-edit",
+        "--author",
+        "Dev <d@e>",
+    ]);
+    let amended = app.git(&["rev-parse", "main"]).trim().to_owned();
+    assert_ne!(amended, applied.commit.0);
+    repo.roll_back_run(run(1), &snapshot, &fix(), &message("Undo"))
+        .unwrap()
+        .unwrap();
+    let trailers = app.git(&["log", "-1", "--format=%(trailers:only)"]);
+    assert!(trailers.contains(&format!("Selfheal-Reverts: {amended}")));
+    assert_eq!(app.git(&["show", "main:code.py"]), CODE);
+    assert_eq!(app.read("code.py"), CODE);
+}
+
+#[test]
+fn staged_files_in_the_way_are_not_pushed_out() {
+    let app = Fixture::new(&[("code.py", CODE)]);
+    app.write("pkg", "staged\n");
+    app.git(&["add", "pkg"]);
+    std::fs::remove_file(app.root.join("pkg")).unwrap();
+    let seen = app.seen();
+    let repo = app.open();
+    let snapshot = repo.snapshot(run(1)).unwrap();
+    let patch = patch(&[("pkg/x.py", None, Some("x\n"))]);
+    let refused = repo.apply_run(run(1), &snapshot, &patch, &message("Fix"));
+    assert!(
+        matches!(refused, Err(RepositoryError::Conflict(_))),
+        "{refused:?}"
+    );
+    assert_eq!(app.seen(), seen);
+}

@@ -256,6 +256,25 @@ fn what_cannot_be_handled_is_refused_with_its_reason() {
 }
 
 #[test]
+fn a_submodule_that_is_not_checked_out_is_refused_too() {
+    let app = Fixture::new(&[("a", "a\n")]);
+    let commit = app.git(&["rev-parse", "HEAD"]);
+    let entry = format!("160000,{},sub", commit.trim());
+    app.git(&["update-index", "--add", "--cacheinfo", &entry]);
+    std::fs::create_dir(app.root.join("sub")).unwrap();
+    app.git(&["commit", "-q", "-m", "submodule"]);
+    let repo = app.open();
+    let snapshot = repo.snapshot(run(1)).unwrap();
+    assert!(!snapshot.dirty);
+    let patch = patch(&[("sub/x", None, Some("x\n"))]);
+    let refused = repo.apply_run(run(1), &snapshot, &patch, &message("x"));
+    assert!(
+        matches!(refused, Err(RepositoryError::Unsupported(_))),
+        "{refused:?}"
+    );
+}
+
+#[test]
 fn other_repositories_in_the_tree_are_left_alone() {
     let app = Fixture::new(&[("a", "a\n")]);
     std::fs::create_dir_all(app.root.join("vendor")).unwrap();
