@@ -1,5 +1,6 @@
 //! An issue, folded from its events.
 
+use crate::digest::Digest;
 use crate::event::{Approval, Event, NewRecord, ReviewAnswer};
 use crate::ids::{CommentId, IssueId, IssueNumber, RunNumber};
 use crate::report::Report;
@@ -191,6 +192,9 @@ pub enum FoldError {
     /// The event belongs to a run, and there is none.
     #[error("the event needs a run, and the issue has none")]
     NoRun,
+    /// A review, or the intent to apply, is for one exact patch: the current draft.
+    #[error("the event is about another patch than the current draft")]
+    OtherPatch,
 }
 
 impl Issue {
@@ -389,8 +393,14 @@ impl Issue {
                 }
             }
             Event::PatchReviewed {
-                reviewer, answer, ..
-            } => self.take_review(reviewer, answer, at)?,
+                reviewer,
+                digest,
+                answer,
+            } => {
+                self.check_draft(*digest)?;
+                self.take_review(reviewer, answer, at)?;
+            }
+            Event::ApplyStarted { digest } => self.check_draft(*digest)?,
             Event::PatchApplied { commit } => self.run_mut()?.heal_commit = Some(commit.clone()),
             Event::ServiceRestarted { service, .. } => {
                 let run = self.run_mut()?;
@@ -439,7 +449,6 @@ impl Issue {
             Event::ToolCalled(_)
             | Event::ToolFinished { .. }
             | Event::DraftingStarted
-            | Event::ApplyStarted { .. }
             | Event::VerificationStarted
             | Event::RunRetried
             | Event::HostStarted { .. }
@@ -484,6 +493,14 @@ impl Issue {
             }
         }
         Ok(())
+    }
+
+    fn check_draft(&self, digest: Digest) -> Result<(), FoldError> {
+        let run = self.run().ok_or(FoldError::NoRun)?;
+        match &run.draft {
+            Some(draft) if draft.patch.digest == digest => Ok(()),
+            Some(_) | None => Err(FoldError::OtherPatch),
+        }
     }
 
     fn run_mut(&mut self) -> Result<&mut Run, FoldError> {

@@ -40,7 +40,9 @@ impl From<FoldError> for RecordError {
     fn from(error: FoldError) -> Self {
         match error {
             FoldError::Illegal(illegal) => Self::Illegal(illegal),
-            other @ (FoldError::Beginning | FoldError::NoRun) => Self::Misfit(other),
+            other @ (FoldError::Beginning | FoldError::NoRun | FoldError::OtherPatch) => {
+                Self::Misfit(other)
+            }
         }
     }
 }

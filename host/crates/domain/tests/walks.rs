@@ -9,7 +9,7 @@ use selfheal_domain::event::{EventKind, NewRecord};
 use selfheal_domain::issue::{FoldError, Issue};
 use selfheal_domain::run::RunStatus;
 use selfheal_domain::state::Phase;
-use support::{event, record};
+use support::{TO_CLEARED, about_draft, event, record};
 
 /// A legal walk: each choice picks among the events that are legal then. Moves are
 /// preferred, or most walks would only comment.
@@ -36,7 +36,8 @@ fn walk(choices: &[u16]) -> (Vec<NewRecord>, Vec<Issue>) {
             kinds = legal(false);
         }
         let kind = kinds[usize::from(choice / 4) % kinds.len()];
-        let next = record(1, event(kind, turn as u64 + 2), turn as i64 + 1);
+        let event = about_draft(issue, event(kind, turn as u64 + 2));
+        let next = record(1, event, turn as i64 + 1);
         assert_eq!(next.event.kind(), Some(kind), "the event is of its kind");
         let after = issue.after(&next).unwrap();
         issues.push(after);
@@ -119,5 +120,35 @@ fn illegal_events_and_strangers_leave_the_issue_as_it_is() {
         if *kind != EventKind::IssueOpened {
             assert_eq!(Issue::open(&next).unwrap_err(), FoldError::Beginning);
         }
+    }
+}
+
+/// An approval is for one exact patch, and so is the intent to apply it.
+#[test]
+fn reviews_and_intents_about_another_patch_are_refused() {
+    let after = |kinds: &[EventKind]| {
+        let mut issue = Issue::open(&record(1, event(EventKind::IssueOpened, 1), 0)).unwrap();
+        for kind in kinds {
+            let event = about_draft(&issue, event(*kind, 4));
+            issue = issue.after(&record(1, event, 1)).unwrap();
+        }
+        issue
+    };
+    let assessed = TO_CLEARED.len() - 1;
+    let pending = [&TO_CLEARED[..assessed], &[EventKind::AutonomyAsks]].concat();
+    let pending = after(&pending);
+    assert_eq!(pending.phase, Phase::PatchPending);
+    let cases = [
+        (&pending, EventKind::PatchApproved),
+        (&pending, EventKind::PatchApprovalCounted),
+        (&pending, EventKind::PatchRejected),
+        (&pending, EventKind::PatchSentBack),
+        (&after(TO_CLEARED), EventKind::ApplyStarted),
+    ];
+    for (issue, kind) in cases {
+        let other = record(1, event(kind, 5), 2);
+        assert_eq!(issue.after(&other), Err(FoldError::OtherPatch), "{kind:?}");
+        let right = record(1, about_draft(issue, event(kind, 5)), 2);
+        assert!(issue.after(&right).is_ok(), "{kind:?}");
     }
 }

@@ -225,6 +225,16 @@ pub fn event(kind: EventKind, salt: u64) -> Event {
     }
 }
 
+/// The same event, about the issue's current draft where it is about a patch.
+pub fn about_draft(issue: &Issue, mut event: Event) -> Event {
+    if let Event::PatchReviewed { digest, .. } | Event::ApplyStarted { digest } = &mut event
+        && let Some(draft) = issue.run().and_then(|run| run.draft.as_ref())
+    {
+        *digest = draft.patch.digest;
+    }
+    event
+}
+
 pub fn record(number: u64, event: Event, second: i64) -> NewRecord {
     NewRecord {
         at: at(second),
