@@ -178,7 +178,7 @@ proptest! {
 #[ignore = "minutes; for a thorough look"]
 fn any_tree_comes_back_thoroughly() {
     let config = ProptestConfig {
-        cases: 1_000,
+        cases: 300,
         failure_persistence: None,
         ..ProptestConfig::default()
     };
