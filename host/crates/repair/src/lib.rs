@@ -32,6 +32,10 @@ pub fn assets() -> Vec<Asset> {
             content: include_bytes!("../assets/worker.py").to_vec(),
         },
         Asset {
+            name: worker::SHIM_ASSET.to_owned(),
+            content: include_bytes!("../assets/shim.mjs").to_vec(),
+        },
+        Asset {
             name: worker::NODE_ASSET.to_owned(),
             content: include_bytes!("../assets/worker.cjs").to_vec(),
         },

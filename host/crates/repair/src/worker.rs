@@ -15,6 +15,9 @@ pub(crate) const PYTHON_ASSET: &str = "worker.py";
 /// The JavaScript worker's file name among the assets.
 pub(crate) const NODE_ASSET: &str = "worker.cjs";
 
+/// What ECMAScript test files import instead of `node:test`.
+pub(crate) const SHIM_ASSET: &str = "shim.mjs";
+
 /// Why a worker gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WorkerError {
