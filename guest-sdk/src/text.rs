@@ -90,6 +90,21 @@ pub fn squeeze(text: &str) -> String {
     squeezed
 }
 
+/// A squeezed text without the blanks that only separate marks: `os . system (x)`
+/// reads `os.system(x)`, while `return eval (x)` keeps its two words.
+pub fn tighten(squeezed: &str) -> String {
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    let mut tight = String::with_capacity(squeezed.len());
+    let mut characters = squeezed.chars().peekable();
+    while let Some(character) = characters.next() {
+        let between_words = tight.ends_with(word) && characters.peek().copied().is_some_and(word);
+        if character != ' ' || between_words {
+            tight.push(character);
+        }
+    }
+    tight
+}
+
 /// Is `needle` in `text` with no letter, digit or underscore right before or
 /// after it? Give both in the same case.
 pub fn phrase(text: &str, needle: &str) -> bool {
@@ -167,6 +182,10 @@ mod tests {
         assert!(!phrase("airdrop tablecloth", "drop table"));
         assert!(phrase("x = eval(y)", "eval("));
         assert!(!phrase("retrieval(y)", "eval("));
+        assert_eq!(
+            tighten("return eval ( os . system )"),
+            "return eval(os.system)"
+        );
         assert_eq!(squeeze("DELETE \t\n FROM x"), "delete from x");
     }
 

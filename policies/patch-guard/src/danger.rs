@@ -1,7 +1,7 @@
 //! Dangerous operations in added code, by language-independent marks. A repair
 //! has no need for any of them; where one was there before, it is not new.
 
-use selfheal_policy_sdk::text::{phrase, squeeze};
+use selfheal_policy_sdk::text::{phrase, squeeze, tighten};
 
 /// Mark on the squeezed line, rule, what it does.
 const MARKS: [(&str, &str, &str); 50] = [
@@ -103,7 +103,7 @@ pub(crate) fn find(path: &str, line: &str) -> Option<(&'static str, &'static str
         return None;
     }
     let squeezed = squeeze(line);
-    let tight: String = squeezed.chars().filter(|c| *c != ' ').collect();
+    let tight = tighten(&squeezed);
     let marks = |text: &str| {
         MARKS
             .iter()
@@ -128,8 +128,11 @@ fn evaluates(tight: &str) -> bool {
             tight.match_indices(name).any(|(start, _)| {
                 let before = tight.get(..start).and_then(|head| head.chars().next_back());
                 !before.is_some_and(|c| c.is_alphanumeric() || "_.$:>".contains(c))
-                    && !tight.get(..start).unwrap_or_default().ends_with("def")
-                    && !tight.get(..start).unwrap_or_default().ends_with("function")
+                    && !tight.get(..start).unwrap_or_default().ends_with("def ")
+                    && !tight
+                        .get(..start)
+                        .unwrap_or_default()
+                        .ends_with("function ")
             })
         })
 }
@@ -162,6 +165,9 @@ mod tests {
             ("a.py", "os . system('ls')"),
             ("a.py", "subprocess.run(cmd, shell=True)"),
             ("a.py", "result = eval(text)"),
+            ("a.py", "return eval(text)"),
+            ("a.py", "x = y or eval (text)"),
+            ("a.py", "return os . system('ls')"),
             ("a.py", "exec( code )"),
             ("a.js", "const cp = require('child_process');"),
             ("a.js", "return new Function(body)();"),

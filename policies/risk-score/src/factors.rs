@@ -1,6 +1,6 @@
 //! The single factors of the score.
 
-use selfheal_policy_sdk::text::{glob, phrase, squeeze};
+use selfheal_policy_sdk::text::{glob, phrase, squeeze, tighten};
 use selfheal_policy_sdk::{ChangeKind, Context, Factor, Patch, PatchFile, Trust};
 
 /// An area where mistakes are dear: name, points, words of paths, words of code.
@@ -274,11 +274,7 @@ fn only_formatting(file: &PatchFile) -> bool {
     let shape = |lines: &[String]| -> Vec<String> {
         let bare = |line: &String| {
             let trimmed = line.trim_end();
-            let inner: String = trimmed
-                .trim_start()
-                .split_whitespace()
-                .collect::<Vec<_>>()
-                .join(" ");
+            let inner: String = trimmed.split_whitespace().collect::<Vec<_>>().join(" ");
             let indent = trimmed.len() - trimmed.trim_start().len();
             if indentation_counts {
                 format!("{indent}:{inner}")
@@ -455,7 +451,10 @@ pub(crate) fn danger(patch: &Patch) -> Option<Factor> {
         .flat_map(PatchFile::new_lines)
         .find(|line| {
             let squeezed = squeeze(line);
-            DANGEROUS.iter().any(|mark| phrase(&squeezed, mark))
+            let tight = tighten(&squeezed);
+            DANGEROUS
+                .iter()
+                .any(|mark| phrase(&squeezed, mark) || phrase(&tight, mark))
         })?;
     Some(Factor::new(
         "dangerous-operation",

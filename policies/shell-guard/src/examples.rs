@@ -148,7 +148,7 @@ pub(crate) fn all() -> Vec<Example> {
                 command,
                 facts::context(),
                 facts::bash(command),
-                expect.clone(),
+                expect,
             ));
         }
     }

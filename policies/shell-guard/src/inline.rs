@@ -2,7 +2,7 @@
 //! it is plainly dangerous.
 
 use selfheal_policy_sdk::SimpleCommand;
-use selfheal_policy_sdk::text::{phrase, squeeze};
+use selfheal_policy_sdk::text::{phrase, squeeze, tighten};
 
 /// Code that an interpreter would run without a file.
 pub(crate) struct Inline {
@@ -76,10 +76,10 @@ const DANGERS: [&str; 58] = [
     "fileutils",
 ];
 
-/// Marks in a phrase search need no word edges here: code is glued together.
+/// The first mark of danger in this code.
 pub(crate) fn danger(code: &str) -> Option<&'static str> {
     let squeezed = squeeze(code);
-    let tight: String = squeezed.chars().filter(|c| *c != ' ').collect();
+    let tight = tighten(&squeezed);
     DANGERS
         .iter()
         .copied()

@@ -78,7 +78,7 @@ impl Guardrail for ShellGuard {
             return Verdict::Allow;
         }
         let text = call.command_text();
-        if self.allowed_commands.iter().any(|allowed| *allowed == text) {
+        if self.allowed_commands.contains(&text) {
             return Verdict::Allow;
         }
         if text.len() > LONGEST {
