@@ -341,6 +341,8 @@ async function issuePage(key, token) {
   stream = new EventSource(`/api/v1/issues/${encodeURIComponent(key)}/stream`);
   stream.onmessage = (message) => {
     const event = JSON.parse(message.data);
+    // An agent makes hundreds of calls: the audit log has them, this page the gist.
+    if (event.type.startsWith("tool.")) return (now.textContent = event.summary);
     log.append(h("li", {}, h("time", {}, new Date(event.at).toLocaleTimeString()), h("span", {}, event.summary)));
     redraw().catch((error) => tell(error.message));
   };

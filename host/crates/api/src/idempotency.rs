@@ -1,7 +1,7 @@
 //! `Idempotency-Key` on POST: the same key with the same body gets the same answer.
 //!
 //! Kept in memory for a day and within bounds: a restart of the host forgets keys.
-//! Only answers that settle something are kept; a 429 or a 5xx is to be tried again.
+//! Only success is kept: whatever was refused had no effect and may be tried again.
 
 use crate::problem::Problem;
 use axum::body::Bytes;
@@ -136,8 +136,7 @@ fn make_room(entries: &mut HashMap<Key, Entry>, now: Instant) {
 impl Reservation<'_> {
     /// Keeps the answer for the next request with the same key.
     pub(crate) fn settle(mut self, answer: &Answer) {
-        let status = answer.status;
-        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        if !answer.status.is_success() {
             return;
         }
         if let Some(key) = self.key.take()
@@ -197,12 +196,13 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_of_the_host_settles_nothing() {
+    fn a_refusal_settles_nothing() {
         let answers = Answers::default();
         let (now, body) = (Instant::now(), Digest::of(b"one"));
         for status in [
             StatusCode::SERVICE_UNAVAILABLE,
             StatusCode::TOO_MANY_REQUESTS,
+            StatusCode::UNPROCESSABLE_ENTITY,
         ] {
             let Ok(Claim::First(first)) = answers.claim(key("k"), body, now) else {
                 panic!("free again");

@@ -193,12 +193,36 @@ fn operation(route: &Route) -> Value {
         if let Some(request) = route.request {
             let body = json!({
                 "required": request != "EmptyRequest",
-                "content": { "application/json": { "schema": schema_ref(request) } }
+                "content": { "application/json": {
+                    "schema": schema_ref(request), "example": example(request)
+                } }
             });
             object.insert("requestBody".to_owned(), body);
         }
     }
     operation
+}
+
+/// A body that the call accepts.
+fn example(request: &str) -> Value {
+    match request {
+        "AutonomyRequest" => json!({ "level": 1, "reason": "patches are reviewed from now on" }),
+        "CommentRequest" => json!({ "content": "It also happens with two items." }),
+        "LogInRequest" => json!({ "username": "ada", "password": "correct horse battery" }),
+        "PatchApprovalRequest" => json!({ "patchDigest": "0".repeat(64) }),
+        "PatchRejectionRequest" => json!({ "reason": "too broad", "redraft": true }),
+        "ReasonRequest" => json!({ "reason": "works as intended" }),
+        "ReportRequest" => json!({
+            "title": "Checkout shows 500",
+            "description": "Paying with an empty cart answers 500.",
+            "stepsToReproduce": "1. Empty the cart. 2. Pay.",
+            "expectedBehavior": "A message that the cart is empty.",
+            "service": "shop"
+        }),
+        "TriageRequest" => json!({ "priority": "P1", "severity": "HIGH" }),
+        "UserRequest" => json!({ "name": "ada", "role": "user" }),
+        _ => json!({}),
+    }
 }
 
 fn who(route: &Route) -> &'static str {

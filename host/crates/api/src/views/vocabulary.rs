@@ -80,6 +80,7 @@ schema_enum!(
 #[cfg(test)]
 mod tests {
     use selfheal_domain as domain;
+    use selfheal_domain::verdict::{Reason, Verdict};
     use serde::de::DeserializeOwned;
 
     fn spelt<T: DeserializeOwned>(values: &[&str]) {
@@ -106,5 +107,13 @@ mod tests {
         spelt::<domain::risk::RiskLevel>(super::RiskLevel::VALUES);
         spelt::<domain::run::RunStatus>(super::RunStatus::VALUES);
         spelt::<domain::user::Role>(super::Role::VALUES);
+        for (verdict, name) in [
+            (Verdict::Allow, "allow"),
+            (Verdict::Ask(Reason::new("r", "m")), "ask"),
+            (Verdict::Deny(Reason::new("r", "m")), "deny"),
+        ] {
+            assert_eq!(serde_json::to_value(verdict).unwrap()["verdict"], name);
+            assert!(super::VerdictName::VALUES.contains(&name));
+        }
     }
 }
