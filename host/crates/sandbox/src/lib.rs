@@ -9,7 +9,7 @@
 //!   killed as a group, but not contained.
 //!
 //! What a contained command can rely on, each point with a test in
-//! `tests/escapes.rs`:
+//! `tests/workspace.rs` or, as an attack that fails, in `tests/escapes.rs`:
 //!
 //! - The workspace is at its own absolute path, also under `/tmp`. What becomes
 //!   of writes there is [`Access`]; the live tree itself never changes.

@@ -3,6 +3,7 @@
 
 use crate::SandboxSpec;
 use std::collections::BTreeSet;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 /// Replaced by empty memory file systems in every sandbox.
@@ -146,16 +147,40 @@ fn directory_entries(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> 
 
 /// A read-only mount does not stop anybody from connecting to a socket in it, so
 /// each one that is bound in our network namespace is masked by name; also in
-/// hidden places, which a workspace may show in part.
+/// hidden places, which a workspace may show in part. Around us may be another
+/// container, with its manager's socket mounted: such mounts are masked as well.
 fn listening_sockets() -> Vec<PathBuf> {
-    let Ok(table) = std::fs::read_to_string("/proc/self/net/unix") else {
-        return Vec::new();
-    };
-    table
+    let bound = std::fs::read_to_string("/proc/self/net/unix").unwrap_or_default();
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let bound = bound
         .lines()
         .filter_map(|line| line.find(" /").and_then(|at| line.get(at + 1..)))
-        .map(PathBuf::from)
-        .collect()
+        .map(PathBuf::from);
+    let mounted = mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(unescaped)
+        .filter(|path| {
+            path.symlink_metadata()
+                .is_ok_and(|metadata| metadata.file_type().is_socket())
+        });
+    bound.chain(mounted).collect()
+}
+
+/// Undoes the octal escapes of white space in mount tables.
+fn unescaped(field: &str) -> PathBuf {
+    let escapes = [
+        ("\\040", " "),
+        ("\\011", "\t"),
+        ("\\012", "\n"),
+        ("\\134", "\\"),
+    ];
+    let text = escapes
+        .iter()
+        .fold(field.to_owned(), |text, (escape, meant)| {
+            text.replace(escape, meant)
+        });
+    PathBuf::from(text)
 }
 
 /// The caller's visible paths and the tool chains that the environment names, as

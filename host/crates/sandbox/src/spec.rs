@@ -25,7 +25,8 @@ pub struct SandboxSpec {
     pub assets: Option<PathBuf>,
     /// Absolute files and directories that read as empty and cannot be written:
     /// `.git`, data and policy directories, secrets. Ones that do not exist are
-    /// skipped. The well-known secret places of the home directories are always
+    /// skipped, so a command may make a `.git` where none was: whoever reads the
+    /// kept layer must refuse it. The well-known secret places of the home directories are always
     /// masked.
     pub masked: Vec<PathBuf>,
     /// Absolute files and directories that stay visible, read-only, although
