@@ -52,6 +52,27 @@ impl Candidate {
     }
 }
 
+/// Two candidates of one file as one; none when they touch each other.
+pub(crate) fn combine(a: &Candidate, b: &Candidate) -> Option<Candidate> {
+    if a.path != b.path {
+        return None;
+    }
+    let apart = a.edits.iter().all(|x| b.edits.iter().all(|y| x.range.end <= y.range.start && x.range != y.range || y.range.end <= x.range.start && x.range != y.range));
+    if !apart {
+        return None;
+    }
+    let mut edits = a.edits.clone();
+    edits.extend(b.edits.iter().cloned());
+    Some(Candidate {
+        path: a.path.clone(),
+        edits,
+        template: if a.template == b.template { a.template } else { "two-changes" },
+        cost: a.cost + b.cost,
+        heat: a.heat.min(b.heat),
+        line: a.line.min(b.line),
+    })
+}
+
 /// Applies edits of one original text.
 pub(crate) fn apply(text: &str, edits: &[Edit]) -> Option<String> {
     let mut sorted: Vec<&Edit> = edits.iter().collect();

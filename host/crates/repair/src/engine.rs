@@ -1,6 +1,6 @@
 //! The engine: from a failing command to ranked, proved proposals.
 
-use crate::candidate::Candidate;
+use crate::candidate::{Candidate, combine};
 use crate::command::{Invocation, Kind, understand};
 use crate::explain;
 use crate::localise::{self, Heat};
@@ -598,7 +598,7 @@ fn hunt(
         limits: limits_of(profile, 1.0),
         until,
     };
-    let mut found = search::run(case.tools, workers, &task);
+    let found = search::run(case.tools, workers, &task);
     case.tried += found.tried;
     case.note(format!(
         "{} tried, {} pass, {} too slow, {} partly pass",
@@ -614,30 +614,57 @@ fn hunt(
         .cloned()
         .collect();
     if kept.is_empty() && !found.late.is_empty() && Instant::now() < until {
-        let again: Vec<Candidate> = found
-            .late
-            .iter()
-            .filter_map(|index| queue.get(*index))
-            .cloned()
-            .collect();
+        let again: Vec<Candidate> = found.late.iter().filter_map(|index| queue.get(*index)).take(400).cloned().collect();
         case.note(format!("{} candidates again, with more time", again.len()));
-        let task = Task {
-            queue: &again,
-            failing,
-            limits: limits_of(profile, 10.0),
-            until,
-        };
+        let half = Instant::now() + until.saturating_duration_since(Instant::now()) / 2;
+        let task = Task { queue: &again, failing, limits: limits_of(profile, 10.0), until: half };
         let second = search::run(case.tools, workers, &task);
         case.tried += second.tried;
-        kept = second
-            .survivors
-            .iter()
-            .filter_map(|index| again.get(*index))
-            .cloned()
-            .collect();
-        found.survivors = second.survivors;
+        kept = second.survivors.iter().filter_map(|index| again.get(*index)).cloned().collect();
+    }
+    if kept.is_empty() && Instant::now() < until {
+        let pairs = pairs(queue, &found);
+        case.note(format!("{} pairs of changes", pairs.len()));
+        let task = Task { queue: &pairs, failing, limits: limits_of(profile, 1.0), until };
+        let third = search::run(case.tools, workers, &task);
+        case.tried += third.tried;
+        kept = third.survivors.iter().filter_map(|index| pairs.get(*index)).cloned().collect();
     }
     (kept, found)
+}
+
+/// Pairs: what helped some failing test with everything cheap, and slips of the
+/// same kind on one line.
+fn pairs(queue: &[Candidate], found: &Found) -> Vec<Candidate> {
+    let mut out: Vec<Candidate> = Vec::new();
+    let mut partial = found.partial.clone();
+    partial.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+    for (index, _) in partial.iter().take(24) {
+        let Some(first) = queue.get(*index) else { continue };
+        out.extend(queue.iter().take(700).filter_map(|second| combine(first, second)).map(|mut pair| {
+            // The half that is known to help is free.
+            pair.cost -= first.cost.min(1.0);
+            pair
+        }));
+    }
+    let cheap: Vec<&Candidate> = queue.iter().filter(|candidate| candidate.cost <= 2.2).take(900).collect();
+    for (index, first) in cheap.iter().enumerate() {
+        for second in cheap.iter().skip(index + 1) {
+            let together = first.line == second.line && first.template == second.template || first.line.abs_diff(second.line) <= 1 && first.cost + second.cost <= 2.6;
+            if together && let Some(pair) = combine(first, second) {
+                out.push(pair);
+            }
+        }
+    }
+    out.sort_by(|a, b| a.priority().total_cmp(&b.priority()));
+    let mut seen: HashSet<Vec<(usize, usize, String)>> = HashSet::new();
+    out.retain(|pair| {
+        let mut edits: Vec<_> = pair.edits.iter().map(|edit| (edit.range.start, edit.range.end, edit.text.clone())).collect();
+        edits.sort();
+        seen.insert(edits)
+    });
+    out.truncate(QUEUE);
+    out
 }
 
 /// Ranks, validates in a fresh process, and writes it all down.

@@ -42,6 +42,7 @@ fn meaning(candidate: &Candidate) -> &'static str {
         "yield" => "a wrong kind of yield",
         "if-while" | "jump" | "elif-if" => "a wrong flow of control",
         "pattern" | "regex-flag" => "a wrong pattern",
+        "two-changes" => "two wrong expressions",
         "string" | "string-donor" | "format" => "a wrong text",
         _ => "a wrong expression",
     }

@@ -73,6 +73,7 @@ pub(crate) fn generate(src: &Source, know: &Knowledge) -> Vec<Candidate> {
         expressions::node(&mut generator, node);
         calls::node(&mut generator, node);
         names::node(&mut generator, node);
+        statements::declaration(&mut generator, node);
         if is_statement(node) {
             statements::node(&mut generator, node);
             inserts::node(&mut generator, node);

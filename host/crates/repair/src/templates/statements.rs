@@ -7,6 +7,20 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use tree_sitter::Node;
 
+/// `const` and `var` where `let` was meant, also in the head of a loop.
+pub(super) fn declaration(generator: &mut Gen<'_>, node: Node<'_>) {
+    if !matches!(node.kind(), "lexical_declaration" | "variable_declaration") {
+        return;
+    }
+    let Some(kind) = field(node, "kind").or_else(|| node.child(0)) else { return };
+    let text = generator.at(kind).to_owned();
+    if text == "const" {
+        generator.swap(kind, "let", "declaration", 1.5);
+    } else if text == "var" {
+        generator.swap(kind, "let", "declaration", 1.1);
+    }
+}
+
 pub(super) fn node(generator: &mut Gen<'_>, node: Node<'_>) {
     match node.kind() {
         "if_statement" => {
@@ -40,16 +54,6 @@ pub(super) fn node(generator: &mut Gen<'_>, node: Node<'_>) {
             }
         }
         "try_statement" => handlers(generator, node),
-        "lexical_declaration" | "variable_declaration" => {
-            if let Some(kind) = field(node, "kind").or_else(|| node.child(0)) {
-                let text = generator.at(kind).to_owned();
-                if text == "const" {
-                    generator.swap(kind, "let", "declaration", 1.5);
-                } else if text == "var" {
-                    generator.swap(kind, "let", "declaration", 1.2);
-                }
-            }
-        }
         _ => {}
     }
     let inner: Vec<Node<'_>> = children(node)
