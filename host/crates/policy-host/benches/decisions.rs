@@ -1,5 +1,11 @@
 //! Latency of decisions with the bundled modules, against an instance that does
 //! nothing and against compiling.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a bench, like a test, may stop at a surprise"
+)]
 
 #[path = "../tests/support/mod.rs"]
 mod support;

@@ -4,7 +4,7 @@
 //!
 //! - The name holds the module's digest and a hash of the engine's version and
 //!   settings: a file of another module, engine or machine type is never looked at.
-//! - Files are made under a random name, 0600, never following a link, then renamed.
+//! - Files are made under a name of their own, 0600, never following a link, then renamed.
 //! - A digest in front of the code finds torn files.
 
 use crate::engine::PolicyEngine;
@@ -15,6 +15,7 @@ use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use wasmtime::component::Component;
 
 /// Largest file read back, in bytes.
@@ -166,18 +167,19 @@ fn read_trusted(path: &Path) -> io::Result<Option<Vec<u8>>> {
 fn write_trusted(directory: &Path, path: &Path, code: &[u8]) -> io::Result<()> {
     trusted_directory(directory)?;
     // `create_new` refuses whatever is there already, links included.
-    let fresh = path.with_extension(format!("{}.new", std::process::id()));
-    let written = create(&fresh).and_then(|mut file| {
-        file.write_all(&Sha256::digest(code))?;
-        file.write_all(code)?;
-        file.sync_all()
-    });
-    written
-        .and_then(|()| std::fs::rename(&fresh, path))
-        .inspect_err(|_| {
-            // Nothing depends on the remains; the next attempt of another process has another name.
-            let _ = std::fs::remove_file(&fresh);
-        })
+    static ATTEMPTS: AtomicU64 = AtomicU64::new(0);
+    let attempt = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
+    let fresh = path.with_extension(format!("{}-{attempt}.new", std::process::id()));
+    let mut file = create(&fresh)?;
+    let written = file
+        .write_all(&Sha256::digest(code))
+        .and_then(|()| file.write_all(code))
+        .and_then(|()| file.sync_all())
+        .and_then(|()| std::fs::rename(&fresh, path));
+    written.inspect_err(|_| {
+        // Nothing depends on the remains; the next attempt has another name.
+        let _ = std::fs::remove_file(&fresh);
+    })
 }
 
 fn create(path: &Path) -> io::Result<File> {

@@ -1,4 +1,9 @@
 //! The bundled modules, as built, under the default `policy.toml`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may stop at a surprise"
+)]
 
 mod support;
 
@@ -10,7 +15,7 @@ use selfheal_policy_host::{
 };
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use support::{bash, config, context, patch};
 
 fn bundled() -> BundledModules {
@@ -36,8 +41,15 @@ fn bundled() -> BundledModules {
     BundledModules(modules.into())
 }
 
+/// Compiled once for all tests of this file.
+fn host() -> WasmPolicyHost {
+    static CODE: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
+    let cache = CodeCache::in_directory(CODE.path().join("code"));
+    WasmPolicyHost::new(PolicyEngine::new().unwrap(), cache, bundled())
+}
+
 fn active(text: &str) -> Arc<ActiveSet> {
-    let host = WasmPolicyHost::new(PolicyEngine::new().unwrap(), CodeCache::none(), bundled());
+    let host = host();
     host.activate(
         host.prepare(&config(text))
             .unwrap_or_else(|error| panic!("{error}")),
@@ -142,7 +154,7 @@ fn wrong_settings_refuse_the_set_in_the_modules_words() {
         "source = \"bundled:patch-guard\"",
         "source = \"bundled:patch-guard\"\nsettings = { max_file = 3 }",
     );
-    let host = WasmPolicyHost::new(PolicyEngine::new().unwrap(), CodeCache::none(), bundled());
+    let host = host();
     let error = host.prepare(&config(&text)).err().unwrap().to_string();
     assert!(
         error.contains("`patch-guard`")

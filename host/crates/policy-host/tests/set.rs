@@ -1,4 +1,9 @@
 //! How answers of several modules become one, and how generations follow each other.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may stop at a surprise"
+)]
 
 mod support;
 

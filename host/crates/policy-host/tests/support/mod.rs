@@ -1,5 +1,9 @@
 //! Guests written by hand, and the facts they are asked about.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test file uses its part; a test may stop at a surprise"
+)]
 
 use selfheal_domain::digest::Digest;
 use selfheal_domain::policy::{
@@ -16,7 +20,7 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 /// A guardrail in core WebAssembly, made a component. `body` judges tool calls and
 /// leaves the address of a verdict: 1024 holds "allow", 1088 "deny" with the rule
 /// `test.rule`. `parts` are further definitions.
-pub fn guardrail(body: &str, parts: &str) -> Vec<u8> {
+pub(crate) fn guardrail(body: &str, parts: &str) -> Vec<u8> {
     let judge = format!(
         r#"(func (export "selfheal:policy/judge@1.0.0#judge-tool-call") (param i32) (result i32) {body})
            (func (export "selfheal:policy/judge@1.0.0#judge-patch") (param i32) (result i32) {body})"#
@@ -25,7 +29,7 @@ pub fn guardrail(body: &str, parts: &str) -> Vec<u8> {
 }
 
 /// A risk module; `body` leaves the address of an assessment.
-pub fn risk(body: &str, parts: &str) -> Vec<u8> {
+pub(crate) fn risk(body: &str, parts: &str) -> Vec<u8> {
     let assess = format!(
         r#"(func (export "selfheal:policy/assess@1.0.0#assess") (param i32) (result i32) {body})"#
     );
@@ -33,7 +37,7 @@ pub fn risk(body: &str, parts: &str) -> Vec<u8> {
 }
 
 /// An autonomy module; `decide` leaves the address of a decision, `admit` of an admission.
-pub fn autonomy(decide: &str, admit: &str, parts: &str) -> Vec<u8> {
+pub(crate) fn autonomy(decide: &str, admit: &str, parts: &str) -> Vec<u8> {
     let functions = format!(
         r#"(func (export "selfheal:policy/decide@1.0.0#decide") (param i32) (result i32) {decide})
            (func (export "selfheal:policy/decide@1.0.0#admit") (param i32) (result i32) {admit})"#
@@ -42,7 +46,7 @@ pub fn autonomy(decide: &str, admit: &str, parts: &str) -> Vec<u8> {
 }
 
 /// `kind` is what `describe` claims: 0 guardrail, 1 risk, 2 autonomy.
-pub fn component(world: &str, kind: u8, functions: &str, parts: &str) -> Vec<u8> {
+pub(crate) fn component(world: &str, kind: u8, functions: &str, parts: &str) -> Vec<u8> {
     component_with(
         world,
         kind,
@@ -54,7 +58,7 @@ pub fn component(world: &str, kind: u8, functions: &str, parts: &str) -> Vec<u8>
 }
 
 /// Also with bodies for `describe` and `configure`.
-pub fn component_with(
+pub(crate) fn component_with(
     world: &str,
     kind: u8,
     functions: &str,
@@ -102,7 +106,7 @@ pub fn component_with(
 }
 
 /// A host that has `modules` built in.
-pub fn host_with(modules: &[(&str, Vec<u8>)]) -> WasmPolicyHost {
+pub(crate) fn host_with(modules: &[(&str, Vec<u8>)]) -> WasmPolicyHost {
     let bundled = modules
         .iter()
         .map(|(name, bytes)| ((*name).to_owned(), Cow::Owned(bytes.clone())))
@@ -115,19 +119,19 @@ pub fn host_with(modules: &[(&str, Vec<u8>)]) -> WasmPolicyHost {
 }
 
 /// `policy.toml` from its text.
-pub fn config(text: &str) -> PolicyConfig {
+pub(crate) fn config(text: &str) -> PolicyConfig {
     PolicyConfig::parse(text, "policy.toml", Path::new("/nowhere")).unwrap()
 }
 
 /// One enforced module of `kind` with tight limits.
-pub fn one(name: &str, kind: &str) -> String {
+pub(crate) fn one(name: &str, kind: &str) -> String {
     format!(
         "environment = \"dev\"\n[[module]]\nname = \"{name}\"\nkind = \"{kind}\"\nsource = \"bundled:{name}\"\n\
          limits = {{ deadline_ms = 50, memory_bytes = 1048576, output_bytes = 65536 }}\n"
     )
 }
 
-pub fn context() -> PolicyContext {
+pub(crate) fn context() -> PolicyContext {
     PolicyContext {
         run: None,
         phase: AgentPhase::Drafting,
@@ -140,7 +144,7 @@ pub fn context() -> PolicyContext {
 }
 
 /// A `Bash` call as the host would describe it, for words that need no quoting.
-pub fn bash(command: &str) -> ToolCallFacts {
+pub(crate) fn bash(command: &str) -> ToolCallFacts {
     let word = |text: &str| Word {
         text: text.to_owned(),
         certain: true,
@@ -163,7 +167,7 @@ pub fn bash(command: &str) -> ToolCallFacts {
 }
 
 /// A proved patch of one line.
-pub fn patch(path: &str, removed: &str, added: &str) -> PatchFacts {
+pub(crate) fn patch(path: &str, removed: &str, added: &str) -> PatchFacts {
     let diff = format!("--- a/{path}\n+++ b/{path}\n@@ -1 +1 @@\n-{removed}\n+{added}\n");
     PatchFacts {
         digest: Digest::of(diff.as_bytes()),
@@ -183,7 +187,7 @@ pub fn patch(path: &str, removed: &str, added: &str) -> PatchFacts {
     }
 }
 
-pub fn issue() -> IssueFacts {
+pub(crate) fn issue() -> IssueFacts {
     IssueFacts {
         number: 1,
         severity: "CRITICAL".to_owned(),
