@@ -147,7 +147,7 @@ impl View {
                     }
                     _ => certain = false,
                 }
-            } else if next.starts_with("/proc") || next.starts_with("/dev/fd") {
+            } else if (next.starts_with("/proc") && part != "proc") || next.starts_with("/dev/fd") {
                 certain = false;
             }
             match self.kind(&next) {

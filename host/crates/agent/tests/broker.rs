@@ -161,7 +161,13 @@ impl Bench {
     fn with(verdict: Verdict) -> Self {
         let top = tempfile::tempdir().expect("temporary directory");
         let base = top.path().canonicalize().expect("canonical");
-        for directory in ["app/src", "app/.git/hooks", "data/upper", "data/work", "outside"] {
+        for directory in [
+            "app/src",
+            "app/.git/hooks",
+            "data/upper",
+            "data/work",
+            "outside",
+        ] {
             fs::create_dir_all(base.join(directory)).expect("directory");
         }
         for (path, text) in [
@@ -371,7 +377,10 @@ fn without_a_record_nothing_happens() {
             "{request:?}: {error}"
         );
         if matches!(request, ToolRequest::Bash { .. }) {
-            assert!(matches!(tools.session(request), Err(ToolError::Unavailable(_))));
+            assert!(matches!(
+                tools.session(request),
+                Err(ToolError::Unavailable(_))
+            ));
         }
     }
     assert_eq!(bench.picture(), before);
@@ -419,13 +428,19 @@ fn the_intent_is_recorded_before_and_the_outcome_after() {
     let bench = Bench::new();
     let tools = bench.diagnosis();
     let output = tools
-        .call(bash("echo one; echo two >&2; exit 3", WorkspaceAccess::Discard))
+        .call(bash(
+            "echo one; echo two >&2; exit 3",
+            WorkspaceAccess::Discard,
+        ))
         .expect("ran");
     let ToolOutput::Command(output) = output else {
         panic!("no command output");
     };
     assert_eq!(output.ended, Ended::Exit(3));
-    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("one\n", "two\n"));
+    assert_eq!(
+        (output.stdout.as_str(), output.stderr.as_str()),
+        ("one\n", "two\n")
+    );
     assert_eq!(bench.recorder.names(), ["called", "finished"]);
     let ToolOutcome::Failed(outcome) = bench.recorder.outcome() else {
         panic!("exit 3 is a failure");
@@ -444,8 +459,14 @@ fn diagnosis_leaves_nothing_behind() {
         tools.call(bash("true", WorkspaceAccess::Keep)),
         Err(ToolError::Invalid(_))
     ));
-    assert!(matches!(tools.call(write("src/a.py", "x")), Err(ToolError::Invalid(_))));
-    let discard = text(tools.call(bash("echo x > src/a.py && cat src/a.py", WorkspaceAccess::Discard)));
+    assert!(matches!(
+        tools.call(write("src/a.py", "x")),
+        Err(ToolError::Invalid(_))
+    ));
+    let discard = text(tools.call(bash(
+        "echo x > src/a.py && cat src/a.py",
+        WorkspaceAccess::Discard,
+    )));
     assert_eq!(discard, "x\n");
     let refused = tools
         .call(bash("echo x > src/a.py", WorkspaceAccess::ReadOnly))
@@ -458,7 +479,13 @@ fn diagnosis_leaves_nothing_behind() {
 fn secrets_git_and_data_are_out_of_reach() {
     let bench = Bench::new();
     let tools = bench.diagnosis();
-    for path in [".env", ".git/config", "src/../.env", "src/leak", "../outside/secret"] {
+    for path in [
+        ".env",
+        ".git/config",
+        "src/../.env",
+        "src/leak",
+        "../outside/secret",
+    ] {
         let error = tools.call(read(path)).expect_err(path);
         assert!(
             matches!(error, ToolError::Denied(_) | ToolError::Invalid(_)),
@@ -483,7 +510,9 @@ fn drafting_writes_only_its_worktree() {
     let bench = Bench::new();
     let live = fs::read_to_string(bench.base.join("app/src/a.py")).expect("file");
     let tools = bench.drafting();
-    tools.call(write("src/new/c.py", "c = 3\n")).expect("written");
+    tools
+        .call(write("src/new/c.py", "c = 3\n"))
+        .expect("written");
     tools
         .call(ToolRequest::Edit {
             path: "src/a.py".to_owned(),
@@ -495,7 +524,10 @@ fn drafting_writes_only_its_worktree() {
         .call(bash("rm src/b.py; echo 'd = 4' > src/d.py; mkdir -p __pycache__ ignored; echo > __pycache__/x.pyc; echo > ignored/y", WorkspaceAccess::Keep))
         .expect("ran");
     assert_eq!(text(tools.call(read("src/a.py"))), "value = 7\nother = 2\n");
-    assert!(matches!(tools.call(read("src/b.py")), Err(ToolError::Invalid(_))));
+    assert!(matches!(
+        tools.call(read("src/b.py")),
+        Err(ToolError::Invalid(_))
+    ));
     let listed = text(tools.call(ToolRequest::Glob {
         pattern: "src/**/*.py".to_owned(),
     }));
@@ -516,7 +548,10 @@ fn drafting_writes_only_its_worktree() {
             change("src/new/c.py", None, Some("c = 3\n")),
         ]
     );
-    assert_eq!(fs::read_to_string(bench.base.join("app/src/a.py")).expect("file"), live);
+    assert_eq!(
+        fs::read_to_string(bench.base.join("app/src/a.py")).expect("file"),
+        live
+    );
 }
 
 #[test]
@@ -571,7 +606,9 @@ fn what_no_patch_can_hold_is_named() {
     ] {
         let bench = Bench::new();
         let tools = bench.drafting();
-        tools.call(bash(command, WorkspaceAccess::Keep)).expect("ran");
+        tools
+            .call(bash(command, WorkspaceAccess::Keep))
+            .expect("ran");
         let error = tools.changes().expect_err(command);
         assert!(error.starts_with(path), "{command}: {error}");
     }
@@ -656,16 +693,25 @@ fn a_session_answers_lines_and_its_end_is_recorded() {
     let mut session = tools
         .session(bash(&command, WorkspaceAccess::Discard))
         .expect("started");
-    assert_eq!(session.receive(Duration::from_secs(20)).as_deref(), Ok("asset"));
+    assert_eq!(
+        session.receive(Duration::from_secs(20)).as_deref(),
+        Ok("asset")
+    );
     session.send("hello").expect("sent");
-    assert_eq!(session.receive(Duration::from_secs(20)).as_deref(), Ok("hello"));
+    assert_eq!(
+        session.receive(Duration::from_secs(20)).as_deref(),
+        Ok("hello")
+    );
     assert_eq!(bench.recorder.names(), ["called"]);
     drop(session);
     assert_eq!(
         bench.recorder.outcome(),
         ToolOutcome::Succeeded("session: 1 lines sent, 2 received".to_owned())
     );
-    assert!(matches!(tools.session(read("src/a.py")), Err(ToolError::Invalid(_))));
+    assert!(matches!(
+        tools.session(read("src/a.py")),
+        Err(ToolError::Invalid(_))
+    ));
 }
 
 #[test]

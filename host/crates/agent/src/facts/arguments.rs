@@ -85,7 +85,7 @@ const SEARCHERS: &[&str] = &[
 const WRITERS: &[&str] = &[
     "touch", "mkdir", "mkfifo", "mknod", "truncate", "tee", "sponge", "ed", "ex", "vi", "vim",
     "nvim", "nano", "emacs", "patch", "gzip", "gunzip", "bzip2", "bunzip2", "xz", "unxz", "zip",
-    "unzip", "split", "csplit", "dos2unix", "unix2dos", "black", "isort", "autopep8", "prettier",
+    "unzip", "dos2unix", "unix2dos", "black", "isort", "autopep8", "prettier",
 ];
 
 /// The first operand is a mode or owner, the others are written.
@@ -189,7 +189,7 @@ pub(super) fn effects(
     effects.common_options(name, rest);
     match name {
         _ if READERS.contains(&name) => effects.operands(rest, Read),
-        _ if SEARCHERS.contains(&name) => effects.search(rest),
+        _ if SEARCHERS.contains(&name) => effects.search(name, rest),
         _ if WRITERS.contains(&name) => effects.operands(rest, Write),
         _ if CHANGERS.contains(&name) => {
             for word in operands(rest).skip(1) {
@@ -199,6 +199,11 @@ pub(super) fn effects(
         _ if REMOVERS.contains(&name) => effects.operands(rest, Delete),
         _ if COPIERS.contains(&name) => effects.copy(rest, Read),
         "mv" | "rename" => effects.copy(rest, Delete),
+        "split" | "csplit" => {
+            for (at, word) in operands(rest).enumerate() {
+                effects.path(word, if at == 0 { Read } else { Write });
+            }
+        }
         "dd" => effects.convert(rest),
         "sed" | "gsed" => effects.sed(rest),
         "perl" if in_place(rest) => effects.operands(rest, Write),
@@ -317,7 +322,10 @@ impl Effects<'_, '_, '_> {
         }
     }
 
-    fn search(&mut self, rest: &[Value]) {
+    fn search(&mut self, name: &str, rest: &[Value]) {
+        if name.ends_with("awk") && rest.iter().any(|word| awk_acts(&word.text)) {
+            self.out.not_understood();
+        }
         let given = rest.iter().any(|word| {
             matches!(word.text.as_str(), "-e" | "-f" | "--regexp" | "--file")
                 || word.text.starts_with("--regexp=")
@@ -434,10 +442,10 @@ impl Effects<'_, '_, '_> {
             self.guess(&Value::plain("."), Delete);
         }
         for (at, word) in rest.iter().enumerate() {
-            if word.text.starts_with("-fprint") || word.text == "-fls" {
-                if let Some(file) = rest.get(at + 1) {
-                    self.path(file, Write);
-                }
+            if (word.text.starts_with("-fprint") || word.text == "-fls")
+                && let Some(file) = rest.get(at + 1)
+            {
+                self.path(file, Write);
             }
         }
     }
@@ -463,12 +471,11 @@ impl Effects<'_, '_, '_> {
         }
         for (at, word) in rest.iter().enumerate() {
             let text = word.text.as_str();
-            if matches!(text, "-C" | "--directory" | "-f" | "--file")
-                || (text.ends_with('f') && (at == 0 || text.starts_with('-')))
+            if (matches!(text, "-C" | "--directory" | "-f" | "--file")
+                || (text.ends_with('f') && (at == 0 || text.starts_with('-'))))
+                && let Some(file) = rest.get(at + 1)
             {
-                if let Some(file) = rest.get(at + 1) {
-                    self.guess(file, Write);
-                }
+                self.guess(file, Write);
             }
         }
         if extracts {
@@ -508,8 +515,16 @@ impl Effects<'_, '_, '_> {
         }
         self.out.path(&from, &Value::plain(".git"), Write, false);
         self.out.path(&from, &Value::plain("."), Write, false);
+        let made = matches!(verb.text.as_str(), "mv" | "clone" | "init");
         for word in operands(rest.get(at + 1..).unwrap_or_default()) {
-            self.out.path(&from, word, Write, false);
+            let place = self
+                .out
+                .scope
+                .view
+                .resolve(&from.path, Path::new(&word.text));
+            if made || place.exists || word.text.contains('/') {
+                self.out.path(&from, word, Write, false);
+            }
         }
     }
 
@@ -618,4 +633,12 @@ fn sed_acts(script: &str) -> bool {
                 || command.starts_with("e ")
         })
         || script.contains("/w ")
+}
+
+/// The program runs commands or writes files.
+fn awk_acts(program: &str) -> bool {
+    program.contains("system") || program.contains('|') || program.contains(">>") || {
+        let packed: String = program.split_whitespace().collect();
+        packed.contains(">\"")
+    }
 }

@@ -174,7 +174,11 @@ impl<'a> Collector<'a> {
 
     /// An access to what `word` names, seen from `from`.
     fn path(&mut self, from: &Directory, word: &Value, mode: AccessMode, certain: bool) {
-        if word.text.is_empty() || word.text == "-" || is_standard_device(&word.text) {
+        if word.text.is_empty()
+            || word.text == "-"
+            || is_standard_device(&word.text)
+            || (!word.known && (word.text.starts_with("<(") || word.text.starts_with(">(")))
+        {
             return;
         }
         if let Some(host) = network::device(&word.text) {
@@ -224,6 +228,19 @@ impl<'a> Collector<'a> {
         let found = self.search(name);
         self.programs.insert(name.to_owned(), found.clone());
         found
+    }
+
+    /// The program is one that the call itself may have written.
+    fn is_made(&self, name: &str, resolved: Option<&str>) -> bool {
+        let written = |path: &str| {
+            self.paths
+                .iter()
+                .any(|access| access.mode != AccessMode::Read && access.path == path)
+        };
+        match resolved {
+            Some(path) => written(path),
+            None => name.contains('/'),
+        }
     }
 
     fn search(&self, name: &str) -> Option<String> {

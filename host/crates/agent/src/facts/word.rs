@@ -3,6 +3,9 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
+/// Longest text of a word, in bytes; no literal one can be longer.
+const MAX_TEXT: usize = 64 * 1024;
+
 /// A word, or a part of one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Value {
@@ -42,7 +45,14 @@ impl Value {
         }
     }
 
+    /// Adds a part. What variables would blow up (`a=$a$a` again and again) ends
+    /// as unknown.
     pub(super) fn append(&mut self, other: &Self) {
+        if self.text.len() + other.text.len() > MAX_TEXT {
+            self.certain = false;
+            self.known = false;
+            return;
+        }
         self.text.push_str(&other.text);
         self.certain &= other.certain;
         self.known &= other.known;

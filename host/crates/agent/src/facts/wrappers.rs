@@ -105,6 +105,11 @@ fn simple(name: &str) -> Option<Spec> {
     })
 }
 
+/// Reads commands from a file that its arguments name.
+pub(super) fn runs_file(name: &str) -> bool {
+    SHELLS.contains(&name) || matches!(name, "." | "source")
+}
+
 /// What `name`, called with `rest`, leads to.
 pub(super) fn kind(name: &str, rest: &[Value]) -> Kind {
     if SHELLS.contains(&name) {
