@@ -3,7 +3,7 @@
 //! 1. the [`supervisor`]: outside all namespaces, single-threaded. It holds the
 //!    lifeline to the host, keeps the time and kills;
 //! 2. [`init`]: process 1 of the new pid namespace. It builds the root
-//!    ([`root`]), starts the command, reaps orphans and watches the limits
+//!    ([`root`], [`layers`]), starts the command, reaps orphans and watches the limits
 //!    ([`watch`]). When it dies the kernel kills the whole namespace;
 //! 3. the command: confined for good ([`confine`], [`filter`]) and executed.
 //!
@@ -13,6 +13,7 @@
 pub(crate) mod confine;
 mod filter;
 mod init;
+mod layers;
 mod root;
 pub(crate) mod supervisor;
 mod watch;

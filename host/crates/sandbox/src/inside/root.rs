@@ -6,20 +6,20 @@
 //! mounts, so that hiding one place (`/tmp`) cannot hide the source of another
 //! (a workspace below it).
 
+use super::layers::{Layers, Memory};
 use super::{Step, broken, lacking};
 use crate::masks::HIDDEN;
 use crate::order::Failure;
 use crate::spec::{ASSETS_PATH, Access, SandboxSpec};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
-    OpenTreeFlags, UnmountFlags,
+    MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::path::{Path, PathBuf};
 
 /// Device nodes that every program may use.
 const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
@@ -39,14 +39,11 @@ const PROC_EMPTY: &[&str] = &[
     "vmallocinfo",
 ];
 
-/// Empty files cost memory, too.
-const FILES_IN_MEMORY: u32 = 500_000;
-
-fn safe() -> MountAttrFlags {
+pub(super) fn safe() -> MountAttrFlags {
     MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV
 }
 
-fn read_only() -> MountAttrFlags {
+pub(super) fn read_only() -> MountAttrFlags {
     safe() | MountAttrFlags::MOUNT_ATTR_RDONLY
 }
 
@@ -162,7 +159,7 @@ pub(super) fn seal() -> Step<()> {
 }
 
 /// A detached copy of the mount at a path.
-fn copy(path: impl AsRef<Path>, recursive: bool) -> Result<OwnedFd, Errno> {
+pub(super) fn copy(path: impl AsRef<Path>, recursive: bool) -> Result<OwnedFd, Errno> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
@@ -170,14 +167,14 @@ fn copy(path: impl AsRef<Path>, recursive: bool) -> Result<OwnedFd, Errno> {
     rustix::mount::open_tree(CWD, path.as_ref(), flags)
 }
 
-fn copy_read_only(path: &Path) -> Step<OwnedFd> {
+pub(super) fn copy_read_only(path: &Path) -> Step<OwnedFd> {
     let tree = copy(path, true).map_err(lacking_at("copying the mount of", path))?;
     set_attributes(tree.as_fd(), read_only(), true)
         .map_err(lacking_at("making read-only", path))?;
     Ok(tree)
 }
 
-fn lacking_at(what: &'static str, path: &Path) -> impl FnOnce(Errno) -> Failure {
+pub(super) fn lacking_at(what: &'static str, path: &Path) -> impl FnOnce(Errno) -> Failure {
     move |error| Failure {
         containment: true,
         text: format!("{what} {}: {error}", path.display()),
@@ -237,7 +234,7 @@ fn attach(tree: &OwnedFd, path: &Path) -> Step<()> {
     .map_err(lacking_at("mounting", path))
 }
 
-fn tmpfs(path: &Path, options: &str) -> Step<()> {
+pub(super) fn tmpfs(path: &Path, options: &str) -> Step<()> {
     let options = std::ffi::CString::new(options).map_err(broken("options"))?;
     rustix::mount::mount(
         "tmpfs",
@@ -364,136 +361,4 @@ impl Drop for Blank {
             let _ = std::fs::remove_dir(place);
         }
     }
-}
-
-/// One memory file system for everything private, so that one size bounds it all.
-/// It is mounted over the host's `/dev` (seen by us alone) until the root changes.
-struct Memory {
-    place: PathBuf,
-}
-
-impl Memory {
-    fn new(spec: &SandboxSpec) -> Step<Self> {
-        let place = PathBuf::from("/dev");
-        let options = format!(
-            "size={},nr_inodes={FILES_IN_MEMORY},mode=0700",
-            spec.limits.tmp_bytes
-        );
-        tmpfs(&place, &options)?;
-        Ok(Self { place })
-    }
-
-    fn directory(&self, name: &str, mode: u32) -> Step<PathBuf> {
-        let failed = |error| broken("making a private directory")(error);
-        let path = self.place.join(name);
-        std::fs::create_dir(&path).map_err(failed)?;
-        // Not at creation, where the umask has its say.
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
-        Ok(path)
-    }
-
-    /// A detached mount of an empty directory that everybody may write.
-    fn private(&self, place: &Path) -> Step<OwnedFd> {
-        let name: String = place
-            .components()
-            .filter_map(|part| match part {
-                Component::Normal(name) => Some(format!("-{}", name.display())),
-                _ => None,
-            })
-            .collect();
-        let path = self.directory(&name, 0o1777)?;
-        copy(&path, false).map_err(lacking_at("copying the mount of", &path))
-    }
-}
-
-/// The workspace's directories, opened while all of them can be seen.
-enum Layers {
-    Plain(OwnedFd),
-    Overlay {
-        lower: Vec<OwnedFd>,
-        kept: Option<(OwnedFd, OwnedFd)>,
-    },
-}
-
-impl Layers {
-    fn open(spec: &SandboxSpec) -> Step<Self> {
-        let workspace = &spec.workspace;
-        if workspace.access == Access::ReadOnly && workspace.layers.is_empty() {
-            return Ok(Self::Plain(copy_read_only(&workspace.root)?));
-        }
-        let lower = workspace
-            .layers
-            .iter()
-            .chain(std::iter::once(&workspace.root))
-            .map(|path| open(path))
-            .collect::<Step<Vec<_>>>()?;
-        let kept = match &workspace.access {
-            Access::Keep { upper, work } => Some((open(upper)?, open(work)?)),
-            Access::ReadOnly | Access::Discard => None,
-        };
-        Ok(Self::Overlay { lower, kept })
-    }
-
-    /// As a detached mount.
-    fn mount(self, spec: &SandboxSpec, memory: &Memory) -> Step<OwnedFd> {
-        let (lower, kept) = match self {
-            Self::Plain(tree) => return Ok(tree),
-            Self::Overlay { lower, kept } => (lower, kept),
-        };
-        let discard = spec.workspace.access == Access::Discard;
-        let writable = match (lower.first(), kept) {
-            (Some(top), None) if discard => Some(memory_layer(memory, top)?),
-            (_, kept) => kept,
-        };
-        let failed = |error: Errno| lacking("mounting the overlay")(error);
-        let overlay =
-            rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed)?;
-        let set = |name: &str, value: &str| {
-            rustix::mount::fsconfig_set_string(overlay.as_fd(), name, value)
-                .map_err(|error| lacking("an option of the overlay")(format!("{name}: {error}")))
-        };
-        let layers: Vec<String> = lower.iter().map(by_descriptor).collect();
-        set("lowerdir", &layers.join(":"))?;
-        if let Some((upper, work)) = &writable {
-            set("upperdir", &by_descriptor(upper))?;
-            set("workdir", &by_descriptor(work))?;
-        }
-        // Whiteouts and opaque marks in `user.*`: `trusted.*` is out of reach in a
-        // user namespace, also for root.
-        rustix::mount::fsconfig_set_flag(overlay.as_fd(), "userxattr").map_err(failed)?;
-        rustix::mount::fsconfig_create(overlay.as_fd()).map_err(failed)?;
-        let attributes = if writable.is_some() {
-            safe()
-        } else {
-            read_only()
-        };
-        rustix::mount::fsmount(overlay.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-            .map_err(failed)
-    }
-}
-
-fn open(path: &Path) -> Step<OwnedFd> {
-    rustix::fs::open(
-        path,
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .map_err(broken(path.display()))
-}
-
-/// A path that needs no escaping in mount options and cannot be hidden.
-fn by_descriptor(fd: &OwnedFd) -> String {
-    format!("/proc/self/fd/{}", fd.as_raw_fd())
-}
-
-/// Upper and work directory in memory. The root of an overlay looks like its
-/// topmost layer, so that one must look like the layer below.
-fn memory_layer(memory: &Memory, below: &OwnedFd) -> Step<(OwnedFd, OwnedFd)> {
-    let failed = |error: Errno| broken("making the layer in memory")(error);
-    let like = rustix::fs::fstat(below).map_err(failed)?;
-    let upper = memory.directory("upper", like.st_mode & 0o7777)?;
-    let work = memory.directory("work", 0o700)?;
-    // Impossible where the owner is not mapped; then it is ours.
-    let _ = std::os::unix::fs::chown(&upper, Some(like.st_uid), Some(like.st_gid));
-    Ok((open(&upper)?, open(&work)?))
 }
