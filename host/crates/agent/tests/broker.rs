@@ -1,6 +1,12 @@
 //! The broker over a real sandbox and real files: what policies, recorder and
 //! host refuse does not happen, and what happens is on record first.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot set itself up should stop where it is"
+)]
+
 use chrono::{DateTime, Utc};
 use selfheal_agent::{
     DEFAULT_PROTECTED_PATHS, DEFAULT_SECRET_PATHS, SandboxWorkbench, WorkbenchConfig,
