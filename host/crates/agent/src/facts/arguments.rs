@@ -385,6 +385,7 @@ impl Effects<'_, '_, '_> {
                 text: format!("{}/{}", target.text, name.to_string_lossy()),
                 certain: target.certain && word.certain,
                 known: target.known && word.known,
+                laced: target.laced || word.laced,
             };
             self.path(&inside, Write);
         }

@@ -467,7 +467,7 @@ impl<'s> Reader<'_, '_, 's> {
     fn assigned(&mut self, name: &str, mut value: Value, frame: &mut Frame) {
         // Evaluated again when the variable is used in arithmetic, as a subscript
         // or a prompt.
-        if value.text.contains("$(") || value.text.contains('`') {
+        if value.laced {
             self.not_understood();
         }
         frame.steered |= steers(name, &value);

@@ -147,6 +147,10 @@ fn commands_lead_to_facts() {
             "rm gone | echo $((1 + $(rm gone)))~ | d:gone",
         ),
         ("x='a[$(rm gone)]'; : $((x))", ": $((x))~ | !"),
+        (
+            "f=$(mktemp); cat \"$f\"",
+            "mktemp | cat $(mktemp)~ | ?r:$(mktemp)",
+        ),
         ("echo ${!x}", "echo ${!x}~ | !"),
         // Wrappers.
         ("env A=1 timeout 5 nice -n 3 rm gone", "rm gone | d:gone"),

@@ -15,6 +15,9 @@ pub(super) struct Value {
     pub(super) certain: bool,
     /// The text is at least a complete guess (from variables that were seen).
     pub(super) known: bool,
+    /// Text that stands for itself holds what would be a substitution if it were
+    /// evaluated once more (as in `'a[$(x)]'`).
+    pub(super) laced: bool,
 }
 
 impl Value {
@@ -24,6 +27,7 @@ impl Value {
             text: text.to_owned(),
             certain: true,
             known: true,
+            laced: is_laced(text),
         }
     }
 
@@ -33,12 +37,14 @@ impl Value {
             text: source.to_owned(),
             certain: false,
             known: false,
+            laced: false,
         }
     }
 
     /// A good guess.
     pub(super) fn guess(text: String) -> Self {
         Self {
+            laced: is_laced(&text),
             text,
             certain: false,
             known: true,
@@ -51,12 +57,18 @@ impl Value {
         if self.text.len() + other.text.len() > MAX_TEXT {
             self.certain = false;
             self.known = false;
+            self.laced = true;
             return;
         }
         self.text.push_str(&other.text);
         self.certain &= other.certain;
         self.known &= other.known;
+        self.laced |= other.laced;
     }
+}
+
+fn is_laced(text: &str) -> bool {
+    text.contains("$(") || text.contains("${") || text.contains('`')
 }
 
 /// What an unquoted piece of source means.
@@ -110,6 +122,7 @@ pub(super) fn bare(source: &str) -> Bare {
     let value = Value {
         certain: !open_ended && !missed,
         known: !missed,
+        laced: is_laced(&text),
         text,
     };
     Bare { value, missed }
@@ -153,6 +166,7 @@ pub(super) fn quoted(source: &str) -> Bare {
     let value = Value {
         certain: !missed,
         known: !missed,
+        laced: is_laced(&text),
         text,
     };
     Bare { value, missed }
@@ -215,6 +229,7 @@ pub(super) fn ansi_c(source: &str) -> Value {
     }
     match String::from_utf8(bytes) {
         Ok(text) => Value {
+            laced: is_laced(&text),
             text,
             certain,
             known: certain,

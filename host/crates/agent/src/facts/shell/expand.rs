@@ -204,6 +204,7 @@ pub(super) fn lookup(frame: &Frame, name: &str, source: &str) -> Value {
             text: value.text.clone(),
             certain: false,
             known: value.known,
+            laced: value.laced,
         },
         None => Value::unknown(source),
     }

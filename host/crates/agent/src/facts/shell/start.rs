@@ -25,7 +25,7 @@ impl<'s> Reader<'_, '_, 's> {
             match child.kind() {
                 "variable_assignment" => {
                     let (name, value) = self.assignment(child, frame);
-                    if value.text.contains("$(") || value.text.contains('`') {
+                    if value.laced {
                         self.not_understood();
                     }
                     steered |= steers(&name, &value);
@@ -229,10 +229,7 @@ impl<'s> Reader<'_, '_, 's> {
 
     /// Builtins that evaluate subscripts in their arguments.
     fn evaluating(&mut self, rest: &[Value]) {
-        if rest
-            .iter()
-            .any(|word| word.text.contains("$(") || word.text.contains('`'))
-        {
+        if rest.iter().any(|word| word.laced) {
             self.not_understood();
         }
     }
