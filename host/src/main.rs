@@ -1,2 +1,13 @@
-//! Binary `selfheal`.
-fn main() {}
+//! Binary `selfheal`: a running application's power to repair its own source
+//! code, with a human hand on the switch. `cli` holds a file per command,
+//! `compose` wires the crates; nothing else lives here.
+
+mod cli;
+mod compose;
+mod config;
+mod failure;
+mod machine;
+
+fn main() -> std::process::ExitCode {
+    cli::run()
+}

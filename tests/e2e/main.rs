@@ -1,1 +1,15 @@
-//! End-to-end tests.
+//! End-to-end tests: the real binary, real repositories, real processes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod crash;
+mod heal;
+mod policy;
+mod programs;
+mod roles;
+mod rollback;
+mod walk;

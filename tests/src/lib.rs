@@ -1,1 +1,53 @@
-//! Harness for end-to-end tests.
+//! Harness for end-to-end tests: a real repository, the real binary, a real host
+//! on a free port. Hermetic: own directories, own git configuration, no network.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test harness starts processes and fails loudly"
+)]
+
+mod host;
+mod project;
+
+pub use host::{Answer, TestHost};
+pub use project::{Project, Ran};
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The binary under test: `SELFHEAL_BIN`, or the one that cargo built beside the tests.
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("SELFHEAL_BIN") {
+        return PathBuf::from(path);
+    }
+    let test = std::env::current_exe().expect("tests know where they are");
+    let built = test
+        .ancestors()
+        .nth(2)
+        .unwrap_or(Path::new("/"))
+        .join("selfheal");
+    assert!(
+        built.exists(),
+        "{} is missing; run `cargo build --workspace` first",
+        built.display()
+    );
+    built
+}
+
+/// Looks until `ready` gives something; panics with `what` after `patience`.
+pub fn eventually<T>(what: &str, patience: Duration, mut ready: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = ready() {
+            return found;
+        }
+        assert!(
+            begun.elapsed() < patience,
+            "gave up after {} s: {what}",
+            patience.as_secs()
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -137,6 +137,8 @@ pub enum Phase {
     Failed,
     /// People must look at it.
     Escalated,
+    /// People must look at it, and the live tree still holds what could not be undone.
+    Stuck,
     /// An admin stopped it.
     Aborted,
 }
@@ -153,7 +155,7 @@ pub struct IllegalTransition {
 
 impl Phase {
     /// Every phase, for exhaustive tests.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Open,
         Self::Approved,
         Self::Rejected,
@@ -178,6 +180,7 @@ impl Phase {
         Self::Resolved,
         Self::Failed,
         Self::Escalated,
+        Self::Stuck,
         Self::Aborted,
     ];
 
@@ -205,7 +208,7 @@ impl Phase {
             | Self::AbortRolledBack => IssueStatus::Verifying,
             Self::Resolved => IssueStatus::Resolved,
             Self::Failed => IssueStatus::Failed,
-            Self::Escalated => IssueStatus::Escalated,
+            Self::Escalated | Self::Stuck => IssueStatus::Escalated,
             Self::Aborted => IssueStatus::Aborted,
         }
     }
@@ -220,6 +223,7 @@ impl Phase {
                 | Self::PatchPending
                 | Self::Resolved
                 | Self::Escalated
+                | Self::Stuck
                 | Self::Aborted
         )
     }
@@ -235,6 +239,7 @@ impl Phase {
                 | Self::Refuted
                 | Self::RollingBack
                 | Self::Aborting
+                | Self::Stuck
         )
     }
 
@@ -309,7 +314,8 @@ impl Phase {
                 | Self::Verifying
                 | Self::Verified
                 | Self::Refuted
-                | Self::RollingBack,
+                | Self::RollingBack
+                | Self::Stuck,
                 E::AbortStarted,
             ) => Self::Aborting,
             (Self::Aborting, E::RollbackCommitted) => Self::AbortRolledBack,
@@ -351,12 +357,12 @@ impl Phase {
                 | Self::Proved
                 | Self::Assessed
                 | Self::Cleared
-                | Self::RollingBack
                 | Self::RolledBack
-                | Self::Aborting
                 | Self::Failed,
                 E::IssueEscalated,
             ) => Self::Escalated,
+            // Undoing failed: only an abort, which undoes again, leads out.
+            (Self::RollingBack | Self::Aborting, E::IssueEscalated) => Self::Stuck,
 
             // An admin's word, which counts as a new approval.
             (Self::Observed | Self::Failed | Self::Escalated | Self::Aborted, E::IssueRetried) => {

@@ -104,6 +104,7 @@ impl Rooms {
             | Phase::PatchPending
             | Phase::Resolved
             | Phase::Escalated
+            | Phase::Stuck
             | Phase::Aborted => Ok(Step::Rest),
         }
     }

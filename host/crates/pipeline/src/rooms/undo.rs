@@ -51,7 +51,10 @@ impl Rooms {
             }
             Err(error) => self.escalate(
                 issue,
-                format!("the rollback failed and needs people: {}", chain(&error)),
+                format!(
+                    "the rollback failed and needs people; abort the issue to try it again: {}",
+                    chain(&error)
+                ),
             ),
         }
     }
@@ -100,7 +103,8 @@ impl Rooms {
             | Phase::Verifying
             | Phase::Verified
             | Phase::Refuted
-            | Phase::RollingBack => {
+            | Phase::RollingBack
+            | Phase::Stuck => {
                 let (issue, permit) = self.ledger.begin_abort(issue.number, actor, reason)?;
                 self.undo(&issue, permit)
             }

@@ -1,0 +1,384 @@
+//! `selfheal issue`: a thin client of the HTTP API.
+
+use super::output::{self, Colour};
+use crate::failure::{Because, Exit, Failure};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+/// Where the server is and who asks.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Server {
+    /// Address of the host
+    #[arg(
+        long,
+        env = "SELFHEAL_URL",
+        default_value = "http://127.0.0.1:7700",
+        global = true
+    )]
+    url: String,
+    /// Token of the account
+    #[arg(
+        long,
+        env = "SELFHEAL_TOKEN",
+        hide_env_values = true,
+        default_value = "",
+        global = true
+    )]
+    token: String,
+    /// Print the server's answer as JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// Reports and decides on issues, over HTTP.
+#[derive(Args, Debug)]
+#[command(
+    subcommand_required = true,
+    after_help = "\
+Examples:
+  selfheal issue report --title 'Totals are wrong' --description 'Order 3 shows 0 EUR'
+  selfheal issue approve 1
+  selfheal issue patch show 1
+  selfheal issue patch approve 1
+
+The server comes from SELFHEAL_URL, the token from SELFHEAL_TOKEN."
+)]
+pub(crate) struct Issue {
+    #[command(flatten)]
+    server: Server,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand, Debug)]
+enum Action {
+    /// Files a report
+    Report {
+        /// One line, at most 200 characters
+        #[arg(long)]
+        title: String,
+        /// What is wrong
+        #[arg(long)]
+        description: String,
+        /// How to see it
+        #[arg(long)]
+        steps: Option<String>,
+        /// What should happen
+        #[arg(long)]
+        expected: Option<String>,
+        /// What happens instead
+        #[arg(long)]
+        actual: Option<String>,
+        /// Affected service
+        #[arg(long)]
+        service: Option<String>,
+    },
+    /// Lists issues, newest first
+    List {
+        /// As in OPEN or PATCH_PENDING
+        #[arg(long)]
+        status: Option<String>,
+        /// At most this many
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Shows one issue
+    Show {
+        /// Number or id
+        issue: String,
+    },
+    /// Lets an agent start
+    Approve {
+        /// Number or id
+        issue: String,
+    },
+    /// Closes an open issue
+    Reject {
+        /// Number or id
+        issue: String,
+        /// Why
+        #[arg(long)]
+        reason: String,
+    },
+    /// Stops it, undoing what was applied
+    Abort {
+        /// Number or id
+        issue: String,
+        /// Why
+        #[arg(long)]
+        reason: String,
+    },
+    /// Starts another attempt
+    Retry {
+        /// Number or id
+        issue: String,
+    },
+    /// Adds a comment
+    Comment {
+        /// Number or id
+        issue: String,
+        /// Markdown
+        content: String,
+    },
+    /// Reads and reviews the pending patch
+    #[command(subcommand)]
+    Patch(Patch),
+}
+
+#[derive(Subcommand, Debug)]
+enum Patch {
+    /// Shows the diff and what was found about it
+    Show {
+        /// Number or id
+        issue: String,
+    },
+    /// Approves exactly this patch
+    Approve {
+        /// Number or id
+        issue: String,
+        /// Digest of the diff that was read; the pending one if left out
+        #[arg(long)]
+        digest: Option<String>,
+    },
+    /// Rejects it
+    Reject {
+        /// Number or id
+        issue: String,
+        /// Why
+        #[arg(long)]
+        reason: String,
+        /// Have another one drafted
+        #[arg(long)]
+        redraft: bool,
+    },
+}
+
+impl Issue {
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
+        let server = &self.server;
+        let at = |issue: &str, rest: &str| format!("/issues/{issue}{rest}");
+        let answer = match &self.action {
+            Action::Report {
+                title,
+                description,
+                steps,
+                expected,
+                actual,
+                service,
+            } => {
+                let mut report =
+                    json!({ "title": title, "description": description, "source": "cli" });
+                let optional = [
+                    ("stepsToReproduce", steps),
+                    ("expectedBehavior", expected),
+                    ("actualBehavior", actual),
+                    ("service", service),
+                ];
+                if let Some(report) = report.as_object_mut() {
+                    for (key, value) in optional
+                        .into_iter()
+                        .filter_map(|(key, value)| Some((key, value.as_ref()?)))
+                    {
+                        report.insert(key.to_owned(), json!(value));
+                    }
+                }
+                server.send("POST", "/issues", Some(report))?
+            }
+            Action::List { status, limit } => {
+                let status = status
+                    .as_ref()
+                    .map_or_else(String::new, |status| format!("&status={status}"));
+                server.send("GET", &format!("/issues?limit={limit}{status}"), None)?
+            }
+            Action::Show { issue } => server.send("GET", &at(issue, ""), None)?,
+            Action::Approve { issue } => server.send("PATCH", &at(issue, "/approve"), None)?,
+            Action::Reject { issue, reason } => server.send(
+                "PATCH",
+                &at(issue, "/reject"),
+                Some(json!({ "reason": reason })),
+            )?,
+            Action::Abort { issue, reason } => server.send(
+                "POST",
+                &at(issue, "/abort"),
+                Some(json!({ "reason": reason })),
+            )?,
+            Action::Retry { issue } => server.send("POST", &at(issue, "/retry"), None)?,
+            Action::Comment { issue, content } => server.send(
+                "POST",
+                &at(issue, "/comments"),
+                Some(json!({ "content": content })),
+            )?,
+            Action::Patch(Patch::Show { issue }) => {
+                server.send("GET", &at(issue, "/patch"), None)?
+            }
+            Action::Patch(Patch::Approve { issue, digest }) => {
+                let digest = match digest {
+                    Some(digest) => json!(digest),
+                    None => server
+                        .send("GET", &at(issue, "/patch"), None)?
+                        .get("patchDigest")
+                        .cloned()
+                        .unwrap_or_default(),
+                };
+                server.send(
+                    "PATCH",
+                    &at(issue, "/patch/approve"),
+                    Some(json!({ "patchDigest": digest })),
+                )?
+            }
+            Action::Patch(Patch::Reject {
+                issue,
+                reason,
+                redraft,
+            }) => {
+                let body = json!({ "reason": reason, "redraft": redraft });
+                server.send("PATCH", &at(issue, "/patch/reject"), Some(body))?
+            }
+        };
+        if server.json {
+            output::json(&answer);
+        } else {
+            show(&self.action, &answer);
+        }
+        Ok(Exit::Done)
+    }
+}
+
+impl Server {
+    fn send(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, Failure> {
+        let url = format!("{}/api/v1{path}", self.url.trim_end_matches('/'));
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(std::time::Duration::from_secs(60)))
+            .build()
+            .into();
+        let mut request = ureq::http::Request::builder().method(method).uri(&url);
+        if !self.token.is_empty() {
+            request = request.header("authorization", format!("Bearer {}", self.token));
+        }
+        let text = body.map(|body| body.to_string()).unwrap_or_default();
+        let request = request
+            .header("content-type", "application/json")
+            .body(text)
+            .because(Exit::Usage)?;
+        let mut response = agent.run(request).map_err(|error| Failure {
+            exit: Exit::Unavailable,
+            error: anyhow::Error::new(error).context(format!(
+                "{url} does not answer; is `selfheal serve` running?"
+            )),
+        })?;
+        let status = response.status().as_u16();
+        let text = response
+            .body_mut()
+            .read_to_string()
+            .because(Exit::Unavailable)?;
+        let answer: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+        if status < 400 {
+            return Ok(answer);
+        }
+        Err(Failure::new(exit_of(status), problem(status, &answer)))
+    }
+}
+
+fn exit_of(status: u16) -> Exit {
+    match status {
+        401 | 403 => Exit::Denied,
+        404 | 409 => Exit::NotSo,
+        400..=499 => Exit::Usage,
+        _ => Exit::Unavailable,
+    }
+}
+
+fn problem(status: u16, answer: &Value) -> String {
+    let text = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or_default();
+    let mut message = match (text("title"), text("detail")) {
+        ("", "") => format!("the server answered {status}"),
+        (title, "") => title.to_owned(),
+        (_, detail) => detail.to_owned(),
+    };
+    for error in answer
+        .get("errors")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let part = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default();
+        message.push_str(&format!("\n  {}: {}", part("field"), part("message")));
+    }
+    if status == 401 {
+        message.push_str("\n  set SELFHEAL_TOKEN to your token");
+    }
+    message
+}
+
+fn show(action: &Action, answer: &Value) {
+    match action {
+        Action::List { .. } => {
+            for issue in answer
+                .get("items")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+            {
+                show_line(issue);
+            }
+        }
+        Action::Patch(Patch::Show { .. }) => {
+            let text = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or_default();
+            output::line(output::diff(text("patchDiff")));
+            output::line(format!("\n{}", text("patchRationale")));
+            output::line(format!("digest {}", text("patchDigest")));
+        }
+        Action::Comment { .. } => output::line("comment added"),
+        _ => show_issue(answer),
+    }
+}
+
+fn show_line(issue: &Value) {
+    let text = |key: &str| issue.get(key).and_then(Value::as_str).unwrap_or_default();
+    let number = issue
+        .get("number")
+        .and_then(Value::as_u64)
+        .unwrap_or_default();
+    output::line(format!(
+        "#{number:<5} {:<14} {:<9} {:<3} {}",
+        output::coloured(Colour::Bold, text("status")),
+        text("severity"),
+        text("priority"),
+        text("title")
+    ));
+}
+
+fn show_issue(issue: &Value) {
+    show_line(issue);
+    let text = |key: &str| issue.get(key).and_then(Value::as_str);
+    let fields = [
+        ("cause", "rootCause"),
+        ("rationale", "patchRationale"),
+        ("verification", "verificationResult"),
+        ("rejected", "rejectionReason"),
+        ("description", "description"),
+    ];
+    for (label, key) in fields {
+        if let Some(value) = text(key) {
+            output::line(format!("  {label}: {value}"));
+        }
+    }
+    if let Some(diff) = text("patchDiff") {
+        output::line(output::diff(diff));
+    }
+    for comment in issue
+        .get("comments")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let part = |key: &str| comment.get(key).and_then(Value::as_str).unwrap_or_default();
+        output::line(format!(
+            "  {} ({}): {}",
+            part("author"),
+            part("role"),
+            part("content")
+        ));
+    }
+}

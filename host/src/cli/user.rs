@@ -1,0 +1,72 @@
+//! `selfheal user add`: accounts, from the machine the host runs on.
+
+use super::output;
+use crate::compose;
+use crate::config::Config;
+use crate::failure::{Because, Exit, Failure};
+use clap::Subcommand;
+use selfheal_domain::user::{Role, UserName};
+use std::path::PathBuf;
+
+/// Manages accounts.
+#[derive(Subcommand, Debug)]
+pub(crate) enum User {
+    /// Adds an account; prints one line, its token
+    #[command(after_help = "\
+Examples:
+  selfheal user add ann --role admin
+  SELFHEAL_TOKEN=$(selfheal user add bob --role user) selfheal issue list
+
+Works beside a running host (through its local control socket) and without one.")]
+    Add {
+        /// 1 to 64 of a-z, 0-9, '.', '_', '-'
+        name: String,
+        /// admin, user, auditor or guest
+        #[arg(long)]
+        role: Role,
+        /// Print the token (always done; kept so that scripts can say what they want)
+        #[arg(long)]
+        token: bool,
+        /// Read a password from standard input, for logging in on the web page
+        #[arg(long)]
+        password_stdin: bool,
+        /// Configuration file
+        #[arg(
+            long,
+            value_name = "FILE",
+            env = "SELFHEAL_CONFIG",
+            default_value = "selfheal.toml"
+        )]
+        config: PathBuf,
+    },
+}
+
+impl User {
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
+        let Self::Add {
+            name,
+            role,
+            token: _,
+            password_stdin,
+            config,
+        } = self;
+        let name = UserName::new(name).because(Exit::Usage)?;
+        let password = if password_stdin {
+            Some(read_password()?)
+        } else {
+            None
+        };
+        let config = Config::read(&config).because(Exit::Usage)?;
+        let token = compose::accounts::save_user(&config.data, &name, role, password.as_deref())?;
+        output::line(token);
+        Ok(Exit::Done)
+    }
+}
+
+/// One line from standard input.
+pub(crate) fn read_password() -> Result<String, Failure> {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).because(Exit::Usage)?;
+    let password = line.trim_end_matches(['\n', '\r']);
+    Ok(password.to_owned())
+}

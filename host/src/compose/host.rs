@@ -1,0 +1,254 @@
+//! The server: everything behind `selfheal serve`, opened in order and closed in
+//! the opposite one.
+
+use super::accounts::control_socket;
+use super::{BenchParts, identity, masker, patch_limits, policies_of, workbench};
+use crate::config::Config;
+use crate::failure::{Because, Exit, Failure};
+use crate::machine::Machine;
+use selfheal_api::{ApiOptions, ApiState, SecureCookies};
+use selfheal_domain::digest::Digest;
+use selfheal_domain::event::Event;
+use selfheal_domain::ledger::Ledger;
+use selfheal_domain::policy::PolicyHost;
+use selfheal_domain::ports::{EventStore, Services};
+use selfheal_domain::risk::AutonomyLevel;
+use selfheal_domain::user::Actor;
+use selfheal_pipeline::desk::IssueDesk;
+use selfheal_pipeline::feed::{Feed, FeedItem};
+use selfheal_pipeline::healer::{Doors, Healer};
+use selfheal_pipeline::settings::Settings;
+use selfheal_policy_host::PolicyConfig;
+use selfheal_sandbox::Sandbox;
+use selfheal_services::{HttpProbes, ServiceManager, ServicePlaces};
+use selfheal_store::{JournalStore, Options};
+use selfheal_worktree::GitRepository;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// A host that is ready to serve.
+pub(crate) struct Host {
+    pub(crate) desk: IssueDesk,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) services: Arc<ServiceManager>,
+    healer: Arc<Healer>,
+    worker: Option<JoinHandle<()>>,
+    config: Config,
+}
+
+impl Host {
+    /// Opens store, policies, repository and services, takes up unfinished work.
+    pub(crate) fn open(config: Config) -> Result<Self, Failure> {
+        let (policy, policies) = policies_of(&config)?;
+        let policies: Arc<dyn PolicyHost> = Arc::new(policies);
+        let store: Arc<dyn EventStore> = Arc::new(
+            JournalStore::open(&config.data, Options::new(masker(&policy)?))
+                .because(Exit::Unavailable)?,
+        );
+        let feed = Arc::new(Feed::default());
+        let publish = Arc::clone(&feed);
+        let listener = Box::new(move |record: &_| {
+            publish.publish(&FeedItem::Record(Arc::new(Clone::clone(record))))
+        });
+        let ledger =
+            Arc::new(Ledger::new(store, Arc::new(Machine), listener).because(Exit::Unavailable)?);
+
+        let found = selfheal_worktree::discover(&config.repository).because(Exit::Usage)?;
+        let state = config.data.join("git");
+        let repository =
+            GitRepository::open(&config.repository, &state, identity(), Arc::new(Machine))
+                .and_then(|repository| repository.with_private_directory(&config.data))
+                .because(Exit::Usage)?;
+        let repository = Arc::new(repository);
+        let tracked = Arc::clone(&repository);
+        let parts = BenchParts {
+            root: found.root.clone(),
+            git_dir: found.git_dir,
+            private: vec![
+                config.data.clone(),
+                config.policy_file.clone(),
+                config.file.clone(),
+            ],
+            state: &config.data,
+            policy: &policy,
+            extra_environment: &config.environment,
+            longest_command: config.diagnosis_budget.max(Duration::from_secs(600)),
+            tracked: Arc::new(move |path: &str| tracked.is_tracked(path).unwrap_or(false)),
+        };
+        let bench = workbench(parts, Arc::clone(&policies))?;
+
+        let places = ServicePlaces {
+            application: found.root.clone(),
+            logs: config.data.join("logs"),
+            records: config.data.join("services"),
+        };
+        let services = ServiceManager::new(config.services.clone(), &places, Arc::new(Machine))
+            .because(Exit::Usage)?;
+        for (name, started) in services.start_all() {
+            if let Err(error) = started {
+                tracing::warn!(service = name, %error, "a service did not come up; it is tried again");
+            }
+        }
+        let services = Arc::new(services);
+        let settings = Arc::new(settings(&config, &policy)?);
+        let doors = Doors {
+            agent: Arc::new(selfheal_repair::RepairEngine::new()),
+            workbench: Arc::new(bench),
+            repository,
+            policies: Arc::clone(&policies),
+            services: Arc::clone(&services) as Arc<dyn Services>,
+            probes: Arc::new(HttpProbes::new(config.probes.clone())),
+            clock: Arc::new(Machine),
+            ids: Arc::new(Machine),
+        };
+        let healer = Arc::new(Healer::new(
+            Arc::clone(&ledger),
+            Arc::clone(&feed),
+            settings,
+            doors,
+        ));
+        let desk = IssueDesk::new(
+            Arc::clone(&healer),
+            Arc::clone(&policies),
+            Arc::clone(&services) as Arc<dyn Services>,
+            Arc::new(Machine),
+            Arc::new(Machine),
+        );
+        let set = policies.current();
+        let started = Event::HostStarted {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            policy_digest: set.digest(),
+            policy_generation: set.generation(),
+        };
+        ledger
+            .record_host(Actor::Host, started)
+            .because(Exit::Unavailable)?;
+        Ok(Self {
+            desk,
+            feed,
+            services,
+            healer,
+            worker: None,
+            config,
+        })
+    }
+
+    /// Starts to work on approved issues.
+    pub(crate) fn start_healing(&mut self) -> Result<(), Failure> {
+        let worker = self
+            .healer
+            .start()
+            .map_err(|error| Failure::new(Exit::Unavailable, error))?;
+        self.worker = Some(worker);
+        Ok(())
+    }
+
+    /// Serves HTTP and the operator's socket until `shutdown` resolves. `ready` is
+    /// called with the address once connections are accepted.
+    pub(crate) async fn serve(
+        &self,
+        ready: impl FnOnce(std::net::SocketAddr),
+        shutdown: tokio::sync::watch::Receiver<bool>,
+    ) -> Result<(), Failure> {
+        let config = &self.config;
+        let options = ApiOptions {
+            allowed_origins: config.allowed_origins.clone(),
+            secure_cookies: if config.secure_cookies {
+                SecureCookies::Yes
+            } else {
+                SecureCookies::No
+            },
+            ..ApiOptions::default()
+        };
+        let state = ApiState::new(self.desk.clone(), &self.feed, options);
+        let listener = tokio::net::TcpListener::bind(config.listen)
+            .await
+            .map_err(|error| Failure {
+                exit: Exit::Unavailable,
+                error: anyhow::Error::new(error)
+                    .context(format!("{} cannot be listened on", config.listen)),
+            })?;
+        let address = listener.local_addr().because(Exit::Unavailable)?;
+        let socket = control_socket(&config.data);
+        // Left over from a host that was killed: the directory lock says that none runs.
+        let _ = std::fs::remove_file(&socket);
+        let control = tokio::net::UnixListener::bind(&socket).because(Exit::Unavailable)?;
+        std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600))
+            .because(Exit::Unavailable)?;
+        ready(address);
+        let wait = |mut shutdown: tokio::sync::watch::Receiver<bool>| async move {
+            // An error means that the sender is gone: stop as well.
+            let _ = shutdown.wait_for(|stop| *stop).await;
+        };
+        let web = selfheal_api::serve(listener, state.clone(), wait(shutdown.clone()));
+        let operator = selfheal_api::serve_control(control, state, wait(shutdown));
+        let result = tokio::try_join!(web, operator).because(Exit::Unavailable);
+        let _ = std::fs::remove_file(&socket);
+        result.map(drop)
+    }
+
+    /// Stops work, services and store, in this order.
+    pub(crate) fn close(mut self) {
+        self.healer.close();
+        if let Some(worker) = self.worker.take()
+            && worker.join().is_err()
+        {
+            tracing::error!("the healer panicked");
+        }
+        self.services.stop_all();
+        if let Err(error) = self
+            .healer
+            .ledger()
+            .record_host(Actor::Host, Event::HostStopped)
+        {
+            tracing::error!(%error, "the end of the host could not be recorded");
+        }
+    }
+}
+
+fn settings(config: &Config, policy: &PolicyConfig) -> Result<Settings, Failure> {
+    let mut ceiling = policy.ceiling;
+    if !Sandbox::probe().is_sufficient() {
+        tracing::warn!(
+            "this kernel cannot contain commands: autonomy is capped at 1 (SUGGEST); see `selfheal doctor`"
+        );
+        ceiling = ceiling.min(AutonomyLevel::Suggest);
+    }
+    let directory =
+        |service: &selfheal_services::ServiceConfig| service.directory.display().to_string();
+    Ok(Settings {
+        environment: policy.environment,
+        level: policy.level,
+        ceiling,
+        four_eyes: policy.four_eyes,
+        checks: config.checks.clone(),
+        max_attempts: config.max_attempts,
+        diagnosis_budget: config.diagnosis_budget,
+        watch: config.watch,
+        limits: patch_limits(policy)?,
+        service_directories: config
+            .services
+            .iter()
+            .map(|service| (service.name.clone(), directory(service)))
+            .collect(),
+        installation: installation(config)?,
+    })
+}
+
+/// Random, made once: what makes pseudonyms of this installation its own.
+fn installation(config: &Config) -> Result<String, Failure> {
+    let file = config.data.join("installation");
+    match std::fs::read_to_string(&file) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            use selfheal_domain::ports::IdSource;
+            let seed = format!("{}{}", Machine.uuid(), Machine.uuid());
+            let text = Digest::of(seed.as_bytes()).to_string();
+            std::fs::write(&file, &text).because(Exit::Unavailable)?;
+            Ok(text)
+        }
+        Err(error) => Err(error).because(Exit::Unavailable),
+    }
+}

@@ -1,0 +1,222 @@
+//! Wiring: the only place that names every adapter. `one_shot` wires a single
+//! heal, `host` a server; what both need is here.
+
+pub(crate) mod accounts;
+pub(crate) mod host;
+pub(crate) mod one_shot;
+
+use crate::config::Config;
+use crate::failure::{Because, Exit, Failure};
+use crate::machine::Machine;
+use selfheal_agent::{
+    DEFAULT_PROTECTED_PATHS, DEFAULT_SECRET_PATHS, SandboxWorkbench, WorkbenchConfig,
+};
+use selfheal_audit::Masker;
+use selfheal_domain::policy::PolicyHost;
+use selfheal_pipeline::settings::{PatchLimits, PathMatcher};
+use selfheal_policy_host::{BundledModules, CodeCache, PolicyConfig, PolicyEngine, WasmPolicyHost};
+use selfheal_sandbox::{Limits, Sandbox};
+use selfheal_worktree::MachineIdentity;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+include!(concat!(env!("OUT_DIR"), "/bundled_policies.rs"));
+
+/// Root of the repository that contains `path`.
+pub(crate) fn repository_root(path: &Path) -> Result<PathBuf, Failure> {
+    Ok(selfheal_worktree::discover(path).because(Exit::Usage)?.root)
+}
+
+/// Only the operator may read it, and git never sees it.
+pub(crate) fn make_data_directory(path: &Path) -> Result<PathBuf, Failure> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .because(Exit::Unavailable)?;
+    let path = path.canonicalize().because(Exit::Unavailable)?;
+    let ignore = path.join(".gitignore");
+    if !ignore.exists() {
+        std::fs::write(ignore, "*\n").because(Exit::Unavailable)?;
+    }
+    Ok(path)
+}
+
+/// The policy set that every installation starts with.
+pub(crate) fn bundled_policies() -> Result<WasmPolicyHost, Failure> {
+    let config = default_policy_config()?;
+    load_policies(&config, None)
+}
+
+/// The policies that a configuration names, and the host that runs them.
+pub(crate) fn policies_of(config: &Config) -> Result<(PolicyConfig, WasmPolicyHost), Failure> {
+    let policy_config = PolicyConfig::load(&config.policy_file).because(Exit::Usage)?;
+    let host = load_policies(&policy_config, Some(config.data.join("compiled")))?;
+    Ok((policy_config, host))
+}
+
+fn default_policy_config() -> Result<PolicyConfig, Failure> {
+    let text = selfheal_policy_host::DEFAULT_POLICY_TOML;
+    PolicyConfig::parse(text, "the bundled policy.toml", Path::new("/")).because(Exit::Unavailable)
+}
+
+/// Loads and activates a set; without one nothing would be allowed.
+fn load_policies(config: &PolicyConfig, code: Option<PathBuf>) -> Result<WasmPolicyHost, Failure> {
+    if BUNDLED.is_empty() {
+        let message = "this binary was built without its policy modules; run `cargo xtask build-policies` and build again";
+        return Err(Failure::new(Exit::Unavailable, message));
+    }
+    let cache = code
+        .or_else(user_code_cache)
+        .map_or_else(CodeCache::none, CodeCache::in_directory);
+    let engine = PolicyEngine::new().because(Exit::Unavailable)?;
+    let host = WasmPolicyHost::new(engine, cache, BundledModules::from_static(BUNDLED));
+    let prepared = host.prepare(config).because(Exit::Usage)?;
+    host.activate(prepared);
+    Ok(host)
+}
+
+/// Compiled modules of one-shot heals, so that only the first one compiles.
+fn user_code_cache() -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+    Some(cache.join("selfheal/compiled"))
+}
+
+/// Takes the values of the secrets that `policy.toml` names out of every record.
+fn masker(policy: &PolicyConfig) -> Result<Masker, Failure> {
+    let named = |name: &str| {
+        policy
+            .secret_names
+            .iter()
+            .any(|pattern| matches_name(pattern, name))
+    };
+    let values = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| named(name) || selfheal_sandbox::looks_secret(name))
+        .map(|(_, value)| value);
+    Masker::new(values).because(Exit::Unavailable)
+}
+
+/// `*` stands for any text; case is ignored.
+fn matches_name(pattern: &str, name: &str) -> bool {
+    let (pattern, name) = (pattern.to_ascii_uppercase(), name.to_ascii_uppercase());
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else {
+        return false;
+    };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else {
+        return rest.is_empty();
+    };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = rest.get(at + part.len()..).unwrap_or_default(),
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// Host limits on patches, from `policy.toml`.
+fn patch_limits(policy: &PolicyConfig) -> Result<PatchLimits, Failure> {
+    let mut globs = globset::GlobSetBuilder::new();
+    for pattern in protected_paths(policy) {
+        globs.add(globset::Glob::new(&pattern).because(Exit::Usage)?);
+    }
+    let globs = globs.build().because(Exit::Usage)?;
+    Ok(PatchLimits {
+        max_files: usize::try_from(policy.limits.max_files).unwrap_or(usize::MAX),
+        max_changed_lines: usize::try_from(policy.limits.max_changed_lines).unwrap_or(usize::MAX),
+        protected: PathMatcher::new(move |path| globs.is_match(path)),
+    })
+}
+
+fn protected_paths(policy: &PolicyConfig) -> Vec<String> {
+    with_defaults(&policy.limits.protected_paths, DEFAULT_PROTECTED_PATHS)
+}
+
+fn with_defaults(configured: &[String], defaults: &[&str]) -> Vec<String> {
+    configured
+        .iter()
+        .cloned()
+        .chain(defaults.iter().map(ToString::to_string))
+        .collect()
+}
+
+/// What a workbench is made of besides its policies.
+struct BenchParts<'a> {
+    root: PathBuf,
+    git_dir: PathBuf,
+    private: Vec<PathBuf>,
+    state: &'a Path,
+    policy: &'a PolicyConfig,
+    extra_environment: &'a [String],
+    longest_command: Duration,
+    tracked: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+}
+
+fn workbench(
+    parts: BenchParts<'_>,
+    policies: Arc<dyn PolicyHost>,
+) -> Result<SandboxWorkbench, Failure> {
+    let longest = parts.longest_command;
+    let config = WorkbenchConfig {
+        repository_root: parts.root,
+        git_dir: parts.git_dir,
+        private_dirs: parts.private,
+        secret_paths: with_defaults(&parts.policy.limits.secret_paths, DEFAULT_SECRET_PATHS),
+        protected_paths: protected_paths(parts.policy),
+        environment: parts.policy.environment,
+        environment_variables: selfheal_sandbox::allowed_environment(parts.extra_environment),
+        assets: selfheal_repair::assets(),
+        assets_dir: parts.state.join("assets"),
+        scratch_dir: parts.state.join("scratch"),
+        limits: Limits {
+            wall: longest,
+            cpu: longest.saturating_mul(4),
+            ..Limits::default()
+        },
+        tracked: parts.tracked,
+    };
+    SandboxWorkbench::new(
+        config,
+        policies,
+        Sandbox::new(),
+        Arc::new(Machine),
+        Arc::new(Machine),
+    )
+    .because(Exit::Unavailable)
+}
+
+/// Who makes our commits.
+fn identity() -> MachineIdentity {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    MachineIdentity::of_host(host.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches_name;
+
+    #[test]
+    fn secret_names_may_hold_stars() {
+        for (pattern, name, expected) in [
+            ("API_KEY", "api_key", true),
+            ("API_KEY", "API_KEY2", false),
+            ("*_TOKEN", "GITHUB_TOKEN", true),
+            ("*_TOKEN", "TOKEN", false),
+            ("DB_*", "DB_PASSWORD", true),
+            ("*SECRET*", "MY_SECRET_1", true),
+            ("A*B*C", "AxxBxC", true),
+            ("A*B*C", "AxxCxB", false),
+            ("*", "ANYTHING", true),
+        ] {
+            assert_eq!(matches_name(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+}

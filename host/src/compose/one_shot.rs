@@ -1,0 +1,339 @@
+//! One heal without a server: the same broker, policies, sandbox, engine and
+//! proof, with the journal in a temporary directory.
+
+use super::{
+    BenchParts, default_policy_config, identity, load_policies, masker, patch_limits, workbench,
+};
+use crate::failure::{Because, Exit, Failure};
+use crate::machine::Machine;
+use selfheal_domain::agent::{Agent, AgentError, CheckCommand, Diagnosis, DiagnosisBrief};
+use selfheal_domain::event::Event;
+use selfheal_domain::ledger::Ledger;
+use selfheal_domain::patch::Patch;
+use selfheal_domain::policy::{AgentPhase, PolicyContext, PolicyHost, RunCounters};
+use selfheal_domain::ports::{
+    CallRecorder, CancelToken, CommitMessage, RecordRefused, RunWorktree, ToolSessionSpec,
+    Workbench,
+};
+use selfheal_domain::risk::AutonomyLevel;
+use selfheal_domain::user::{Actor, TrustClass};
+use selfheal_domain::verdict::{Reason, Verdict};
+use selfheal_domain::verification::{Verification, VerificationResult};
+use selfheal_pipeline::facts::{Claims, Proved, broken_host_limit, patch_facts};
+use selfheal_pipeline::proof::{Witness, compare, without_tests};
+use selfheal_pipeline::settings::PatchLimits;
+use selfheal_policy_host::PolicyConfig;
+use selfheal_store::{JournalStore, Options};
+use selfheal_worktree::GitRepository;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Part of the budget that is kept for drafting and proving.
+const RESERVE: f64 = 0.15;
+
+type ProgressFn = Box<dyn Fn(&str) + Send + Sync>;
+
+/// How a one-shot heal is set up.
+pub(crate) struct OneShotOptions<'a> {
+    /// Somewhere in the repository.
+    pub(crate) directory: &'a Path,
+    /// Names of further environment variables for the command.
+    pub(crate) environment: &'a [String],
+    /// Policy file; the bundled one if none.
+    pub(crate) policy: Option<&'a Path>,
+    /// Where to keep the journal.
+    pub(crate) audit: Option<&'a Path>,
+    pub(crate) cancel: CancelToken,
+    pub(crate) progress: ProgressFn,
+}
+
+/// A fix, found and proved, written nowhere yet.
+pub(crate) struct Healed {
+    pub(crate) diagnosis: Diagnosis,
+    pub(crate) patch: Patch,
+    pub(crate) rationale: String,
+    pub(crate) confidence: f64,
+    pub(crate) rivals: Vec<String>,
+    pub(crate) verification: Verification,
+    /// A guardrail wants a person to look at the patch.
+    pub(crate) asks: Option<Reason>,
+}
+
+/// Why there is no fix.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HealError {
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    #[error("the patch is refused: {0}")]
+    Refused(String),
+    #[error("the proof of the patch failed")]
+    NotProved(Verification),
+    #[error("the worktree could not be read: {0}")]
+    Worktree(String),
+}
+
+/// Everything one heal needs; removes its temporary directory when dropped.
+pub(crate) struct OneShot {
+    root: PathBuf,
+    bench: Box<dyn Workbench>,
+    policies: Arc<dyn PolicyHost>,
+    policy: PolicyConfig,
+    limits: PatchLimits,
+    agent: selfheal_repair::RepairEngine,
+    recorder: Arc<Recorder>,
+    cancel: CancelToken,
+    drafts: PathBuf,
+    _temporary: tempfile::TempDir,
+}
+
+struct Recorder {
+    ledger: Ledger,
+    progress: ProgressFn,
+}
+
+impl CallRecorder for Recorder {
+    fn record(&self, actor: &Actor, event: Event) -> Result<(), RecordRefused> {
+        self.ledger
+            .record_host(actor.clone(), event)
+            .map(drop)
+            .map_err(|error| RecordRefused(error.to_string()))
+    }
+
+    fn progress(&self, note: &str) {
+        (self.progress)(note);
+    }
+}
+
+impl OneShot {
+    pub(crate) fn open(options: OneShotOptions<'_>) -> Result<Self, Failure> {
+        let found = selfheal_worktree::discover(options.directory).because(Exit::Usage)?;
+        let temporary = tempfile::Builder::new()
+            .prefix("selfheal-")
+            .tempdir()
+            .because(Exit::Unavailable)?;
+        let state = temporary.path().canonicalize().because(Exit::Unavailable)?;
+        let policy = match options.policy {
+            Some(file) => PolicyConfig::load(file).because(Exit::Usage)?,
+            None => default_policy_config()?,
+        };
+        let policies: Arc<dyn PolicyHost> = Arc::new(load_policies(&policy, None)?);
+        let journal = options
+            .audit
+            .map_or_else(|| state.join("audit"), Path::to_owned);
+        let store = JournalStore::open(&journal, Options::new(masker(&policy)?))
+            .because(Exit::Unavailable)?;
+        let ledger = Ledger::new(Arc::new(store), Arc::new(Machine), Box::new(|_| {}))
+            .because(Exit::Unavailable)?;
+        let git = GitRepository::open(
+            &found.root,
+            &state.join("git"),
+            identity(),
+            Arc::new(Machine),
+        )
+        .because(Exit::Usage)?;
+        let mut private = vec![state.clone()];
+        private.extend(options.audit.and_then(|audit| audit.canonicalize().ok()));
+        let parts = BenchParts {
+            root: found.root.clone(),
+            git_dir: found.git_dir,
+            private,
+            state: &state,
+            policy: &policy,
+            extra_environment: options.environment,
+            longest_command: Duration::from_secs(86_400),
+            tracked: Arc::new(move |path: &str| git.is_tracked(path).unwrap_or(false)),
+        };
+        let bench = Box::new(workbench(parts, Arc::clone(&policies))?);
+        Ok(Self {
+            root: found.root,
+            bench,
+            policies,
+            limits: patch_limits(&policy)?,
+            policy,
+            agent: selfheal_repair::RepairEngine::new(),
+            recorder: Arc::new(Recorder {
+                ledger,
+                progress: options.progress,
+            }),
+            cancel: options.cancel,
+            drafts: state.join("draft"),
+            _temporary: temporary,
+        })
+    }
+
+    /// `directory` relative to the repository's root, with `/`; empty for the root.
+    pub(crate) fn relative_directory(&self, directory: &Path) -> String {
+        let directory = directory
+            .canonicalize()
+            .unwrap_or_else(|_| directory.to_owned());
+        directory
+            .strip_prefix(&self.root)
+            .map(|path| path.display().to_string())
+            .unwrap_or_default()
+    }
+
+    /// Diagnoses, drafts in a throw-away worktree, judges and proves.
+    pub(crate) fn heal(&self, check: CheckCommand, budget: Duration) -> Result<Healed, HealError> {
+        let started = Instant::now();
+        let brief = DiagnosisBrief {
+            texts: Vec::new(),
+            checks: vec![check.clone()],
+            services: Vec::new(),
+            budget: budget.mul_f64(1.0 - RESERVE),
+            excluded: Vec::new(),
+        };
+        let reading = self
+            .bench
+            .for_diagnosis(self.session(Actor::Agent(self.agent.name())));
+        let diagnosis = self.agent.diagnose(&brief, reading.as_ref())?;
+        drop(reading);
+
+        let worktree = RunWorktree {
+            upper: self.drafts.join("upper"),
+            work: self.drafts.join("work"),
+        };
+        for directory in [&worktree.upper, &worktree.work] {
+            std::fs::create_dir_all(directory)
+                .map_err(|error| HealError::Worktree(error.to_string()))?;
+        }
+        let writing = self
+            .bench
+            .for_drafting(self.session(Actor::Agent(self.agent.name())), &worktree);
+        let draft = self.agent.draft(&brief, &diagnosis, writing.as_tools())?;
+        let patch = Patch::of(writing.changes().map_err(HealError::Worktree)?);
+        drop(writing);
+
+        if let Some(broken) = broken_host_limit(&patch, &self.limits) {
+            return Err(HealError::Refused(broken));
+        }
+        let claims = Claims {
+            confidence: draft.confidence,
+            rivals: draft.rivals.len(),
+            proved: Proved::NotYet,
+            severity: String::new(),
+        };
+        let facts = patch_facts(&patch, claims, &self.limits.protected);
+        let asks = match self
+            .policies
+            .current()
+            .judge_patch(&self.context(), &facts)
+            .verdict
+        {
+            Verdict::Allow => None,
+            Verdict::Ask(reason) => Some(reason),
+            Verdict::Deny(reason) => {
+                return Err(HealError::Refused(format!(
+                    "rule {}: {}",
+                    reason.rule, reason.message
+                )));
+            }
+        };
+
+        self.recorder
+            .progress("proving the patch in fresh processes");
+        let left = budget
+            .saturating_sub(started.elapsed())
+            .max(Duration::from_secs(1));
+        let check = CheckCommand {
+            timeout: check.timeout.min(left),
+            ..check
+        };
+        let before = self.bench.for_verification(self.session(Actor::Host), None);
+        let code_only = without_tests(&patch);
+        let after = self
+            .bench
+            .for_verification(self.session(Actor::Host), Some(&code_only));
+        let evidence = compare(
+            &check,
+            Witness::Reproduction,
+            before.as_ref(),
+            after.as_ref(),
+        )
+        .map_err(AgentError::Tool)?;
+        let verification = Verification {
+            checks: vec![evidence],
+        };
+        if verification.result() != VerificationResult::Pass {
+            return Err(HealError::NotProved(verification));
+        }
+        Ok(Healed {
+            diagnosis,
+            patch,
+            rationale: draft.rationale,
+            confidence: draft.confidence,
+            rivals: draft.rivals,
+            verification,
+            asks,
+        })
+    }
+
+    /// Makes the heal commit on the branch that is checked out.
+    pub(crate) fn commit(&self, healed: &Healed) -> Result<String, Failure> {
+        if let Some(reason) = &healed.asks {
+            let message = format!(
+                "not applied: rule {} wants a person to look first: {}; apply the printed patch with `git apply` if it is right",
+                reason.rule, reason.message
+            );
+            return Err(Failure::new(Exit::Denied, message));
+        }
+        let paths: Vec<String> = healed
+            .patch
+            .files
+            .iter()
+            .map(|file| file.path.clone())
+            .collect();
+        let dirty = selfheal_worktree::is_dirty(&self.root, &paths).because(Exit::Unavailable)?;
+        if !dirty.is_empty() {
+            let message = format!(
+                "not applied: {} has uncommitted changes; commit or stash them, then run again",
+                dirty.join(", ")
+            );
+            return Err(Failure::new(Exit::NotSo, message));
+        }
+        let subject = healed.rationale.lines().next().unwrap_or_default();
+        let message = CommitMessage {
+            subject: format!("heal: {subject}"),
+            body: healed.diagnosis.root_cause.clone(),
+            trailers: vec![
+                (
+                    "Selfheal-Policy".to_owned(),
+                    self.policies.current().digest().to_string(),
+                ),
+                ("Assisted-by".to_owned(), self.agent.name()),
+            ],
+        };
+        let commit = selfheal_worktree::heal_commit_now(
+            &self.root,
+            &healed.patch,
+            &message,
+            identity(),
+            Arc::new(Machine),
+        )
+        .because(Exit::Unavailable)?;
+        Ok(commit.to_string())
+    }
+
+    fn session(&self, actor: Actor) -> ToolSessionSpec {
+        ToolSessionSpec {
+            run: None,
+            actor,
+            trust: TrustClass::Admin,
+            level: AutonomyLevel::Suggest,
+            recorder: Arc::clone(&self.recorder) as Arc<dyn CallRecorder>,
+            cancel: self.cancel.clone(),
+        }
+    }
+
+    fn context(&self) -> PolicyContext {
+        PolicyContext {
+            run: None,
+            phase: AgentPhase::Drafting,
+            environment: self.policy.environment,
+            level: AutonomyLevel::Suggest,
+            actor: self.agent.name(),
+            trust: TrustClass::Admin,
+            counters: RunCounters::default(),
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! `selfheal.toml`: what belongs to operations. (`policy.toml` belongs to the
+//! security team and is read by the policy host.)
+//!
+//! Unknown keys, wrong types and impossible values are errors that name the file,
+//! the line and what is valid.
+
+use selfheal_domain::agent::CheckCommand;
+use selfheal_services::{ProbeConfig, ServiceConfig};
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The file could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("{} cannot be read; `selfheal init` writes one", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Its text is not what it should be.
+    #[error("{}: {message}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and what is valid.
+        message: String,
+    },
+    /// A value cannot be.
+    #[error("{}: {key}: {message}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The key, dotted.
+        key: String,
+        /// What is wrong and what is valid.
+        message: String,
+    },
+}
+
+/// The file, as written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    application: Application,
+    #[serde(default)]
+    storage: Storage,
+    #[serde(default)]
+    server: Server,
+    #[serde(default)]
+    agent: Agent,
+    #[serde(default)]
+    verification: Verification,
+    #[serde(default, rename = "service")]
+    services: Vec<ServiceConfig>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Application {
+    repository: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Storage {
+    data: PathBuf,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from(".selfheal"),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Server {
+    listen: SocketAddr,
+    secure_cookies: bool,
+    allowed_origins: Vec<String>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7700)),
+            secure_cookies: false,
+            allowed_origins: Vec::new(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Agent {
+    provider: Provider,
+    budget_seconds: u64,
+    max_attempts: u32,
+    environment: Vec<String>,
+}
+
+impl Default for Agent {
+    fn default() -> Self {
+        Self {
+            provider: Provider::Builtin,
+            budget_seconds: 180,
+            max_attempts: 3,
+            environment: Vec::new(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Provider {
+    Builtin,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Verification {
+    tests: Vec<TestCommand>,
+    timeout_seconds: u64,
+    watch_seconds: f64,
+    #[serde(rename = "probe")]
+    probes: Vec<ProbeConfig>,
+}
+
+impl Default for Verification {
+    fn default() -> Self {
+        Self {
+            tests: Vec::new(),
+            timeout_seconds: 120,
+            watch_seconds: 2.0,
+            probes: Vec::new(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "a command as text, or { command, directory, timeout_seconds }"
+)]
+enum TestCommand {
+    Text(String),
+    Full(FullTestCommand),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FullTestCommand {
+    command: String,
+    #[serde(default)]
+    directory: String,
+    timeout_seconds: Option<u64>,
+}
+
+/// The file, checked, with absolute paths.
+#[derive(Debug)]
+pub struct Config {
+    /// The file itself.
+    pub file: PathBuf,
+    /// `policy.toml` beside it.
+    pub policy_file: PathBuf,
+    /// Root of the application's repository.
+    pub repository: PathBuf,
+    /// Where journal, projection and worktrees live.
+    pub data: PathBuf,
+    /// Address to serve.
+    pub listen: SocketAddr,
+    /// Cookies only over TLS.
+    pub secure_cookies: bool,
+    /// Origins that may use the cookie, besides the server's own.
+    pub allowed_origins: Vec<String>,
+    /// Budget of a diagnosis.
+    pub diagnosis_budget: Duration,
+    /// Most runs per approval.
+    pub max_attempts: u32,
+    /// Names of further environment variables that sandboxed commands see.
+    pub environment: Vec<String>,
+    /// Test commands.
+    pub checks: Vec<CheckCommand>,
+    /// How long services are watched.
+    pub watch: Duration,
+    /// Requests to the running application.
+    pub probes: Vec<ProbeConfig>,
+    /// The application's services.
+    pub services: Vec<ServiceConfig>,
+}
+
+impl Config {
+    /// Reads and checks `file`.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        let read = |source| ConfigError::Read {
+            path: file.to_owned(),
+            source,
+        };
+        let text = std::fs::read_to_string(file).map_err(read)?;
+        let file = file.canonicalize().map_err(read)?;
+        Self::parse(&file, &text)
+    }
+
+    fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
+        let document: Document = toml::from_str(text).map_err(|error| ConfigError::Parse {
+            path: file.to_owned(),
+            message: error.to_string().trim_end().to_owned(),
+        })?;
+        let wrong = |key: &str, message: String| ConfigError::Value {
+            path: file.to_owned(),
+            key: key.to_owned(),
+            message,
+        };
+        let base = file.parent().unwrap_or(Path::new("/"));
+        let repository = base.join(&document.application.repository);
+        let repository = repository.canonicalize().map_err(|error| {
+            wrong(
+                "application.repository",
+                format!("{} is not there ({error})", repository.display()),
+            )
+        })?;
+        let verification = document.verification;
+        if verification.timeout_seconds == 0 {
+            return Err(wrong(
+                "verification.timeout_seconds",
+                "must be at least 1".to_owned(),
+            ));
+        }
+        let watch = Duration::try_from_secs_f64(verification.watch_seconds).map_err(|_| {
+            wrong(
+                "verification.watch_seconds",
+                "must be a number of seconds, 0 or more".to_owned(),
+            )
+        })?;
+        if document.agent.max_attempts == 0 || document.agent.budget_seconds == 0 {
+            return Err(wrong(
+                "agent",
+                "max_attempts and budget_seconds must be at least 1".to_owned(),
+            ));
+        }
+        let Provider::Builtin = document.agent.provider;
+        let timeout = |seconds: Option<u64>| {
+            Duration::from_secs(seconds.unwrap_or(verification.timeout_seconds))
+        };
+        let checks: Vec<CheckCommand> = verification
+            .tests
+            .into_iter()
+            .map(|test| match test {
+                TestCommand::Text(command) => CheckCommand {
+                    command,
+                    directory: String::new(),
+                    timeout: timeout(None),
+                },
+                TestCommand::Full(FullTestCommand {
+                    command,
+                    directory,
+                    timeout_seconds,
+                }) => CheckCommand {
+                    command,
+                    directory,
+                    timeout: timeout(timeout_seconds),
+                },
+            })
+            .collect();
+        if let Some(check) = checks.iter().find(|check| check.command.trim().is_empty()) {
+            return Err(wrong(
+                "verification.tests",
+                format!("a command is empty (directory {:?})", check.directory),
+            ));
+        }
+        let mut names: Vec<&str> = document
+            .services
+            .iter()
+            .map(|service| service.name.as_str())
+            .collect();
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair.first() == pair.last()) {
+            return Err(wrong(
+                "service.name",
+                format!("{:?} is used twice", pair.first().unwrap_or(&"")),
+            ));
+        }
+        Ok(Self {
+            policy_file: base.join("policy.toml"),
+            data: base.join(document.storage.data),
+            file: file.to_owned(),
+            repository,
+            listen: document.server.listen,
+            secure_cookies: document.server.secure_cookies,
+            allowed_origins: document.server.allowed_origins,
+            diagnosis_budget: Duration::from_secs(document.agent.budget_seconds),
+            max_attempts: document.agent.max_attempts,
+            environment: document.agent.environment,
+            checks,
+            watch,
+            probes: verification.probes,
+            services: document.services,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(Path::new("/etc/selfheal.toml"), text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_small_file_is_enough() {
+        let config =
+            parse("[application]\nrepository = \"/\"\n[verification]\ntests = [\"make test\"]\n")
+                .unwrap();
+        assert_eq!(config.checks[0].command, "make test");
+        assert_eq!(config.data, Path::new("/etc/.selfheal"));
+        assert_eq!(config.listen.port(), 7700);
+    }
+
+    #[test]
+    fn errors_name_the_place_and_what_is_valid() {
+        let error = parse("[application]\nrepository = \"/\"\ncolour = 3\n").unwrap_err();
+        assert!(
+            error.contains("/etc/selfheal.toml")
+                && error.contains("line 3")
+                && error.contains("colour"),
+            "{error}"
+        );
+        let error = parse("[application]\nrepository = \"/\"\n[agent]\nprovider = \"oracle\"\n")
+            .unwrap_err();
+        assert!(
+            error.contains("line 4") && error.contains("builtin"),
+            "{error}"
+        );
+        let error = parse("[application]\nrepository = \"/nowhere-at-all\"\n").unwrap_err();
+        assert!(
+            error.contains("application.repository") && error.contains("is not there"),
+            "{error}"
+        );
+        let error =
+            parse("[application]\nrepository = \"/\"\n[verification]\ntimeout_seconds = 0\n")
+                .unwrap_err();
+        assert!(error.contains("verification.timeout_seconds"), "{error}");
+        let error =
+            parse("[application]\nrepository = \"/\"\n[verification]\ntests = [1]\n").unwrap_err();
+        assert!(error.contains("a command as text"), "{error}");
+    }
+}

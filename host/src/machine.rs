@@ -1,0 +1,26 @@
+//! The machine's clock and source of identities: the only place of the binary
+//! that reads them.
+
+use chrono::{DateTime, Utc};
+use selfheal_domain::ports::{Clock, IdSource};
+use uuid::Uuid;
+
+/// The machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine;
+
+impl Clock for Machine {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the Clock port's one real implementation"
+    )]
+    fn now(&self) -> DateTime<Utc> {
+        Utc::now()
+    }
+}
+
+impl IdSource for Machine {
+    fn uuid(&self) -> Uuid {
+        Uuid::now_v7()
+    }
+}

@@ -1,0 +1,176 @@
+//! The whole walk over HTTP: report, approve, review, heal, audit.
+
+use crate::programs::{TEST_COMMAND, cart, healed_cart};
+use selfheal_tests::TestHost;
+use serde_json::json;
+
+#[test]
+fn an_issue_is_healed_after_two_human_decisions() {
+    let project = cart();
+    // The live tree is dirty: none of it may get lost.
+    project.write("notes.txt", "one\nmine, uncommitted\n");
+    project.write("untracked.txt", "mine\n");
+    let status = project.git(&["status", "--porcelain"]);
+    let host = TestHost::start(&project, |config, _| {
+        assert!(config.contains(TEST_COMMAND), "{config}")
+    });
+    let ann = host.user(&project, "ann", "user");
+    host.level(1);
+    let number = host.report(&ann, "The discount starts too late");
+
+    host.admin("PATCH", &format!("/issues/{number}/approve"), None);
+    let issue = host.wait_for(number, &["PATCH_PENDING", "ESCALATED"]);
+    assert_eq!(issue["status"], "PATCH_PENDING", "{issue}");
+    assert_eq!(
+        project.git(&["status", "--porcelain"]),
+        status,
+        "nothing is applied yet"
+    );
+    let branch = format!("selfheal/issue-{number}/run-1");
+    assert!(
+        project
+            .git(&["branch", "--list", &branch])
+            .contains(&branch)
+    );
+
+    let patch = host.admin("GET", &format!("/issues/{number}/patch"), None);
+    let wrong = json!({ "patchDigest": "0".repeat(64) });
+    let path = format!("/issues/{number}/patch/approve");
+    assert_eq!(
+        host.send(&host.admin, "PATCH", &path, Some(wrong)).status,
+        409
+    );
+    host.admin(
+        "PATCH",
+        &path,
+        Some(json!({ "patchDigest": patch["patchDigest"] })),
+    );
+    let issue = host.wait_for(number, &["RESOLVED", "FAILED", "ESCALATED"]);
+    assert_eq!(issue["status"], "RESOLVED", "{issue}");
+    assert_eq!(issue["verificationResult"], "PASS");
+    assert!(issue["timeToResolve"].as_u64().is_some());
+
+    assert_eq!(project.read("cart.py"), healed_cart());
+    assert_eq!(project.read("notes.txt"), "one\nmine, uncommitted\n");
+    assert_eq!(
+        project.git(&["status", "--porcelain"]),
+        status,
+        "uncommitted work is as before"
+    );
+    let message = project.git(&["log", "-1", "--format=%B", "main"]);
+    for trailer in [
+        &format!("Selfheal-Issue: {number}"),
+        "Selfheal-Kind: heal",
+        "Selfheal-Risk: ",
+        "Selfheal-Policy: ",
+        "Selfheal-Approved-By: admin-",
+        "Selfheal-Audit: ",
+        "Assisted-by: engine:builtin",
+    ] {
+        assert!(
+            message.contains(trailer),
+            "{trailer} is missing in:\n{message}"
+        );
+    }
+    assert!(!message.contains("Signed-off-by"));
+    assert_eq!(project.git(&["worktree", "list"]).lines().count(), 1);
+    project.git(&["fsck", "--strict"]);
+
+    let verified = project.selfheal_in(&project.outside(), &["audit", "verify", "--json"]);
+    assert_eq!(verified.code, 0, "{verified:?}");
+    let log = project.selfheal_in(
+        &project.outside(),
+        &["audit", "log", "--issue", &number.to_string()],
+    );
+    for event in [
+        "issue.opened",
+        "issue.approved",
+        "tool.call",
+        "patch.proved",
+        "patch.reviewed",
+        "apply.started",
+    ] {
+        assert!(
+            log.stdout.contains(event),
+            "{event} is missing in:\n{}",
+            log.stdout
+        );
+    }
+}
+
+#[test]
+fn at_observe_nothing_is_changed() {
+    let project = cart();
+    let host = TestHost::start(&project, |_, _| {});
+    let admin = host.admin.clone();
+    let before = project.read("cart.py");
+    let number = host.report(&admin, "The discount starts too late");
+    host.admin("PATCH", &format!("/issues/{number}/approve"), None);
+    let issue = host.wait_for(number, &["DIAGNOSED", "ESCALATED"]);
+    assert_eq!(issue["status"], "DIAGNOSED", "{issue}");
+    assert!(
+        issue["rootCause"]
+            .as_str()
+            .is_some_and(|cause| !cause.is_empty())
+    );
+    assert_eq!(project.read("cart.py"), before);
+    assert_eq!(project.git(&["rev-list", "--count", "HEAD"]).trim(), "1");
+}
+
+#[test]
+fn at_auto_low_a_low_risk_patch_is_applied_without_review() {
+    let project = cart();
+    let host = TestHost::start(&project, |_, _| {});
+    host.level(2);
+    let number = host.report(&host.admin.clone(), "The discount starts too late");
+    host.admin("PATCH", &format!("/issues/{number}/approve"), None);
+    let issue = host.wait_for(number, &["RESOLVED", "PATCH_PENDING", "ESCALATED"]);
+    assert_eq!(issue["status"], "RESOLVED", "{issue}");
+    assert_eq!(issue["riskLevel"], "LOW", "{issue}");
+    assert_eq!(project.read("cart.py"), healed_cart());
+}
+
+#[test]
+fn a_patch_that_is_sent_back_is_not_proposed_again() {
+    let project = cart();
+    let host = TestHost::start(&project, |_, _| {});
+    host.level(1);
+    let number = host.report(&host.admin.clone(), "The discount starts too late");
+    host.admin("PATCH", &format!("/issues/{number}/approve"), None);
+    host.wait_for(number, &["PATCH_PENDING"]);
+    let first = host.admin("GET", &format!("/issues/{number}/patch"), None);
+    let body = json!({ "reason": "not like this", "redraft": true });
+    host.admin(
+        "PATCH",
+        &format!("/issues/{number}/patch/reject"),
+        Some(body),
+    );
+    let issue = host.wait_for(number, &["PATCH_PENDING", "ESCALATED"]);
+    if issue["status"] == "PATCH_PENDING" {
+        let second = host.admin("GET", &format!("/issues/{number}/patch"), None);
+        assert_ne!(second["patchDigest"], first["patchDigest"]);
+    }
+}
+
+#[test]
+fn a_waiting_patch_can_be_aborted() {
+    let project = cart();
+    let host = TestHost::start(&project, |_, _| {});
+    host.level(1);
+    let number = host.report(&host.admin.clone(), "The discount starts too late");
+    host.admin("PATCH", &format!("/issues/{number}/approve"), None);
+    host.wait_for(number, &["PATCH_PENDING"]);
+    let issue = host.admin(
+        "POST",
+        &format!("/issues/{number}/abort"),
+        Some(json!({ "reason": "changed my mind" })),
+    );
+    assert_eq!(issue["status"], "ABORTED", "{issue}");
+    let again = host.send(
+        &host.admin,
+        "POST",
+        &format!("/issues/{number}/abort"),
+        Some(json!({ "reason": "x" })),
+    );
+    assert_eq!(again.status, 409);
+}
