@@ -4,7 +4,7 @@
 use crate::cache::CodeCache;
 use crate::config::{ModuleMode, PolicyConfig};
 use crate::engine::PolicyEngine;
-use crate::error::PrepareError;
+use crate::error::{ModuleProblem, PrepareError};
 use crate::history::History;
 use crate::loader::{BundledModules, Loader, kind_name};
 use crate::set::{ActiveSet, SetCore};
@@ -78,19 +78,34 @@ impl WasmPolicyHost {
             cache: &self.cache,
             bundled: &self.bundled,
         };
-        let mut modules = Vec::new();
-        for module in config
+        let wanted: Vec<_> = config
             .modules
             .iter()
             .filter(|module| module.mode != ModuleMode::Off)
-        {
-            let loaded = loader
-                .load(module)
-                .map_err(|problem| PrepareError::Module {
-                    module: module.name.clone(),
-                    problem,
-                })?;
-            modules.push(loaded);
+            .collect();
+        // Compiling is the slow part, and modules know nothing of each other.
+        let loaded: Vec<_> = std::thread::scope(|scope| {
+            let loads: Vec<_> = wanted
+                .iter()
+                .map(|module| scope.spawn(|| loader.load(module)))
+                .collect();
+            let broken = |_| {
+                Err(ModuleProblem::NotAModule(
+                    "the compiler gave up on it".to_owned(),
+                ))
+            };
+            loads
+                .into_iter()
+                .map(|load| load.join().unwrap_or_else(broken))
+                .collect()
+        });
+        let mut modules = Vec::new();
+        for (module, loaded) in wanted.into_iter().zip(loaded) {
+            let named = |problem| PrepareError::Module {
+                module: module.name.clone(),
+                problem,
+            };
+            modules.push(loaded.map_err(named)?);
         }
         let identities: Vec<&ModuleIdentity> =
             modules.iter().map(|loaded| &loaded.identity).collect();
