@@ -57,7 +57,12 @@ pub(crate) fn combine(a: &Candidate, b: &Candidate) -> Option<Candidate> {
     if a.path != b.path {
         return None;
     }
-    let apart = a.edits.iter().all(|x| b.edits.iter().all(|y| x.range.end <= y.range.start && x.range != y.range || y.range.end <= x.range.start && x.range != y.range));
+    let apart = a.edits.iter().all(|x| {
+        b.edits.iter().all(|y| {
+            x.range.end <= y.range.start && x.range != y.range
+                || y.range.end <= x.range.start && x.range != y.range
+        })
+    });
     if !apart {
         return None;
     }
@@ -66,7 +71,11 @@ pub(crate) fn combine(a: &Candidate, b: &Candidate) -> Option<Candidate> {
     Some(Candidate {
         path: a.path.clone(),
         edits,
-        template: if a.template == b.template { a.template } else { "two-changes" },
+        template: if a.template == b.template {
+            a.template
+        } else {
+            "two-changes"
+        },
         cost: a.cost + b.cost,
         heat: a.heat.min(b.heat),
         line: a.line.min(b.line),

@@ -112,7 +112,7 @@ fn passage(before: &str, after: &str) -> Option<(String, String)> {
         let tail = back.saturating_sub(context);
         let from = old.get(start..old.len() - tail)?.concat();
         let to = new.get(start..new.len() - tail)?.concat();
-        if !from.is_empty() && before.matches(from.as_str()).count() == 1 {
+        if !from.is_empty() && before.find(&from) == before.rfind(&from) {
             return Some((from, to));
         }
     }

@@ -8,7 +8,7 @@ use crate::observe::{Attempt, Profile};
 use crate::rank;
 use crate::search::{self, Found, Task};
 use crate::source::{Lang, Source};
-use crate::templates::{Knowledge, generate};
+use crate::templates::{Knowledge, generate, property_names};
 use crate::worker::{Limits, Worker, WorkerError};
 use selfheal_domain::agent::{
     Agent, AgentError, CheckCommand, Diagnosis, DiagnosisBrief, Draft, Effort, Proposal,
@@ -429,7 +429,8 @@ fn limits_of(profile: &Profile, generosity: f64) -> Limits {
         .map(|test| test.wall)
         .sum();
     Limits {
-        cpu: 0.35 * generosity,
+        // Quick tests give little rope: a candidate that loops is cut early.
+        cpu: (slowest * 40.0).clamp(0.12, 0.35) * generosity,
         wall: (slowest * 5.0 + 1.5) * generosity.max(1.0),
         total: sum * 3.0 + 6.0 * generosity.max(1.0),
     }
@@ -481,7 +482,11 @@ impl Scene {
             lines.retain(|line, _| !is_assertion(source, *line));
         }
         let judged = ready.mode != "script" || ready.witness || ready.mixed;
-        Self { heat, sources, judged }
+        Self {
+            heat,
+            sources,
+            judged,
+        }
     }
 
     /// All candidates, best first, each resulting text once.
@@ -489,6 +494,11 @@ impl Scene {
         let mut all: Vec<Candidate> = Vec::new();
         let mut seen: HashSet<[u8; 32]> = HashSet::new();
         let (expected, raised) = errors_of(profile);
+        let names: BTreeMap<&String, BTreeSet<String>> = self
+            .sources
+            .iter()
+            .map(|(path, source)| (path, property_names(source)))
+            .collect();
         for (path, source) in &self.sources {
             let Some(lines) = self.heat.get(path) else {
                 continue;
@@ -496,6 +506,11 @@ impl Scene {
             let mut know = Knowledge {
                 heat: lines.clone(),
                 expected_errors: expected.clone(),
+                neighbours: names
+                    .iter()
+                    .filter(|(other, _)| **other != path)
+                    .flat_map(|(_, names)| names.iter().cloned())
+                    .collect(),
                 raised: raised.clone(),
                 ..Knowledge::default()
             };
@@ -523,7 +538,22 @@ impl Scene {
         if !self.judged {
             // Nothing says what is right but the crash itself: believe what it says.
             for candidate in &mut all {
-                if !matches!(candidate.template, "did-you-mean" | "missing-import" | "except" | "add-self" | "unbound" | "missing-return" | "guard-return" | "get" | "optional-chain" | "missing-await" | "super") {
+                if !matches!(
+                    candidate.template,
+                    "did-you-mean"
+                        | "bind"
+                        | "attribute"
+                        | "missing-import"
+                        | "except"
+                        | "add-self"
+                        | "unbound"
+                        | "missing-return"
+                        | "guard-return"
+                        | "get"
+                        | "optional-chain"
+                        | "missing-await"
+                        | "super"
+                ) {
                     candidate.cost += 0.8;
                 }
             }
@@ -614,21 +644,47 @@ fn hunt(
         .cloned()
         .collect();
     if kept.is_empty() && !found.late.is_empty() && Instant::now() < until {
-        let again: Vec<Candidate> = found.late.iter().filter_map(|index| queue.get(*index)).take(400).cloned().collect();
+        let again: Vec<Candidate> = found
+            .late
+            .iter()
+            .filter_map(|index| queue.get(*index))
+            .take(400)
+            .cloned()
+            .collect();
         case.note(format!("{} candidates again, with more time", again.len()));
         let half = Instant::now() + until.saturating_duration_since(Instant::now()) / 2;
-        let task = Task { queue: &again, failing, limits: limits_of(profile, 10.0), until: half };
+        let task = Task {
+            queue: &again,
+            failing,
+            limits: limits_of(profile, 10.0),
+            until: half,
+        };
         let second = search::run(case.tools, workers, &task);
         case.tried += second.tried;
-        kept = second.survivors.iter().filter_map(|index| again.get(*index)).cloned().collect();
+        kept = second
+            .survivors
+            .iter()
+            .filter_map(|index| again.get(*index))
+            .cloned()
+            .collect();
     }
     if kept.is_empty() && Instant::now() < until {
         let pairs = pairs(queue, &found);
         case.note(format!("{} pairs of changes", pairs.len()));
-        let task = Task { queue: &pairs, failing, limits: limits_of(profile, 1.0), until };
+        let task = Task {
+            queue: &pairs,
+            failing,
+            limits: limits_of(profile, 1.0),
+            until,
+        };
         let third = search::run(case.tools, workers, &task);
         case.tried += third.tried;
-        kept = third.survivors.iter().filter_map(|index| pairs.get(*index)).cloned().collect();
+        kept = third
+            .survivors
+            .iter()
+            .filter_map(|index| pairs.get(*index))
+            .cloned()
+            .collect();
     }
     (kept, found)
 }
@@ -640,17 +696,30 @@ fn pairs(queue: &[Candidate], found: &Found) -> Vec<Candidate> {
     let mut partial = found.partial.clone();
     partial.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
     for (index, _) in partial.iter().take(24) {
-        let Some(first) = queue.get(*index) else { continue };
-        out.extend(queue.iter().take(700).filter_map(|second| combine(first, second)).map(|mut pair| {
-            // The half that is known to help is free.
-            pair.cost -= first.cost.min(1.0);
-            pair
-        }));
+        let Some(first) = queue.get(*index) else {
+            continue;
+        };
+        out.extend(
+            queue
+                .iter()
+                .take(700)
+                .filter_map(|second| combine(first, second))
+                .map(|mut pair| {
+                    // The half that is known to help is free.
+                    pair.cost -= first.cost.min(1.0);
+                    pair
+                }),
+        );
     }
-    let cheap: Vec<&Candidate> = queue.iter().filter(|candidate| candidate.cost <= 2.2).take(900).collect();
+    let cheap: Vec<&Candidate> = queue
+        .iter()
+        .filter(|candidate| candidate.cost <= 2.2)
+        .take(900)
+        .collect();
     for (index, first) in cheap.iter().enumerate() {
         for second in cheap.iter().skip(index + 1) {
-            let together = first.line == second.line && first.template == second.template || first.line.abs_diff(second.line) <= 1 && first.cost + second.cost <= 2.6;
+            let together = first.line == second.line && first.template == second.template
+                || first.line.abs_diff(second.line) <= 1 && first.cost + second.cost <= 2.6;
             if together && let Some(pair) = combine(first, second) {
                 out.push(pair);
             }
@@ -659,7 +728,11 @@ fn pairs(queue: &[Candidate], found: &Found) -> Vec<Candidate> {
     out.sort_by(|a, b| a.priority().total_cmp(&b.priority()));
     let mut seen: HashSet<Vec<(usize, usize, String)>> = HashSet::new();
     out.retain(|pair| {
-        let mut edits: Vec<_> = pair.edits.iter().map(|edit| (edit.range.start, edit.range.end, edit.text.clone())).collect();
+        let mut edits: Vec<_> = pair
+            .edits
+            .iter()
+            .map(|edit| (edit.range.start, edit.range.end, edit.text.clone()))
+            .collect();
         edits.sort();
         seen.insert(edits)
     });

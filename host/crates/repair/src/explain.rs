@@ -14,7 +14,7 @@ fn meaning(candidate: &Candidate) -> &'static str {
         }
         "variable" | "variable-global" | "stored-variable" => "a wrong variable",
         "attribute" | "method" | "callee" => "a wrong name for what is called or read",
-        "swap-arguments" | "swap-operands" | "swap-elements" | "swap-indices" => {
+        "swap-arguments" | "swap-operands" | "swap-elements" | "swap-indices" | "swap-names" => {
             "two values in the wrong order"
         }
         "swap-branches" | "negate" | "drop-not" | "replace-condition" | "extend-condition"
@@ -42,6 +42,7 @@ fn meaning(candidate: &Candidate) -> &'static str {
         "yield" => "a wrong kind of yield",
         "if-while" | "jump" | "elif-if" => "a wrong flow of control",
         "pattern" | "regex-flag" => "a wrong pattern",
+        "bind" => "a method that is handed over without its object",
         "two-changes" => "two wrong expressions",
         "string" | "string-donor" | "format" => "a wrong text",
         _ => "a wrong expression",

@@ -34,15 +34,20 @@ pub(crate) fn heat(profile: &Profile, ready: &Ready) -> Heat {
             continue;
         }
         for (line, (failing, passing, before)) in lines {
-            let Ok(line) = line.parse::<u32>() else { continue };
-            let (failing, passing, before) = (f64::from(*failing), f64::from(*passing), f64::from(*before));
+            let Ok(line) = line.parse::<u32>() else {
+                continue;
+            };
+            let (failing, passing, before) =
+                (f64::from(*failing), f64::from(*passing), f64::from(*before));
             if failing + before <= 0.0 {
                 continue;
             }
             let own = failing / (total * (failing + passing).max(1.0)).sqrt();
             let earlier = before / (before * (before + passing)).max(1.0).sqrt();
             let score = own.min(1.0).max(0.6 * earlier.min(1.0));
-            heat.entry(path.clone()).or_default().insert(line, 0.7 * score);
+            heat.entry(path.clone())
+                .or_default()
+                .insert(line, 0.7 * score);
         }
     }
     for test in profile.failures() {

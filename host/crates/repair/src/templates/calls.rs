@@ -571,6 +571,11 @@ fn arguments(generator: &mut Gen<'_>, node: Node<'_>, list: Option<Node<'_>>, na
             }
         }
         wrap(generator, *arg, Place::Passed);
+        // A method handed over without its object.
+        if arg.kind() == "member_expression" && !generator.py() {
+            let text = generator.at(*arg).to_owned();
+            generator.swap(*arg, format!("(...args) => {text}(...args)"), "bind", 1.6);
+        }
     }
     // An argument that was left out: a known name at the end.
     let own = generator.file.arity.get(name).copied();
@@ -652,7 +657,9 @@ fn arguments(generator: &mut Gen<'_>, node: Node<'_>, list: Option<Node<'_>>, na
             }
         }
         if !generator.py() && matches!(name, "parseInt" | "Number.parseInt") && args.len() == 1 {
-            generator.swap(list, format!("{inner}, 10)"), "add-argument", 1.2);
+            for (radix, cost) in [("10", 1.2), ("16", 1.8), ("2", 2.0), ("8", 2.6)] {
+                generator.swap(list, format!("{inner}, {radix})"), "add-argument", cost);
+            }
         }
     }
 }

@@ -293,9 +293,30 @@ fn two_sided(
     }
     repeated(generator, node, left, &symbol, right);
     if matches!(symbol.as_str(), "//" | "/") && is_atom(right) && generator.py() {
-        let numerator = if is_atom(left) || symbol == "//" { l.clone() } else { format!("({l})") };
-        generator.swap(node, format!("({numerator} + {r} - 1) // {r}"), "ceiling", 2.0);
-        generator.swap(node, format!("-(-{} // {r})", if is_atom(left) { l.clone() } else { format!("({l})") }), "ceiling", 2.2);
+        let numerator = if is_atom(left) || symbol == "//" {
+            l.clone()
+        } else {
+            format!("({l})")
+        };
+        generator.swap(
+            node,
+            format!("({numerator} + {r} - 1) // {r}"),
+            "ceiling",
+            2.0,
+        );
+        generator.swap(
+            node,
+            format!(
+                "-(-{} // {r})",
+                if is_atom(left) {
+                    l.clone()
+                } else {
+                    format!("({l})")
+                }
+            ),
+            "ceiling",
+            2.2,
+        );
     }
     if matches!(symbol.as_str(), "+" | "-") && !text_like {
         further_terms(generator, node);
@@ -326,17 +347,35 @@ fn two_sided(
 }
 
 /// `[row] * n` shares one row; `[0] * n` may have meant the numbers themselves.
-fn repeated(generator: &mut Gen<'_>, node: Node<'_>, left: Node<'_>, symbol: &str, right: Node<'_>) {
+fn repeated(
+    generator: &mut Gen<'_>,
+    node: Node<'_>,
+    left: Node<'_>,
+    symbol: &str,
+    right: Node<'_>,
+) {
     if !generator.py() || symbol != "*" || left.kind() != "list" {
         return;
     }
     let items = named(left);
     let [only] = items.as_slice() else { return };
-    let (item, count) = (generator.at(*only).to_owned(), generator.at(right).to_owned());
-    let count = count.strip_prefix('(').and_then(|inner| inner.strip_suffix(')')).unwrap_or(&count).to_owned();
+    let (item, count) = (
+        generator.at(*only).to_owned(),
+        generator.at(right).to_owned(),
+    );
+    let count = count
+        .strip_prefix('(')
+        .and_then(|inner| inner.strip_suffix(')'))
+        .unwrap_or(&count)
+        .to_owned();
     match only.kind() {
         "binary_operator" | "list" | "dictionary" | "call" | "list_comprehension" | "set" => {
-            generator.swap(node, format!("[{item} for _ in range({count})]"), "shared-rows", 1.0);
+            generator.swap(
+                node,
+                format!("[{item} for _ in range({count})]"),
+                "shared-rows",
+                1.0,
+            );
         }
         "integer" => generator.swap(node, format!("list(range({count}))"), "count-up", 2.2),
         _ => {}
@@ -355,12 +394,25 @@ fn further_terms(generator: &mut Gen<'_>, node: Node<'_>) {
         let far = 0.07 * index as f64;
         if kinds.contains("number") {
             for sign in ["+", "-"] {
-                generator.swap(node, format!("{text} {sign} {name}"), "further-term", 2.8 + far);
+                generator.swap(
+                    node,
+                    format!("{text} {sign} {name}"),
+                    "further-term",
+                    2.8 + far,
+                );
             }
-        } else if ["sequence", "text", "set", "mapping"].iter().any(|kind| kinds.contains(*kind)) {
+        } else if ["sequence", "text", "set", "mapping"]
+            .iter()
+            .any(|kind| kinds.contains(*kind))
+        {
             let length = generator.len(name);
             for sign in ["+", "-"] {
-                generator.swap(node, format!("{text} {sign} {length}"), "further-term", 2.9 + far);
+                generator.swap(
+                    node,
+                    format!("{text} {sign} {length}"),
+                    "further-term",
+                    2.9 + far,
+                );
             }
         }
     }

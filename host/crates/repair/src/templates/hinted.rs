@@ -79,7 +79,13 @@ pub(super) fn node(generator: &mut Gen<'_>, node: Node<'_>) {
                     .iter()
                     .chain(generator.file.callables.iter())
                     .chain(generator.file.constants.iter())
-                    .chain(generator.file.attributes.iter().filter(|_| hint.kind == "attribute"))
+                    .chain(
+                        generator
+                            .file
+                            .attributes
+                            .iter()
+                            .filter(|_| hint.kind == "attribute"),
+                    )
                     .cloned()
                     .collect();
                 let mut ranked: Vec<(f64, String)> = pool

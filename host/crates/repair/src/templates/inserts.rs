@@ -257,7 +257,6 @@ fn copies(generator: &mut Gen<'_>, node: Node<'_>) {
     let mut donors: Vec<(String, f64)> = Vec::new();
     for inner in all_nodes(function) {
         if is_statement(inner)
-            && inner.id() != node.id()
             && matches!(inner.kind(), "expression_statement")
             && !is_docstring(inner)
         {
@@ -316,6 +315,7 @@ fn copies(generator: &mut Gen<'_>, node: Node<'_>) {
             }
         }
     }
+    forgotten_updates(generator, node, function, &scope.values, &mut fresh);
     let tail = node
         .next_named_sibling()
         .is_none_or(|next| !is_statement(next));
@@ -341,7 +341,12 @@ fn copies(generator: &mut Gen<'_>, node: Node<'_>) {
                     if other == *text {
                         continue;
                     }
-                    let own = generator.src.text.get(node.byte_range()).unwrap_or_default() == text;
+                    let own = generator
+                        .src
+                        .text
+                        .get(node.byte_range())
+                        .unwrap_or_default()
+                        == text;
                     if tail && !terminal || own {
                         after(generator, node, &other, "insert-copy", 3.9 + extra);
                     }
@@ -351,10 +356,15 @@ fn copies(generator: &mut Gen<'_>, node: Node<'_>) {
                     // The neighbour's twin: two names change together.
                     for c in &names {
                         for d in &names {
-                            if c != d && ![a, b].contains(&c) && ![a, b].contains(&d) && text.contains(c.as_str()) && scope.alike(c, d) {
+                            if c != d
+                                && ![a, b].contains(&c)
+                                && ![a, b].contains(&d)
+                                && text.contains(c.as_str())
+                                && scope.alike(c, d)
+                            {
                                 let twin = replace_word(&other, c, d);
                                 if twin != other {
-                                    after(generator, node, &twin, "insert-copy", 3.7 + extra);
+                                    after(generator, node, &twin, "insert-copy", 2.7 + extra);
                                 }
                             }
                         }
@@ -363,11 +373,96 @@ fn copies(generator: &mut Gen<'_>, node: Node<'_>) {
             }
         }
     }
-    for (text, extra) in fresh.iter().take(48) {
+    for (text, extra) in fresh.iter().take(110) {
         if tail && !terminal {
             after(generator, node, text, "insert-update", 2.9 + extra);
         }
-        before(generator, node, text, "insert-update", 3.1 + extra);
+        // Where the thing is talked about is where it is updated.
+        let subject = text.split([' ', '.']).next().unwrap_or_default();
+        let here = generator
+            .at(node)
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .contains(subject);
+        before(
+            generator,
+            node,
+            text,
+            "insert-update",
+            if here { 2.8 } else { 3.1 } + extra,
+        );
+    }
+}
+
+/// Statements that record what is looked up, move what is counted, and keep
+/// attributes up to date.
+fn forgotten_updates(
+    generator: &Gen<'_>,
+    node: Node<'_>,
+    function: Node<'_>,
+    values: &[String],
+    fresh: &mut Vec<(String, f64)>,
+) {
+    let end = if generator.py() { "" } else { ";" };
+    let mut add = |text: String, extra: f64| {
+        if fresh.len() < 120 && !fresh.iter().any(|(known, _)| *known == text) {
+            fresh.push((text, extra));
+        }
+    };
+    for inner in all_nodes(function) {
+        if let Some((left, operator, right)) = crate::source::binary(inner)
+            && matches!(generator.at(operator), "in" | "not in")
+            && generator.at(right).len() < 30
+        {
+            let (item, holder) = (generator.at(left), generator.at(right));
+            add(format!("{holder}.add({item})"), 0.0);
+            add(format!("{holder}.append({item})"), 0.1);
+            add(format!("{holder}.remove({item})"), 0.6);
+        }
+        if inner.kind() == "call_expression"
+            && let Some(callee) = field(inner, "function")
+            && let Some(list) = field(inner, "arguments")
+        {
+            let arguments = generator.at(list);
+            if let Some(holder) = generator.at(callee).strip_suffix(".has") {
+                add(format!("{holder}.add{arguments};"), 0.0);
+                add(format!("{holder}.delete{arguments};"), 0.4);
+            } else if let Some(holder) = generator.at(callee).strip_suffix(".includes") {
+                add(format!("{holder}.push{arguments};"), 0.1);
+            }
+        }
+        if matches!(inner.kind(), "subscript" | "subscript_expression")
+            && generator.at(inner).len() < 36
+        {
+            let place = generator.at(inner);
+            let asked = inner
+                .parent()
+                .is_some_and(|parent| crate::source::binary(parent).is_some());
+            for step in ["+= 1", "-= 1"] {
+                add(
+                    format!("{place} {step}{end}"),
+                    if asked { 0.1 } else { 0.4 },
+                );
+            }
+        }
+    }
+    if up(node, CLASSES).is_some() {
+        let owner = if generator.py() { "self" } else { "this" };
+        for name in generator
+            .file
+            .own
+            .iter()
+            .filter(|name| !generator.file.arity.contains_key(*name))
+            .take(6)
+        {
+            for value in values.iter().take(5) {
+                add(format!("{owner}.{name} = {value}{end}"), 0.2);
+            }
+            for step in ["+= 1", "-= 1"] {
+                add(format!("{owner}.{name} {step}{end}"), 0.4);
+            }
+        }
     }
 }
 

@@ -10,6 +10,8 @@ mod hinted;
 mod inserts;
 mod names;
 mod statements;
+#[cfg(test)]
+mod tests;
 
 use crate::candidate::{Candidate, Edit};
 use crate::observe::Hint;
@@ -28,8 +30,16 @@ pub(crate) struct Knowledge {
     pub(crate) kinds: HashMap<String, HashMap<String, BTreeSet<String>>>,
     /// Exception names that some failing test was missing.
     pub(crate) expected_errors: BTreeSet<String>,
+    /// Attribute and key names of the program's other files.
+    pub(crate) neighbours: BTreeSet<String>,
     /// Exception names that were raised, with their bases.
     pub(crate) raised: BTreeSet<String>,
+}
+
+/// Names of attributes and keys in a file.
+pub(crate) fn property_names(src: &Source) -> BTreeSet<String> {
+    let file = names::FileNames::of(src);
+    file.attributes.into_iter().chain(file.keys).collect()
 }
 
 /// Everything the templates of one file share.
@@ -73,6 +83,7 @@ pub(crate) fn generate(src: &Source, know: &Knowledge) -> Vec<Candidate> {
         expressions::node(&mut generator, node);
         calls::node(&mut generator, node);
         names::node(&mut generator, node);
+        names::exchange(&mut generator, node);
         statements::declaration(&mut generator, node);
         if is_statement(node) {
             statements::node(&mut generator, node);

@@ -1,6 +1,7 @@
 //! Names: what is in scope, and substituting one name for another.
 
 use super::{Gen, Knowledge, is_value};
+use crate::candidate::Edit;
 use crate::source::{CLASSES, FUNCTIONS, Source, all_nodes, field, line_of, named, up};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tree_sitter::Node;
@@ -18,6 +19,8 @@ pub(crate) struct FileNames {
     pub(crate) constants: Vec<String>,
     /// Attribute names in use.
     pub(crate) attributes: Vec<String>,
+    /// Keys of object literals and patterns.
+    pub(crate) keys: BTreeSet<String>,
     /// Attributes of `self` or `this`.
     pub(crate) own: Vec<String>,
     /// Least and most positional arguments of functions defined here.
@@ -71,6 +74,9 @@ impl FileNames {
                             out.callables.push(name);
                         }
                     }
+                }
+                "shorthand_property_identifier_pattern" | "shorthand_property_identifier" => {
+                    out.keys.insert(src.at(node).to_owned());
                 }
                 "class_definition" | "class_declaration" => {
                     if let Some(name) = field(node, "name") {
@@ -327,6 +333,7 @@ pub(super) fn node(generator: &mut Gen<'_>, node: Node<'_>) {
         "identifier" if binds(node) => target(generator, node),
         "identifier" => callee(generator, node),
         "attribute" | "member_expression" => attribute(generator, node),
+        "pair" | "keyword_argument" => key(generator, node),
         "shorthand_property_identifier" => {
             let scope = generator.scope(node);
             let text = generator.at(node).to_owned();
@@ -450,6 +457,72 @@ fn variable(generator: &mut Gen<'_>, node: Node<'_>) {
     }
 }
 
+/// A misspelled key of an object literal.
+fn key(generator: &mut Gen<'_>, node: Node<'_>) {
+    let Some(name) = field(node, "key").filter(|name| name.kind() == "property_identifier") else {
+        return;
+    };
+    let text = generator.at(name).to_owned();
+    let mut pool: Vec<String> = generator.file.attributes.clone();
+    pool.extend(generator.scope(node).values.iter().cloned());
+    pool.extend(generator.file.keys.iter().cloned());
+    pool.extend(generator.know.neighbours.iter().cloned());
+    for other in pool {
+        if other != text && distance(&text, &other) < 0.35 {
+            generator.swap(name, other, "attribute", 1.4);
+        }
+    }
+}
+
+/// Two names exchanged throughout an expression: `m[r][n - c]` for `m[c][n - r]`.
+pub(super) fn exchange(generator: &mut Gen<'_>, node: Node<'_>) {
+    if !matches!(
+        node.kind(),
+        "subscript"
+            | "subscript_expression"
+            | "binary_operator"
+            | "binary_expression"
+            | "call"
+            | "call_expression"
+            | "comparison_operator"
+    ) {
+        return;
+    }
+    let mut uses: Vec<(String, Vec<std::ops::Range<usize>>)> = Vec::new();
+    for inner in all_nodes(node) {
+        if inner.kind() == "identifier" && is_value(inner) {
+            let text = generator.at(inner);
+            match uses.iter_mut().find(|(name, _)| name == text) {
+                Some((_, ranges)) => ranges.push(inner.byte_range()),
+                None => uses.push((text.to_owned(), vec![inner.byte_range()])),
+            }
+        }
+    }
+    if uses.len() < 2 || uses.len() > 5 {
+        return;
+    }
+    let scope = generator.scope(node);
+    for (index, (a, first)) in uses.iter().enumerate() {
+        for (b, second) in uses.iter().skip(index + 1) {
+            if !scope.alike(a, b) || !scope.values.contains(a) || !scope.values.contains(b) {
+                continue;
+            }
+            let edits = first
+                .iter()
+                .map(|range| Edit {
+                    range: range.clone(),
+                    text: b.clone(),
+                })
+                .chain(second.iter().map(|range| Edit {
+                    range: range.clone(),
+                    text: a.clone(),
+                }))
+                .collect();
+            generator.edit(edits, "swap-names", 2.1);
+        }
+    }
+}
+
 /// The stored side: `a = …` should be `b = …`.
 fn target(generator: &mut Gen<'_>, node: Node<'_>) {
     let Some(parent) = node.parent() else { return };
@@ -545,6 +618,16 @@ fn attribute(generator: &mut Gen<'_>, node: Node<'_>) {
         .map(|other| (distance(&text, &other), other))
         .collect();
     ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let strangers: Vec<String> = generator
+        .know
+        .neighbours
+        .iter()
+        .filter(|other| **other != text && distance(&text, other) < 0.35)
+        .cloned()
+        .collect();
+    for other in strangers {
+        generator.swap(name, other, "attribute", 1.8);
+    }
     let known_method = called && !own && super::calls_known(&text);
     for (index, (far, other)) in ranked
         .into_iter()

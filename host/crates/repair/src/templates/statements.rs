@@ -12,7 +12,9 @@ pub(super) fn declaration(generator: &mut Gen<'_>, node: Node<'_>) {
     if !matches!(node.kind(), "lexical_declaration" | "variable_declaration") {
         return;
     }
-    let Some(kind) = field(node, "kind").or_else(|| node.child(0)) else { return };
+    let Some(kind) = field(node, "kind").or_else(|| node.child(0)) else {
+        return;
+    };
     let text = generator.at(kind).to_owned();
     if text == "const" {
         generator.swap(kind, "let", "declaration", 1.5);
@@ -358,7 +360,16 @@ fn handlers(generator: &mut Gen<'_>, node: Node<'_>) {
                 };
             let line = crate::source::line_of(clause);
             for (text, cost) in [(name.clone(), 1.2), (extended, 1.3)] {
-                generator.edit_at(vec![Edit { range: target.byte_range(), text }], "except", cost, 1.0, line);
+                generator.edit_at(
+                    vec![Edit {
+                        range: target.byte_range(),
+                        text,
+                    }],
+                    "except",
+                    cost,
+                    1.0,
+                    line,
+                );
             }
         }
         for name in [
@@ -706,7 +717,26 @@ fn expression(generator: &mut Gen<'_>, node: Node<'_>) {
         return;
     }
     let text = generator.at(inner).to_owned();
-    generator.swap(inner, format!("return {text}"), "missing-return", 1.5);
+    let looped = up(
+        node,
+        &["for_statement", "while_statement", "for_in_statement"],
+    )
+    .is_some_and(|found| {
+        up(node, FUNCTIONS).is_none_or(|function| function.start_byte() < found.start_byte())
+    });
+    let printed = text.starts_with("print") || text.starts_with("console.");
+    if !printed && up(node, FUNCTIONS).is_some() {
+        generator.swap(
+            inner,
+            format!("return {text}"),
+            if looped {
+                "early-return"
+            } else {
+                "missing-return"
+            },
+            if looped { 2.6 } else { 1.5 },
+        );
+    }
     if matches!(inner.kind(), "call" | "call_expression") {
         if generator.py() {
             generator.swap(inner, format!("yield from {text}"), "yield", 2.4);
