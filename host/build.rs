@@ -24,7 +24,7 @@ fn main() -> io::Result<()> {
         );
     }
     let mut code = String::from(
-        "/// Name and bytes of each bundled policy module.\npub const BUNDLED: &[(&str, &[u8])] = &[\n",
+        "/// Name and bytes of each bundled policy module.\npub(crate) const BUNDLED: &[(&str, &[u8])] = &[\n",
     );
     for (name, path) in &modules {
         // Writing to a string cannot fail.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// The file could not be used.
 #[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
+pub(crate) enum ConfigError {
     /// It cannot be read.
     #[error("{} cannot be read; `selfheal init` writes one", path.display())]
     Read {
@@ -166,7 +166,7 @@ struct FullTestCommand {
 
 /// The file, checked, with absolute paths.
 #[derive(Debug)]
-pub struct Config {
+pub(crate) struct Config {
     /// The file itself.
     pub file: PathBuf,
     /// `policy.toml` beside it.
@@ -202,7 +202,7 @@ impl Config {
     ///
     /// # Errors
     /// See [`ConfigError`].
-    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+    pub(crate) fn read(file: &Path) -> Result<Self, ConfigError> {
         let read = |source| ConfigError::Read {
             path: file.to_owned(),
             source,

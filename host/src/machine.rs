@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 /// The machine.
 #[derive(Clone, Copy, Debug)]
-pub struct Machine;
+pub(crate) struct Machine;
 
 impl Clock for Machine {
     #[expect(

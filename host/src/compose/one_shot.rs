@@ -7,14 +7,17 @@ use super::{
 use crate::failure::{Because, Exit, Failure};
 use crate::machine::Machine;
 use selfheal_domain::agent::{Agent, AgentError, CheckCommand, Diagnosis, DiagnosisBrief};
-use selfheal_domain::event::Event;
-use selfheal_domain::ledger::Ledger;
+use selfheal_domain::event::{Approval, Event};
+use selfheal_domain::ids::{CommitId, IssueId, IssueNumber, RunId, RunNumber};
+use selfheal_domain::issue::Source;
+use selfheal_domain::ledger::{Ledger, RecordError};
 use selfheal_domain::patch::Patch;
 use selfheal_domain::policy::{AgentPhase, PolicyContext, PolicyHost, RunCounters};
 use selfheal_domain::ports::{
-    CallRecorder, CancelToken, CommitMessage, RecordRefused, RunWorktree, ToolSessionSpec,
-    Workbench,
+    CallRecorder, CancelToken, CommitMessage, IdSource, RecordRefused, RunWorktree,
+    ToolSessionSpec, Workbench,
 };
+use selfheal_domain::report::{Report, ReportDraft};
 use selfheal_domain::risk::AutonomyLevel;
 use selfheal_domain::user::{Actor, TrustClass};
 use selfheal_domain::verdict::{Reason, Verdict};
@@ -31,6 +34,9 @@ use std::time::{Duration, Instant};
 
 /// Part of the budget that is kept for drafting and proving.
 const RESERVE: f64 = 0.15;
+
+/// A one-shot heal walks the same states as any other, as the only issue of its log.
+const ISSUE: IssueNumber = IssueNumber(1);
 
 type ProgressFn = Box<dyn Fn(&str) + Send + Sync>;
 
@@ -71,6 +77,8 @@ pub(crate) enum HealError {
     NotProved(Verification),
     #[error("the worktree could not be read: {0}")]
     Worktree(String),
+    #[error("a step of the heal could not be recorded")]
+    Record(#[from] RecordError),
 }
 
 /// Everything one heal needs; removes its temporary directory when dropped.
@@ -83,6 +91,8 @@ pub(crate) struct OneShot {
     agent: selfheal_repair::RepairEngine,
     recorder: Arc<Recorder>,
     cancel: CancelToken,
+    head: CommitId,
+    branch: String,
     drafts: PathBuf,
     _temporary: tempfile::TempDir,
 }
@@ -94,10 +104,10 @@ struct Recorder {
 
 impl CallRecorder for Recorder {
     fn record(&self, actor: &Actor, event: Event) -> Result<(), RecordRefused> {
-        self.ledger
-            .record_host(actor.clone(), event)
+        let recorded = self.ledger.record(ISSUE, actor.clone(), event);
+        recorded
             .map(drop)
-            .map_err(|error| RecordRefused(error.to_string()))
+            .map_err(|error| RecordRefused(format!("{:#}", anyhow::Error::new(error))))
     }
 
     fn progress(&self, note: &str) {
@@ -157,6 +167,8 @@ impl OneShot {
                 progress: options.progress,
             }),
             cancel: options.cancel,
+            head: found.head,
+            branch: found.branch.unwrap_or_else(|| "HEAD".to_owned()),
             drafts: state.join("draft"),
             _temporary: temporary,
         })
@@ -176,6 +188,9 @@ impl OneShot {
     /// Diagnoses, drafts in a throw-away worktree, judges and proves.
     pub(crate) fn heal(&self, check: CheckCommand, budget: Duration) -> Result<Healed, HealError> {
         let started = Instant::now();
+        let ledger = &self.recorder.ledger;
+        let agent = Actor::Agent(self.agent.name());
+        self.open_issue(&check)?;
         let brief = DiagnosisBrief {
             texts: Vec::new(),
             checks: vec![check.clone()],
@@ -188,6 +203,13 @@ impl OneShot {
             .for_diagnosis(self.session(Actor::Agent(self.agent.name())));
         let diagnosis = self.agent.diagnose(&brief, reading.as_ref())?;
         drop(reading);
+        ledger.record(
+            ISSUE,
+            agent.clone(),
+            Event::DiagnosisFinished(diagnosis.clone()),
+        )?;
+        // Nothing is committed on a branch: the permit is only the record's receipt.
+        let (_, _permit) = ledger.begin_drafting(ISSUE, agent.clone())?;
 
         let worktree = RunWorktree {
             upper: self.drafts.join("upper"),
@@ -214,12 +236,20 @@ impl OneShot {
             severity: String::new(),
         };
         let facts = patch_facts(&patch, claims, &self.limits.protected);
-        let asks = match self
-            .policies
-            .current()
-            .judge_patch(&self.context(), &facts)
-            .verdict
-        {
+        let judgement = self.policies.current().judge_patch(&self.context(), &facts);
+        ledger.record(
+            ISSUE,
+            agent,
+            Event::PatchDrafted {
+                patch: patch.clone(),
+                rationale: draft.rationale.clone(),
+                confidence: draft.confidence,
+                rivals: draft.rivals.clone(),
+                commit: self.head.clone(),
+                judgement: judgement.clone(),
+            },
+        )?;
+        let asks = match judgement.verdict {
             Verdict::Allow => None,
             Verdict::Ask(reason) => Some(reason),
             Verdict::Deny(reason) => {
@@ -254,6 +284,7 @@ impl OneShot {
         let verification = Verification {
             checks: vec![evidence],
         };
+        ledger.record(ISSUE, Actor::Host, Event::PatchProved(verification.clone()))?;
         if verification.result() != VerificationResult::Pass {
             return Err(HealError::NotProved(verification));
         }
@@ -266,6 +297,44 @@ impl OneShot {
             verification,
             asks,
         })
+    }
+
+    /// The operator asks and so approves: on record before any agent starts.
+    fn open_issue(&self, check: &CheckCommand) -> Result<(), HealError> {
+        let ledger = &self.recorder.ledger;
+        let title: String = check
+            .command
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(150)
+            .collect();
+        let draft = ReportDraft {
+            title: format!("heal: {title}"),
+            description: format!("`{}` fails", check.command),
+            ..ReportDraft::default()
+        };
+        let report = Report::parse(draft, Source::Cli, TrustClass::Admin).map_err(|errors| {
+            HealError::Refused(format!("the command is no report: {errors:?}"))
+        })?;
+        ledger.open(IssueId(Machine.uuid()), report, Actor::Operator)?;
+        let reason = "the operator ran selfheal heal".to_owned();
+        let generation = self.policies.current().generation();
+        ledger.record(
+            ISSUE,
+            Actor::Operator,
+            Event::IssueApproved(Approval::Module { reason, generation }),
+        )?;
+        let started = Event::DiagnosisStarted {
+            run: RunId(Machine.uuid()),
+            number: RunNumber(1),
+            agent: self.agent.name(),
+            snapshot: self.head.clone(),
+            base_commit: self.head.clone(),
+            live_branch: self.branch.clone(),
+            policy_generation: generation,
+        };
+        let (_, _permit) = ledger.begin_diagnosis(ISSUE, Actor::Operator, started)?;
+        Ok(())
     }
 
     /// Makes the heal commit on the branch that is checked out.

@@ -112,6 +112,9 @@ impl<'a> Case<'a> {
     }
 }
 
+/// How much of a check's output is kept, in bytes; at times twice as much.
+const OUTPUT_TAIL: usize = 6000;
+
 /// The check itself, running in its own session beside the worker.
 struct CheckRun {
     session: Box<dyn ToolSession>,
@@ -122,7 +125,7 @@ struct CheckRun {
 impl CheckRun {
     fn start(tools: &dyn Tools, check: &CheckCommand) -> Result<Self, ToolError> {
         let command = format!(
-            "f=$(mktemp); ( {}\n) >\"$f\" 2>&1 </dev/null; c=$?; tail -c 6000 \"$f\"; echo; echo \"selfheal-exit:$c\"; rm -f \"$f\"",
+            "( {}\n) 2>&1 </dev/null; c=$?; echo; echo \"selfheal-exit:$c\"",
             check.command
         );
         let session = tools.session(ToolRequest::Bash {
@@ -138,6 +141,19 @@ impl CheckRun {
         })
     }
 
+    /// Only the end of what a command says is worth reading.
+    fn keep(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+        if self.text.len() > 2 * OUTPUT_TAIL {
+            let mut start = self.text.len() - OUTPUT_TAIL;
+            while !self.text.is_char_boundary(start) {
+                start += 1;
+            }
+            self.text.drain(..start);
+        }
+    }
+
     /// Waits at most this long; the exit code when the command ended.
     fn wait(&mut self, timeout: Duration) -> Option<i32> {
         let end = Instant::now() + timeout;
@@ -151,10 +167,7 @@ impl CheckRun {
                     .and_then(|code| code.trim().parse().ok())
                 {
                     Some(code) => self.ended = Some(code),
-                    None => {
-                        self.text.push_str(&line);
-                        self.text.push('\n');
-                    }
+                    None => self.keep(&line),
                 },
                 Err(SessionError::TimedOut) => return None,
                 Err(_) => self.ended = Some(-1),

@@ -36,6 +36,10 @@ pub fn assets() -> Vec<Asset> {
             content: include_bytes!("../assets/shim.mjs").to_vec(),
         },
         Asset {
+            name: worker::LAUNCHER_ASSET.to_owned(),
+            content: include_bytes!("../assets/pytest-python.sh").to_vec(),
+        },
+        Asset {
             name: worker::NODE_ASSET.to_owned(),
             content: include_bytes!("../assets/worker.cjs").to_vec(),
         },

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// The Python worker's file name among the assets.
 pub(crate) const PYTHON_ASSET: &str = "worker.py";
+/// Starts a script with the interpreter that `pytest` belongs to.
+pub(crate) const LAUNCHER_ASSET: &str = "pytest-python.sh";
 /// The JavaScript worker's file name among the assets.
 pub(crate) const NODE_ASSET: &str = "worker.cjs";
 
@@ -84,9 +86,10 @@ impl Worker {
         };
         let text = match plan.kind {
             Kind::Node => format!("{line}{words} {node}"),
-            Kind::Pytest if plan.interpreter.is_empty() => format!(
-                "i=$(sed -n '1s/^#! *//p' \"$(command -v pytest || command -v py.test)\" 2>/dev/null); case \"$i\" in *python*) ;; *) i=python3;; esac; {line}$i {python}"
-            ),
+            // `pytest` alone: its own interpreter has to run the worker.
+            Kind::Pytest if plan.interpreter.is_empty() => {
+                format!("{line}sh {} {python}", quote(&format!("{assets}/{LAUNCHER_ASSET}")))
+            }
             Kind::Other => format!(
                 "if command -v python3 >/dev/null; then {line}python3 {python}; else {line}node {node}; fi"
             ),
