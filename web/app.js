@@ -259,7 +259,7 @@ async function review(issue, redraw) {
       ["Digest", patch.patchDigest],
     ]),
     h("p", {}),
-    diffOf(patch.diff),
+    diffOf(patch.patchDiff),
     h("p", { className: "row" },
       h("button", { className: "main", onclick: act(() => api("PATCH", `${at}/approve`, { patchDigest: patch.patchDigest }).then(redraw)) }, "Approve this patch"),
       withReason("Ask for another", "", (reason) => reject(reason, true)),

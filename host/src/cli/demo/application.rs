@@ -160,7 +160,7 @@ impl Application {
 
     /// The newest commits with their trailers.
     pub(super) fn history(&self) -> Result<String, Failure> {
-        let format = "--format=  %C(auto)%h %s%n%w(0,6,6)%(trailers:only,unfold)";
+        let format = "--format=  %h %s%n%w(0,6,6)%-(trailers:only,unfold)";
         git(&self.app(), &["log", "--max-count=3", format])
     }
 }

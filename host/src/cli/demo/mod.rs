@@ -183,7 +183,7 @@ impl Demo {
             Some(json!({ "level": 1, "reason": "demo: review every patch" })),
         )?;
         let report = json!({
-            "title": format!("The shop answers wrongly: {}", broken.name),
+            "title": format!("The shop answers wrongly: {}", broken.name.trim_start_matches("probe: ")),
             "description": "I see this since today's update.",
             "stepsToReproduce": format!("Send the request \"{}\".", broken.name.trim_start_matches("probe: ")),
             "actualBehavior": broken.detail,
@@ -246,7 +246,7 @@ impl Demo {
             output::line(format!("  {mark} {}", evidence.detail));
         }
         step(begun, "the commits, as plain git shows them");
-        output::line(application.history()?);
+        output::line(application.history()?.trim_end());
         let report = selfheal_store::verify(&application.data()).because(Exit::NotSo)?;
         step(
             begun,

@@ -43,7 +43,7 @@ async fn a_patch_is_reviewed_by_its_digest() {
     assert_eq!(review["proof"]["result"], "PASS");
     assert_eq!(review["files"][0]["patchedContent"], "new line\n");
     assert_eq!(review["rivals"].as_array().unwrap().len(), 1);
-    assert!(review["diff"].as_str().unwrap().contains("+new line"));
+    assert!(review["patchDiff"].as_str().unwrap().contains("+new line"));
 
     let seen = world.get("ada", &at("")).await.json();
     assert_eq!(

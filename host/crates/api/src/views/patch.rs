@@ -212,11 +212,11 @@ pub(crate) struct PatchReview {
     branch: String,
     base_commit: String,
     commit: String,
-    /// SHA-256 of `diff`: what an approval names.
+    /// SHA-256 of `patchDiff`: what an approval names.
     patch_digest: String,
-    diff: String,
+    patch_diff: String,
     files: Vec<FileSnapshot>,
-    rationale: String,
+    patch_rationale: String,
     /// The agent's claim, 0 to 1.
     confidence: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -268,9 +268,9 @@ impl PatchReview {
             base_commit: run.base_commit.to_string(),
             commit: draft.commit.to_string(),
             patch_digest: draft.patch.digest.to_string(),
-            diff: draft.patch.diff.clone(),
+            patch_diff: draft.patch.diff.clone(),
             files: files_of(run, FileContents::Include).unwrap_or_default(),
-            rationale: draft.rationale.clone(),
+            patch_rationale: draft.rationale.clone(),
             confidence: draft.confidence,
             root_cause: run.diagnosis.as_ref().map(|found| found.root_cause.clone()),
             risk_score: assessment.map(|assessment| assessment.score.get()),
