@@ -69,6 +69,7 @@ class Setup:
         self.main = None
         self.mixed = False
         self.clock = 0
+        self.quick = False
 
     def relative(self, filename):
         """Path inside the workspace, or none."""
@@ -262,9 +263,7 @@ class Tracer:
         def trace(frame, event, arg):
             if event == "line":
                 self.current.add((rel, frame.f_lineno))
-                self.count += 1
-                if self.count & 1023 == 0:
-                    self.tick()
+                self.tick()
             elif event == "return":
                 self.depth -= 1
                 done = self.seen.get(key, 0)
@@ -420,6 +419,8 @@ def unique(frames):
 
 def failure_of(exc, tb, setup):
     """Plain facts about an exception."""
+    if setup.quick:
+        return {"type": type(exc).__name__, "message": "", "frames": []}
     frames = []
     innermost = None
     values = {}
@@ -491,6 +492,7 @@ def emit(fd, value):
 
 def run_listed(suite, wanted, everything, cpu, out, tracer=None, order_only=False):
     """Runs tests one at a time, writes one line per test, stops at the first failure."""
+    suite.setup.quick = tracer is None
     todo = [t for t in wanted]
     if everything:
         first = set(todo)
@@ -613,6 +615,11 @@ def pytest_suite(setup, serve):
     """Collects with pytest and calls serve(Suite) in its test loop."""
     import pytest
 
+    import _pytest.nodes
+
+    # Nobody reads the printed tracebacks, and they cost more than most tests.
+    _pytest.nodes.Node._repr_failure_py = lambda self, excinfo, style=None: "failed"
+
     class Plugin:
         def __init__(self):
             self.fault = None
@@ -694,15 +701,12 @@ class Recorder:
                     self.fault["outcome"] = "fail"
 
             def addError(self, test, err):
-                super().addError(test, err)
                 self.keep(err)
 
             def addFailure(self, test, err):
-                super().addFailure(test, err)
                 self.keep(err)
 
             def addSubTest(self, test, subtest, err):
-                super().addSubTest(test, subtest, err)
                 if err is not None:
                     self.keep(err)
 

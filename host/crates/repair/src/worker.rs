@@ -88,7 +88,10 @@ impl Worker {
             Kind::Node => format!("{line}{words} {node}"),
             // `pytest` alone: its own interpreter has to run the worker.
             Kind::Pytest if plan.interpreter.is_empty() => {
-                format!("{line}sh {} {python}", quote(&format!("{assets}/{LAUNCHER_ASSET}")))
+                format!(
+                    "{line}sh {} {python}",
+                    quote(&format!("{assets}/{LAUNCHER_ASSET}"))
+                )
             }
             Kind::Other => format!(
                 "if command -v python3 >/dev/null; then {line}python3 {python}; else {line}node {node}; fi"

@@ -568,6 +568,31 @@ fn arguments(generator: &mut Gen<'_>, node: Node<'_>, list: Option<Node<'_>>, na
             if may(&kinds, &["number"]) {
                 generator.swap(*arg, format!("{text} + 1"), "argument-offset", 1.9);
                 generator.swap(*arg, format!("{text} - 1"), "argument-offset", 1.9);
+                if arg.kind() == "identifier" && !kinds.is_empty() {
+                    let scope = generator.scope(*arg);
+                    for (index, other) in scope
+                        .values
+                        .iter()
+                        .filter(|other| **other != text)
+                        .take(7)
+                        .enumerate()
+                    {
+                        if scope
+                            .kinds
+                            .get(other)
+                            .is_some_and(|kinds| kinds.contains("number"))
+                        {
+                            for sign in ["-", "+"] {
+                                generator.swap(
+                                    *arg,
+                                    format!("{text} {sign} {other}"),
+                                    "further-term",
+                                    2.6 + 0.06 * index as f64,
+                                );
+                            }
+                        }
+                    }
+                }
             }
         }
         wrap(generator, *arg, Place::Passed);
@@ -938,6 +963,20 @@ fn iterated(generator: &mut Gen<'_>, node: Node<'_>) {
             (format!("Object.values({text})"), 2.2),
             (format!("{text}.slice(1)"), 2.4),
         ]);
+    }
+    if generator.py() && matches!(node.kind(), "identifier" | "attribute") {
+        let scope = generator.scope(node);
+        for value in scope.values.iter().take(8) {
+            if scope
+                .kinds
+                .get(value)
+                .is_some_and(|kinds| kinds.contains("number"))
+                && !text.contains(value.as_str())
+            {
+                options.push((format!("{text}[{value}:]"), 2.3));
+                options.push((format!("{text}[:{value}]"), 2.4));
+            }
+        }
     }
     for (option, cost) in options {
         generator.swap(node, option, "iterate", cost);

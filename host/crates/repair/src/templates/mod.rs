@@ -84,6 +84,7 @@ pub(crate) fn generate(src: &Source, know: &Knowledge) -> Vec<Candidate> {
         calls::node(&mut generator, node);
         names::node(&mut generator, node);
         names::exchange(&mut generator, node);
+        names::donors(&mut generator, node);
         statements::declaration(&mut generator, node);
         if is_statement(node) {
             statements::node(&mut generator, node);

@@ -414,12 +414,21 @@ fn variable(generator: &mut Gen<'_>, node: Node<'_>) {
         .parent()
         .map(|parent| parent.kind())
         .unwrap_or_default();
+    let list = matches!(
+        parent,
+        "tuple" | "expression_list" | "argument_list" | "array" | "list"
+    );
     if number
         && !known.is_empty()
-        && matches!(
-            parent,
-            "binary_operator" | "binary_expression" | "return_statement" | "slice"
-        )
+        && (list
+            || matches!(
+                parent,
+                "binary_operator"
+                    | "binary_expression"
+                    | "return_statement"
+                    | "slice"
+                    | "subscript"
+            ))
     {
         generator.swap(node, format!("{text} + 1"), "offset", 2.4);
         generator.swap(node, format!("{text} - 1"), "offset", 2.4);
@@ -520,6 +529,86 @@ pub(super) fn exchange(generator: &mut Gen<'_>, node: Node<'_>) {
                 .collect();
             generator.edit(edits, "swap-names", 2.1);
         }
+    }
+}
+
+/// Expressions of the same function in place of a simple one; best when they
+/// contain what they replace (`b` becomes `b[1:]`).
+pub(super) fn donors(generator: &mut Gen<'_>, node: Node<'_>) {
+    let simple = matches!(
+        node.kind(),
+        "identifier"
+            | "integer"
+            | "number"
+            | "subscript"
+            | "subscript_expression"
+            | "attribute"
+            | "member_expression"
+            | "none"
+            | "null"
+    );
+    if !simple || !is_value(node) {
+        return;
+    }
+    let Some(function) = up(node, FUNCTIONS) else {
+        return;
+    };
+    let Some(parent) = node.parent() else { return };
+    if matches!(parent.kind(), "attribute" | "member_expression" | "slice") {
+        return;
+    }
+    let text = generator.at(node).to_owned();
+    let mut pool: Vec<String> = Vec::new();
+    for inner in all_nodes(function) {
+        let donor = matches!(
+            inner.kind(),
+            "subscript"
+                | "subscript_expression"
+                | "attribute"
+                | "member_expression"
+                | "call"
+                | "call_expression"
+                | "binary_operator"
+                | "binary_expression"
+        );
+        if !donor
+            || inner.id() == node.id()
+            || node.start_byte() >= inner.start_byte() && node.end_byte() <= inner.end_byte()
+        {
+            continue;
+        }
+        let callee = inner.parent().is_some_and(|outer| {
+            matches!(outer.kind(), "call" | "call_expression")
+                && field(outer, "function").is_some_and(|callee| callee.id() == inner.id())
+        });
+        let value = generator.at(inner);
+        if !callee
+            && value.len() <= 28
+            && !value.contains('\n')
+            && !pool.iter().any(|known| known == value)
+        {
+            pool.push(value.to_owned());
+        }
+    }
+    let mut ranked: Vec<(f64, String)> = pool
+        .into_iter()
+        .filter(|donor| *donor != text)
+        .map(|donor| {
+            let holds =
+                donor.contains(&text) && node.kind() == "identifier" || text.contains(&donor);
+            (
+                if holds {
+                    2.4
+                } else {
+                    2.7 + 0.5 * distance(&text, &donor)
+                },
+                donor,
+            )
+        })
+        .collect();
+    ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
+    for (index, (cost, donor)) in ranked.into_iter().take(9).enumerate() {
+        generator.swap(node, donor, "donor", cost + 0.05 * index as f64);
     }
 }
 
