@@ -523,12 +523,7 @@ fn number(generator: &mut Gen<'_>, node: Node<'_>) {
             for other in extreme {
                 generator.swap(node, *other, "constant", 3.0);
             }
-            generator.swap(
-                node,
-                if generator.py() { "''" } else { "''" },
-                "constant",
-                3.6,
-            );
+            generator.swap(node, "''", "constant", 3.6);
             generator.swap(node, "[]", "constant", 3.8);
         }
         if value >= 10 {
@@ -685,19 +680,10 @@ fn subscript(generator: &mut Gen<'_>, node: Node<'_>) {
                 | "augmented_assignment_expression"
         ) && field(parent, "left").is_some_and(|left| left.id() == node.id())
     });
-    if stored
-        || node
-            .parent()
-            .is_some_and(|parent| parent.kind() == "delete_statement")
-    {
-        if generator.py()
-            && !node
-                .parent()
-                .is_some_and(|parent| parent.kind() == "assignment")
-        {
-            return;
-        }
-    } else {
+    let deleted = node
+        .parent()
+        .is_some_and(|parent| parent.kind() == "delete_statement");
+    if !stored && !deleted {
         generator.swap(node, base.clone(), "drop-subscript", 3.2);
         if generator.py() && !matches!(index.kind(), "integer") && (kinds.is_empty() || mapping) {
             generator.swap(node, format!("{base}.get({key})"), "get", 2.2);
