@@ -59,8 +59,7 @@ pub(crate) fn combine(a: &Candidate, b: &Candidate) -> Option<Candidate> {
     }
     let apart = a.edits.iter().all(|x| {
         b.edits.iter().all(|y| {
-            x.range != y.range
-                && (x.range.end <= y.range.start || y.range.end <= x.range.start)
+            x.range != y.range && (x.range.end <= y.range.start || y.range.end <= x.range.start)
         })
     });
     if !apart {
