@@ -174,3 +174,25 @@ fn a_waiting_patch_can_be_aborted() {
     );
     assert_eq!(again.status, 409);
 }
+
+/// The default of `init` in an application's own directory.
+#[test]
+fn the_data_directory_may_lie_in_the_repository() {
+    let project = cart();
+    let app = project.app();
+    let ran = project.selfheal_in(&app, &["init", "--json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let admin = ran.json()["token"].as_str().unwrap_or_default().to_owned();
+    let host = TestHost::start_in(&project, &app, admin);
+    host.level(3);
+    let number = host.report(&host.admin.clone(), "The discount starts too late");
+    host.admin("PATCH", &format!("/issues/{number}/approve"), None);
+    let issue = host.wait_for(number, &["RESOLVED", "PATCH_PENDING", "ESCALATED"]);
+    assert_eq!(issue["status"], "RESOLVED", "{issue}");
+    assert_eq!(project.read("cart.py"), healed_cart());
+    let status = project.git(&["status", "--porcelain"]);
+    assert_eq!(
+        status, "?? policy.toml\n?? selfheal.toml\n",
+        "the data directory hides itself"
+    );
+}

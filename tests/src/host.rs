@@ -3,7 +3,7 @@
 use crate::{Project, eventually};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -65,8 +65,13 @@ impl TestHost {
 
     /// Starts a host on what an earlier one left.
     pub fn restart(project: &Project, admin: String) -> Self {
+        Self::start_in(project, &project.outside(), admin)
+    }
+
+    /// Starts a host with the configuration in `directory`.
+    pub fn start_in(project: &Project, directory: &Path, admin: String) -> Self {
         let outside = project.outside();
-        let mut command = project.command(&outside, &["serve", "--listen", "127.0.0.1:0"]);
+        let mut command = project.command(directory, &["serve", "--listen", "127.0.0.1:0"]);
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -94,7 +99,7 @@ impl TestHost {
         Self {
             child,
             url,
-            config: outside.join("selfheal.toml"),
+            config: directory.join("selfheal.toml"),
             agent,
             admin,
         }

@@ -152,6 +152,7 @@ fn hermetic(home: &Path) -> Vec<(&'static str, String)> {
                 .display()
                 .to_string(),
         ),
+        ("XDG_STATE_HOME", home.join("state").display().to_string()),
         ("SELFHEAL_TOKEN", String::new()),
         ("TMPDIR", home.display().to_string()),
     ];

@@ -169,18 +169,22 @@ fn python_tests(root: &Path) -> Option<String> {
         return Some("python3 -m pytest -q".to_owned());
     }
     if uses("unittest") {
-        let in_tests = first.parent() != Some(root);
-        let nested = if in_tests {
-            first.parent().and_then(|dir| dir.strip_prefix(root).ok())
+        let directory = first
+            .parent()
+            .and_then(|parent| parent.strip_prefix(root).ok())?;
+        if directory.as_os_str().is_empty() {
+            return Some("python3 -m unittest -q".to_owned());
+        }
+        // Tests in a package may import each other only from the top.
+        let top = if root.join(directory).join("__init__.py").exists() {
+            " -t ."
         } else {
-            None
+            ""
         };
-        return Some(match nested {
-            Some(directory) => {
-                format!("python3 -m unittest discover -q -s {}", directory.display())
-            }
-            None => "python3 -m unittest -q".to_owned(),
-        });
+        return Some(format!(
+            "python3 -m unittest discover -q -s {}{top}",
+            directory.display()
+        ));
     }
     let script = first.strip_prefix(root).ok()?;
     Some(format!("python3 {}", script.display()))
@@ -234,6 +238,13 @@ mod tests {
         check(
             &[("tests/test_a.py", "import unittest")],
             &["python3 -m unittest discover -q -s tests"],
+        );
+        check(
+            &[
+                ("tests/test_a.py", "import unittest"),
+                ("tests/__init__.py", ""),
+            ],
+            &["python3 -m unittest discover -q -s tests -t ."],
         );
         check(
             &[("tests/test_a.py", "def test_a(): pass")],

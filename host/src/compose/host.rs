@@ -24,6 +24,7 @@ use selfheal_services::{HttpProbes, ServiceManager, ServicePlaces};
 use selfheal_store::{JournalStore, Options};
 use selfheal_worktree::GitRepository;
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -56,7 +57,8 @@ impl Host {
             Arc::new(Ledger::new(store, Arc::new(Machine), listener).because(Exit::Unavailable)?);
 
         let found = selfheal_worktree::discover(&config.repository).because(Exit::Usage)?;
-        let state = config.data.join("git");
+        let layers = layers_directory(&config.data, &found.root)?;
+        let state = layers.join("git");
         let repository =
             GitRepository::open(&config.repository, &state, identity(), Arc::new(Machine))
                 .and_then(|repository| repository.with_private_directory(&config.data))
@@ -67,11 +69,12 @@ impl Host {
             root: found.root.clone(),
             git_dir: found.git_dir,
             private: vec![
+                layers.clone(),
                 config.data.clone(),
                 config.policy_file.clone(),
                 config.file.clone(),
             ],
-            state: &config.data,
+            state: &layers,
             policy: &policy,
             extra_environment: &config.environment,
             longest_command: config.diagnosis_budget.max(Duration::from_secs(600)),
@@ -235,6 +238,34 @@ fn settings(config: &Config, policy: &PolicyConfig) -> Result<Settings, Failure>
             .collect(),
         installation: installation(config)?,
     })
+}
+
+/// Where worktrees and throw-away layers go: the data directory, unless that lies in
+/// the repository, for the kernel lays no tree over itself.
+fn layers_directory(data: &Path, repository: &Path) -> Result<PathBuf, Failure> {
+    if !data.starts_with(repository) {
+        return Ok(data.to_owned());
+    }
+    let home = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+    let home = home.filter(|path| path.is_absolute()).or_else(|| {
+        let home = std::env::var_os("HOME").map(PathBuf::from)?;
+        home.is_absolute().then(|| home.join(".local/state"))
+    });
+    let directory = home.map(|home| {
+        let name = Digest::of(data.as_os_str().as_encoded_bytes()).to_string();
+        home.join("selfheal").join(name.get(..16).unwrap_or(&name))
+    });
+    match directory.filter(|directory| !directory.starts_with(repository)) {
+        Some(directory) => super::make_data_directory(&directory),
+        None => Err(Failure::new(
+            Exit::Usage,
+            format!(
+                "the data directory {} lies in the repository, and there is no home directory for its \
+                 worktrees; set storage.data to a directory outside the repository",
+                data.display()
+            ),
+        )),
+    }
 }
 
 /// Random, made once: what makes pseudonyms of this installation its own.
