@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// Cargo as it runs this task, or the one on the path.
 pub(crate) fn cargo() -> OsString {
@@ -44,6 +45,28 @@ pub(crate) fn attempt(command: &mut Command) -> Option<String> {
         .status
         .success()
         .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Whether a program ends well within `limit`; past it, it is ended.
+pub(crate) fn succeeds_within(command: &mut Command, limit: Duration) -> bool {
+    let Ok(mut child) = command.stdin(Stdio::null()).spawn() else {
+        return false;
+    };
+    let started = Instant::now();
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return status.success(),
+            Ok(None) if started.elapsed() < limit => {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            Ok(None) | Err(_) => {
+                // It may have ended meanwhile, which is as good.
+                let _ = child.kill();
+                let _ = child.wait();
+                return false;
+            }
+        }
+    }
 }
 
 /// A program on the path.
