@@ -2,6 +2,7 @@
 //! the switches. Every method checks what it must, records the act, and only
 //! then sets work going.
 
+use crate::bounds;
 use crate::healer::Healer;
 use crate::settings::Settings;
 use selfheal_domain::digest::Digest;
@@ -13,8 +14,7 @@ use selfheal_domain::policy::{
     AgentPhase, IssueFacts, ModuleIdentity, PolicyContext, PolicyHost, RunCounters,
 };
 use selfheal_domain::ports::{
-    Clock, IdSource, IssueFilter, IssueSummary, Page, ServiceError, ServiceStatus, Services,
-    StoreError,
+    Clock, IdSource, IssueFilter, IssueSummary, Page, ServiceStatus, Services, StoreError,
 };
 use selfheal_domain::report::{FieldError, Report, ReportDraft, check_text};
 use selfheal_domain::risk::{Admission, AutonomyAction, AutonomyLevel};
@@ -225,6 +225,9 @@ impl IssueDesk {
     /// [`DeskError::NotFound`], also for somebody else's issue.
     pub fn issue(&self, caller: &Caller, key: &str) -> Result<Issue, DeskError> {
         let missing = || DeskError::NotFound(format!("issue {key}"));
+        if caller.role == Role::Guest {
+            return Err(missing());
+        }
         let number = match key.parse::<u64>() {
             Ok(number) => IssueNumber(number),
             Err(_) => {
@@ -251,6 +254,9 @@ impl IssueDesk {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<IssueSummary>, DeskError> {
+        if caller.role == Role::Guest {
+            return Err(DeskError::Forbidden("a guest sees no issues".to_owned()));
+        }
         if !caller.sees_all() {
             match &filter.reported_by {
                 Some(other) if *other != caller.actor() => {
@@ -550,13 +556,21 @@ impl IssueDesk {
         name: &str,
     ) -> Result<Vec<ServiceStatus>, DeskError> {
         self.must_decide(caller)?;
-        let result = self.services.restart(name);
-        if let Err(ServiceError::Unknown { .. }) = &result {
+        if !self.services.names().iter().any(|known| known == name) {
             return Err(DeskError::NotFound(format!("service {name:?}")));
         }
+        // On record before it happens (invariant 8), and again with what came of it.
+        self.ledger.record_host(
+            caller.actor(),
+            Event::ServiceOperated {
+                service: name.to_owned(),
+                outcome: ToolOutcome::Unknown("a restart was asked for".to_owned()),
+            },
+        )?;
+        let result = self.services.restart(name);
         let outcome = match &result {
             Ok(()) => ToolOutcome::Succeeded("restarted and ready".to_owned()),
-            Err(error) => ToolOutcome::Failed(error.to_string()),
+            Err(error) => ToolOutcome::Failed(bounds::clip(error.to_string(), bounds::DETAIL)),
         };
         self.ledger.record_host(
             caller.actor(),

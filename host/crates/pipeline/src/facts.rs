@@ -1,10 +1,11 @@
 //! What policies get to see of a patch, and what a commit of ours says.
 
+use crate::bounds;
 use crate::settings::{PatchLimits, PathMatcher, Settings};
 use selfheal_domain::agent::{DiagnosisBrief, LabelledText};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::Approval;
-use selfheal_domain::issue::Issue;
+use selfheal_domain::issue::{CommentRole, Issue};
 use selfheal_domain::patch::{Patch, is_test_path};
 use selfheal_domain::policy::{PatchFacts, PatchFileFacts};
 use selfheal_domain::ports::CommitMessage;
@@ -91,6 +92,13 @@ pub fn broken_host_limit(patch: &Patch, limits: &PatchLimits) -> Option<String> 
             limits.max_files
         ));
     }
+    let bytes = bounds::patch_bytes(patch);
+    if bytes > bounds::PATCH_BYTES {
+        let most = bounds::PATCH_BYTES;
+        return Some(format!(
+            "the patch and the files it changes have {bytes} bytes; at most {most} are allowed"
+        ));
+    }
     let lines: usize = patch
         .files
         .iter()
@@ -113,6 +121,17 @@ pub fn broken_host_limit(patch: &Patch, limits: &PatchLimits) -> Option<String> 
         "the patch touches {}, which policy.toml protects",
         protected.path
     ))
+}
+
+/// How many of the latest comments an agent gets to read.
+const COMMENTS: usize = 20;
+
+fn comment_trust(role: CommentRole) -> TrustClass {
+    match role {
+        CommentRole::Admin | CommentRole::System => TrustClass::Admin,
+        CommentRole::User => TrustClass::Member,
+        CommentRole::Agent => TrustClass::Machine,
+    }
 }
 
 /// What the agent is asked, with the trust of every text.
@@ -143,6 +162,12 @@ pub(crate) fn brief(issue: &Issue, settings: &Settings, logs: Vec<LabelledText>)
         text: comment.clone(),
         trust: TrustClass::Admin,
     }));
+    let comments = issue.comments.iter().rev().take(COMMENTS).rev();
+    texts.extend(comments.map(|comment| LabelledText {
+        label: "comment".to_owned(),
+        text: comment.content.clone(),
+        trust: comment_trust(comment.role),
+    }));
     texts.extend(logs);
     DiagnosisBrief {
         texts,
@@ -153,12 +178,16 @@ pub(crate) fn brief(issue: &Issue, settings: &Settings, logs: Vec<LabelledText>)
             .map(|(name, _)| name.clone())
             .collect(),
         budget: settings.diagnosis_budget,
-        excluded: issue
-            .runs
-            .iter()
-            .flat_map(|run| run.discarded.iter().copied())
-            .collect(),
+        excluded: excluded(issue).collect(),
     }
+}
+
+/// Patches that were refuted, rolled back or sent back: never the same one again.
+pub(crate) fn excluded(issue: &Issue) -> impl Iterator<Item = Digest> + '_ {
+    issue
+        .runs
+        .iter()
+        .flat_map(|run| run.discarded.iter().copied())
 }
 
 /// Message of a heal commit, with the trailers of DESIGN §6.6.
@@ -177,7 +206,10 @@ pub(crate) fn heal_message(
         ));
     }
     if let Some(autonomy) = &run.autonomy {
-        trailers.push(("Selfheal-Autonomy".to_owned(), autonomy.reason.clone()));
+        trailers.push((
+            "Selfheal-Autonomy".to_owned(),
+            bounds::line(&autonomy.reason),
+        ));
     }
     trailers.push(("Selfheal-Policy".to_owned(), trail.policy.clone()));
     trailers.extend(
@@ -209,7 +241,7 @@ pub(crate) fn rollback_message(
     if let Some(commit) = &run.heal_commit {
         trailers.push(("Selfheal-Reverts".to_owned(), commit.to_string()));
     }
-    trailers.push(("Selfheal-Reason".to_owned(), reason.to_owned()));
+    trailers.push(("Selfheal-Reason".to_owned(), bounds::line(reason)));
     trailers.push(("Selfheal-Audit".to_owned(), trail.audit.clone()));
     CommitMessage {
         subject: format!("roll back: {}", issue.report.title),

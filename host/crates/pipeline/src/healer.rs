@@ -7,13 +7,13 @@
 use crate::feed::Feed;
 use crate::rooms::{Rooms, Step};
 use crate::settings::Settings;
-use selfheal_domain::event::Event;
+use selfheal_domain::event::{Event, EventKind};
 use selfheal_domain::ids::IssueNumber;
 use selfheal_domain::issue::Issue;
 use selfheal_domain::ledger::{Ledger, RecordError};
 use selfheal_domain::ports::{CancelToken, StoreError};
 use selfheal_domain::risk::AutonomyLevel;
-use selfheal_domain::state::Phase;
+use selfheal_domain::state::{IllegalTransition, Phase};
 use selfheal_domain::user::Actor;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -23,6 +23,8 @@ pub use crate::rooms::Doors;
 
 /// How long [`Healer::abort`] waits for the work to stop before it answers.
 const ABORT_PATIENCE: Duration = Duration::from_secs(20);
+/// How often one walk looks again after somebody else moved its issue.
+const MOST_OVERTAKEN: u32 = 8;
 
 /// An error with all its causes, for records and logs.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
@@ -148,23 +150,56 @@ impl Healer {
         reason: String,
     ) -> Result<Issue, RecordError> {
         let mut queue = self.lock();
-        let Some(token) = queue.working.get(&number).cloned() else {
-            let issue = self.issue(number)?;
-            if issue.phase.may_have_touched_live_tree() {
-                queue.aborts.insert(number, (actor, reason));
-                drop(queue);
-                self.enqueue(number);
-                return self.await_rest(number);
+        if let Some(token) = queue.working.get(&number).cloned() {
+            queue.aborts.insert(number, (actor, reason));
+            token.cancel();
+            drop(queue);
+        } else {
+            // Nobody works on it while the queue is locked, so the abort is on record
+            // before this answers, and outlives the host.
+            let ledger = &self.rooms.ledger;
+            match self.issue(number)?.phase {
+                Phase::Aborting | Phase::AbortRolledBack => {}
+                Phase::RolledBack => {
+                    queue.aborts.insert(number, (actor, reason));
+                }
+                phase if phase.may_have_touched_live_tree() => {
+                    let (_, intent) = ledger.begin_abort(number, actor, reason)?;
+                    // The walk takes out a permit of its own when it gets there.
+                    drop(intent);
+                }
+                _ => return ledger.record(number, actor, Event::IssueAborted { reason }),
             }
-            return self
-                .rooms
-                .ledger
-                .record(number, actor, Event::IssueAborted { reason });
-        };
-        queue.aborts.insert(number, (actor, reason));
-        token.cancel();
-        drop(queue);
-        self.await_rest(number)
+            drop(queue);
+            self.enqueue(number);
+        }
+        let issue = self.await_rest(number)?;
+        match issue.phase {
+            // The work ended by itself in the moment of the abort.
+            phase @ (Phase::Resolved | Phase::Rejected | Phase::Escalated) => {
+                let event = EventKind::IssueAborted;
+                Err(RecordError::Illegal(IllegalTransition { phase, event }))
+            }
+            _ => Ok(issue),
+        }
+    }
+
+    /// Waits until nothing is under way and nothing waits, at most for `patience`;
+    /// whether it came to that.
+    pub fn wait_until_idle(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        let mut queue = self.lock();
+        while !queue.working.is_empty() || !queue.waiting.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            queue = self
+                .changed
+                .wait_timeout(queue, left)
+                .map_or_else(|poisoned| poisoned.into_inner().0, |pair| pair.0);
+        }
+        true
     }
 
     fn await_rest(&self, number: IssueNumber) -> Result<Issue, RecordError> {
@@ -242,29 +277,54 @@ impl Healer {
                 .ledger
                 .record(number, Actor::Host, Event::RunInterrupted)?;
         }
+        let mut overtaken = 0;
         loop {
             let issue = self.issue(number)?;
-            let abort = self.lock().aborts.get(&number).cloned();
-            if abort.is_some() && issue.phase == Phase::Aborted {
-                self.lock().aborts.remove(&number);
-                return Ok(());
-            }
-            let step = match abort {
-                Some((actor, reason)) => {
-                    let step = self.rooms.abort(&issue, actor, reason)?;
-                    if step == Step::Rest {
-                        self.lock().aborts.remove(&number);
-                    }
-                    step
-                }
-                None if !issue.phase.is_active() => Step::Rest,
-                None if self.lock().closed => Step::Rest,
-                None => self.rooms.step(&issue, cancel)?,
+            // Taken out at once: an abort is tried one time, and goes on by phase then.
+            let (abort, closed) = {
+                let mut queue = self.lock();
+                (queue.aborts.remove(&number), queue.closed)
             };
-            if step == Step::Rest {
-                return Ok(());
+            let walked = match &abort {
+                Some((actor, reason)) => self.rooms.abort(&issue, actor.clone(), reason.clone()),
+                None if closed || !issue.phase.is_active() => Ok(Step::Rest),
+                None if cancel.is_cancelled() => {
+                    // Stopped for an abort that is done; what is left has a fresh start.
+                    self.enqueue(number);
+                    Ok(Step::Rest)
+                }
+                None => self.rooms.step(&issue, cancel),
+            };
+            let version = self.issue(number)?.version;
+            match walked {
+                Ok(Step::Rest) => return Ok(()),
+                Ok(Step::On) if version == issue.version && !self.is_told(number) => {
+                    tracing::error!(
+                        issue = number.0,
+                        phase = ?issue.phase,
+                        "a room did nothing; the issue rests until the next start"
+                    );
+                    return Ok(());
+                }
+                Ok(Step::On) => {}
+                // Somebody else moved the issue while the room was at work: look again.
+                Err(RecordError::Illegal(_) | RecordError::Condition(_))
+                    if version != issue.version && overtaken < MOST_OVERTAKEN =>
+                {
+                    overtaken += 1;
+                    if let Some(abort) = abort {
+                        self.lock().aborts.entry(number).or_insert(abort);
+                    }
+                }
+                Err(error) => return Err(error),
             }
         }
+    }
+
+    /// The walk of this issue has something to hear: an abort, or the end.
+    fn is_told(&self, number: IssueNumber) -> bool {
+        let queue = self.lock();
+        queue.closed || queue.aborts.contains_key(&number)
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {

@@ -5,6 +5,7 @@
 //! moves it from room to room until it rests. No room reaches back; everything
 //! goes through the [ledger](selfheal_domain::ledger).
 
+mod bounds;
 pub mod desk;
 pub mod facts;
 pub mod feed;

@@ -12,7 +12,39 @@ use selfheal_domain::verification::{CheckEvidence, VerificationResult};
 const EVIDENCE_TAIL: usize = 4 * 1024;
 
 /// How evidence begins for a check that the patch neither broke nor fixed.
-pub(crate) const RED_AS_BEFORE: &str = "fails with and without the patch";
+const RED_AS_BEFORE: &str = "fails with and without the patch";
+
+/// How evidence begins for a check that the patch fixed.
+const TURNED_GREEN: &str = "fails without the patch, passes with it";
+
+/// Name of a check's evidence in a proof; tells checks apart that run the same
+/// command in different directories.
+pub(crate) fn proof_name(check: &CheckCommand) -> String {
+    format!("check: {}", place(check))
+}
+
+/// A check's command, and where it runs.
+pub(crate) fn place(check: &CheckCommand) -> String {
+    if check.directory.is_empty() {
+        check.command.clone()
+    } else {
+        format!("{} (in {})", check.command, check.directory)
+    }
+}
+
+/// What a proof lacks in which nothing turned green: without a check that fails on
+/// the base and passes on the patch, there is no evidence that the patch heals.
+pub fn missing_reproduction(checks: &[CheckEvidence]) -> Option<CheckEvidence> {
+    let turned_green = |check: &CheckEvidence| {
+        check.result == VerificationResult::Pass && check.detail.starts_with(TURNED_GREEN)
+    };
+    (!checks.iter().any(turned_green)).then(|| CheckEvidence {
+        name: "reproduction".to_owned(),
+        result: VerificationResult::Inconclusive,
+        detail: "no check fails without the patch and passes with it".to_owned(),
+        seconds: 0.0,
+    })
+}
 
 /// The patch without its changes to tests: tests are witnesses, so a patch is
 /// judged by the tests as they stood before it (invariant 7).
@@ -41,7 +73,7 @@ pub fn compare(
     before: &dyn Tools,
     after: &dyn Tools,
 ) -> Result<CheckEvidence, ToolError> {
-    let name = format!("check: {}", check.command);
+    let name = proof_name(check);
     let inconclusive = |error: &ToolError| CheckEvidence {
         name: name.clone(),
         result: VerificationResult::Inconclusive,
@@ -55,12 +87,12 @@ pub fn compare(
         }
         (Err(error), _) | (_, Err(error)) => return Ok(inconclusive(&error)),
     };
+    if [old.ended, new.ended].contains(&Ended::Cancelled) {
+        return Err(ToolError::Cancelled);
+    }
     let reproduces = witness == Witness::Reproduction;
     let (result, sentence) = match (old.ended.success(), new.ended.success()) {
-        (false, true) => (
-            VerificationResult::Pass,
-            "fails without the patch, passes with it",
-        ),
+        (false, true) => (VerificationResult::Pass, TURNED_GREEN),
         (true, true) if reproduces => (
             VerificationResult::Inconclusive,
             "passes without the patch as well, so it proves nothing",
@@ -107,14 +139,27 @@ pub fn run_check(check: &CheckCommand, tools: &dyn Tools) -> Result<CommandOutpu
     }
 }
 
-/// How a command ended, and the end of what it said.
-pub fn tail(output: &CommandOutput) -> String {
-    let ended = match output.ended {
+/// Whether a check that fails now is one that the proof saw fail in the same way
+/// with and without the patch.
+pub(crate) fn red_in_the_same_way(proof: &CheckEvidence, now: Ended) -> bool {
+    proof.result == VerificationResult::Pass
+        && proof
+            .detail
+            .starts_with(&format!("{RED_AS_BEFORE}\n{} after", how(now)))
+}
+
+fn how(ended: Ended) -> String {
+    match ended {
         Ended::Exit(code) => format!("exit code {code}"),
         Ended::Signal(signal) => format!("ended by signal {signal}"),
         Ended::TimedOut => "timed out".to_owned(),
         Ended::Cancelled => "cancelled".to_owned(),
-    };
+    }
+}
+
+/// How a command ended, and the end of what it said.
+pub fn tail(output: &CommandOutput) -> String {
+    let ended = how(output.ended);
     let said = format!("{}{}", output.stdout, output.stderr);
     let mut start = said.len().saturating_sub(EVIDENCE_TAIL);
     while !said.is_char_boundary(start) {

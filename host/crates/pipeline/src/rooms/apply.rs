@@ -1,13 +1,19 @@
 //! Apply: snapshot, heal commit, live tree updated, services restarted.
 
-use super::{Rooms, Step, snapshot_of};
+use super::{Rooms, Step, since_approval, snapshot_of};
+use crate::bounds;
 use crate::facts::heal_message;
 use crate::healer::chain;
 use selfheal_domain::event::{Event, ReviewAnswer};
 use selfheal_domain::issue::Issue;
 use selfheal_domain::ledger::RecordError;
 use selfheal_domain::ports::RepositoryError;
+use selfheal_domain::run::RunStatus;
 use selfheal_domain::user::Actor;
+
+/// How often per approval a run starts over because the tree or the policies moved
+/// under its patch.
+const MOST_VOIDED: usize = 3;
 
 impl Rooms {
     pub(super) fn apply(&self, issue: &Issue) -> Result<Step, RecordError> {
@@ -17,11 +23,10 @@ impl Rooms {
         };
         let snapshot = snapshot_of(run);
         // A review is for one diff on one base under one generation; any change voids it.
-        let set = self.doors.policies.current();
-        let judged_by = run.autonomy.as_ref().map(|decision| decision.generation);
-        if judged_by != Some(set.generation()) {
-            return self.send_back(issue, "the policies changed since the patch was judged");
+        if let Some(change) = self.no_longer_cleared(run)? {
+            return self.send_back(issue, &change);
         }
+        let set = self.doors.policies.current();
         if let Err(error) = self.doors.repository.check_fits(&snapshot, &draft.patch) {
             return self.send_back(issue, &chain(&error));
         }
@@ -61,15 +66,20 @@ impl Rooms {
             return self.escalate(issue, reason);
         };
         // A live tree that keeps moving must not keep an agent busy for ever.
-        let voided: usize = issue.runs.iter().map(|run| run.review_comments.len()).sum();
-        if voided >= 3 {
+        let voided = issue
+            .runs
+            .iter()
+            .filter(|run| since_approval(issue, run) && run.status == RunStatus::Interrupted)
+            .filter(|run| !run.review_comments.is_empty())
+            .count();
+        if voided >= MOST_VOIDED {
             return self.escalate(
                 issue,
-                format!("the patch was voided {voided} times; last: {reason}"),
+                format!("the patch was voided again after {voided} times; last: {reason}"),
             );
         }
         let answer = ReviewAnswer::SentBack {
-            reason: reason.to_owned(),
+            reason: bounds::clip(reason.to_owned(), bounds::DETAIL),
         };
         self.record(
             issue,

@@ -1,6 +1,7 @@
 //! Diagnosis: APPROVED → DIAGNOSED, or ESCALATED when no cause is found.
 
-use super::{Rooms, Step};
+use super::{Rooms, Step, since_approval};
+use crate::bounds;
 use crate::facts::brief;
 use crate::healer::chain;
 use selfheal_domain::agent::{AgentError, LabelledText};
@@ -9,11 +10,13 @@ use selfheal_domain::ids::{RunId, RunNumber, RunRef};
 use selfheal_domain::issue::Issue;
 use selfheal_domain::ledger::RecordError;
 use selfheal_domain::ports::CancelToken;
-use selfheal_domain::tools::ToolError;
+use selfheal_domain::run::RunStatus;
 use selfheal_domain::user::TrustClass;
 
 /// How much of each service's log an agent gets to read, in bytes.
 const LOG_TAIL: usize = 32 * 1024;
+/// How often per approval a run starts over.
+const MOST_INTERRUPTED: usize = 8;
 
 impl Rooms {
     pub(super) fn diagnose(
@@ -21,6 +24,18 @@ impl Rooms {
         issue: &Issue,
         cancel: &CancelToken,
     ) -> Result<Step, RecordError> {
+        let interrupted = issue
+            .runs
+            .iter()
+            .filter(|run| since_approval(issue, run) && run.status == RunStatus::Interrupted)
+            .count();
+        if interrupted >= MOST_INTERRUPTED {
+            // Perhaps the run itself is what stops the host.
+            return self.escalate(
+                issue,
+                format!("{interrupted} runs were interrupted; retry the issue to try again"),
+            );
+        }
         let number = RunNumber(
             u32::try_from(issue.runs.len())
                 .unwrap_or(u32::MAX)
@@ -61,7 +76,7 @@ impl Rooms {
         let brief = brief(&issue, &self.settings, self.logs(&issue));
         match self.doors.agent.diagnose(&brief, tools.as_ref()) {
             Ok(diagnosis) => {
-                let found = Event::DiagnosisFinished(diagnosis);
+                let found = Event::DiagnosisFinished(bounds::diagnosis(diagnosis));
                 self.ledger
                     .record(issue.number, self.agent_actor(), found)
                     .map(|_| Step::On)
@@ -77,13 +92,9 @@ impl Rooms {
         error: &AgentError,
         cancel: &CancelToken,
     ) -> Result<Step, RecordError> {
-        if cancel.is_cancelled() || matches!(error, AgentError::Tool(ToolError::Cancelled)) {
+        if cancel.is_cancelled() {
             // Aborted, or the host stops: the walk decides which.
-            return Ok(if cancel.is_cancelled() {
-                Step::On
-            } else {
-                Step::Rest
-            });
+            return Ok(Step::On);
         }
         match error {
             AgentError::NotFound { summary, log, .. } => {

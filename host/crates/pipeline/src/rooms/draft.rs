@@ -1,7 +1,8 @@
 //! Drafting: DIAGNOSED → a patch on the run's branch. At OBSERVE the run ends here.
 
 use super::{Rooms, Step};
-use crate::facts::{Claims, Proved, brief, broken_host_limit, patch_facts};
+use crate::bounds;
+use crate::facts::{Claims, Proved, brief, broken_host_limit, excluded, patch_facts};
 use crate::healer::chain;
 use selfheal_domain::event::Event;
 use selfheal_domain::issue::Issue;
@@ -52,11 +53,19 @@ impl Rooms {
                 self.escalate(&issue, format!("the worktree holds no patch: {unreadable}"))
             }
             (Ok(draft), Ok(changes)) => {
+                let draft = bounds::draft(draft);
                 // What counts is what is in the worktree, not what the agent says it wrote.
                 let patch = Patch::of(changes);
                 if let Some(broken) = broken_host_limit(&patch, &self.settings.limits) {
                     self.close_worktree(&issue, reference);
                     return self.escalate(&issue, broken);
+                }
+                if excluded(&issue).any(|digest| digest == patch.digest) {
+                    self.close_worktree(&issue, reference);
+                    return self.escalate(
+                        &issue,
+                        "the agent wrote a patch again that was refused or did not hold before",
+                    );
                 }
                 let claims = Claims {
                     confidence: draft.confidence,

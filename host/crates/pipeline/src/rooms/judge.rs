@@ -6,8 +6,10 @@ use crate::facts::{Proved, draft_facts};
 use selfheal_domain::event::Event;
 use selfheal_domain::issue::Issue;
 use selfheal_domain::ledger::RecordError;
+use selfheal_domain::patch::is_test_path;
 use selfheal_domain::policy::AgentPhase;
 use selfheal_domain::risk::{AutonomyAction, AutonomyDecision, AutonomyLevel, RiskLevel};
+use selfheal_domain::run::{DraftedPatch, Run};
 use selfheal_domain::verdict::Verdict;
 
 impl Rooms {
@@ -28,25 +30,55 @@ impl Rooms {
         else {
             return self.escalate(issue, "the run has no assessed patch to decide on");
         };
+        let set = self.doors.policies.current();
+        if [draft.judgement.generation, assessment.generation] != [set.generation(); 2] {
+            // Guardrails and risk modules that are in force now have not seen it.
+            return self.record(issue, Event::RunInterrupted);
+        }
         let facts = draft_facts(draft, issue, Proved::Yes, &self.settings.limits.protected);
         let context = self.context(issue, AgentPhase::Verification)?;
-        let decision = self
-            .doors
-            .policies
-            .current()
-            .decide(&context, &facts, assessment);
-        let asked = matches!(draft.judgement.verdict, Verdict::Ask(_));
-        let tests = facts.files.iter().any(|file| file.test);
-        let decision = tightened(
-            decision,
-            context.level,
-            assessment.score.level(),
-            asked,
-            tests,
-        );
-        let step = self.record(issue, Event::AutonomyDecided(decision))?;
-        Ok(step)
+        let decision = set.decide(&context, &facts, assessment);
+        let decision = capped(decision, context.level, draft, assessment.score.level());
+        self.record(issue, Event::AutonomyDecided(decision))
     }
+
+    /// Why a patch that was cleared must not be applied after all: policies or level
+    /// changed since.
+    pub(super) fn no_longer_cleared(&self, run: &Run) -> Result<Option<String>, RecordError> {
+        let (Some(draft), Some(assessment), Some(decision)) =
+            (&run.draft, &run.assessment, &run.autonomy)
+        else {
+            return Ok(Some("the patch was never judged".to_owned()));
+        };
+        let generation = self.doors.policies.current().generation();
+        let judged = [
+            draft.judgement.generation,
+            assessment.generation,
+            decision.generation,
+        ];
+        if judged != [generation; 3] {
+            return Ok(Some(
+                "the policies changed since the patch was judged".to_owned(),
+            ));
+        }
+        let level = self.level()?;
+        let now = capped(decision.clone(), level, draft, assessment.score.level());
+        Ok((now.action != decision.action)
+            .then(|| format!("the autonomy level is {level} now, which does not allow it")))
+    }
+}
+
+/// The decision under the host's own ceiling.
+fn capped(
+    decision: AutonomyDecision,
+    level: AutonomyLevel,
+    draft: &DraftedPatch,
+    risk: RiskLevel,
+) -> AutonomyDecision {
+    let asked = matches!(draft.judgement.verdict, Verdict::Ask(_));
+    let mut files = draft.patch.files.iter();
+    let tests = files.any(|file| is_test_path(&file.path));
+    tightened(decision, level, risk, asked, tests)
 }
 
 /// The host's own ceiling over what modules decide: never looser than the level,

@@ -8,6 +8,7 @@ mod prove;
 mod undo;
 mod verify;
 
+use crate::bounds;
 use crate::facts::Trail;
 use crate::feed::{Feed, FeedItem};
 use crate::recorder::LedgerRecorder;
@@ -69,7 +70,11 @@ pub(crate) struct Rooms {
 impl Rooms {
     /// The next step of an issue, decided by its phase alone.
     pub(crate) fn step(&self, issue: &Issue, cancel: &CancelToken) -> Result<Step, RecordError> {
-        if self.ledger.store().switches()?.frozen && !issue.phase.may_have_touched_live_tree() {
+        let undone = matches!(issue.phase, Phase::RolledBack | Phase::AbortRolledBack);
+        if self.ledger.store().switches()?.frozen
+            && !undone
+            && !issue.phase.may_have_touched_live_tree()
+        {
             self.note(issue, "healing is frozen; waiting");
             return Ok(Step::Rest);
         }
@@ -94,6 +99,7 @@ impl Rooms {
                     .end_reason
                     .clone()
                     .unwrap_or_else(|| "aborted".to_owned());
+                self.restart_after_undoing(issue)?;
                 self.record(issue, Event::IssueAborted { reason })
             }
             Phase::Failed => self.retry_or_escalate(issue),
@@ -128,7 +134,7 @@ impl Rooms {
         self.record(
             issue,
             Event::IssueEscalated {
-                reason: reason.into(),
+                reason: bounds::clip(reason.into(), bounds::ACCOUNT),
             },
         )
     }
@@ -199,7 +205,7 @@ impl Rooms {
                 Ok(()) => ToolOutcome::Succeeded("restarted and ready".to_owned()),
                 Err(error) => {
                     all_up = false;
-                    ToolOutcome::Failed(crate::healer::chain(&error))
+                    ToolOutcome::Failed(bounds::clip(crate::healer::chain(&error), bounds::DETAIL))
                 }
             };
             self.record(
@@ -261,6 +267,11 @@ impl Rooms {
             .collect();
         if affected.is_empty() { known } else { affected }
     }
+}
+
+/// The run belongs to the approval in force.
+fn since_approval(issue: &Issue, run: &Run) -> bool {
+    issue.approved_at.is_none_or(|at| run.started_at >= at)
 }
 
 /// The snapshot a run works on.

@@ -2,8 +2,9 @@
 //! they stood before the patch pass as well as before; the rollback is rehearsed.
 
 use super::{Rooms, Step, snapshot_of};
+use crate::bounds;
 use crate::healer::chain;
-use crate::proof::{Witness, compare, without_tests};
+use crate::proof::{Witness, compare, missing_reproduction, proof_name, without_tests};
 use selfheal_domain::event::Event;
 use selfheal_domain::issue::Issue;
 use selfheal_domain::ledger::RecordError;
@@ -20,6 +21,7 @@ impl Rooms {
         };
         if let Verdict::Deny(reason) = &draft.judgement.verdict {
             let reason = format!("denied by rule {}: {}", reason.rule, reason.message);
+            let reason = bounds::clip(reason, bounds::DETAIL);
             return self.record(
                 issue,
                 Event::PatchRefuted {
@@ -55,14 +57,20 @@ impl Rooms {
         let mut evidence = Vec::new();
         for (check, witness) in checks {
             match compare(check, witness, before.as_ref(), after.as_ref()) {
-                Ok(found) => evidence.push(found),
-                // Cancelled: the walk decides what comes next.
-                Err(_) => return Ok(Step::On),
+                Ok(found) => evidence.push(bounds::evidence(found)),
+                Err(error) => evidence.push(CheckEvidence {
+                    name: proof_name(check),
+                    result: VerificationResult::Inconclusive,
+                    detail: chain(&error),
+                    seconds: 0.0,
+                }),
             }
+            // Aborted, or the host stops: the walk decides what comes next.
             if cancel.is_cancelled() {
                 return Ok(Step::On);
             }
         }
+        evidence.extend(missing_reproduction(&evidence));
         evidence.push(self.rehearsal(&snapshot_of(run), &draft.patch));
         self.record(issue, Event::PatchProved(Verification { checks: evidence }))
     }
@@ -73,7 +81,10 @@ impl Rooms {
                 VerificationResult::Pass,
                 "a rollback would apply cleanly".to_owned(),
             ),
-            Err(error) => (VerificationResult::Fail, chain(&error)),
+            Err(error) => (
+                VerificationResult::Fail,
+                bounds::clip(chain(&error), bounds::DETAIL),
+            ),
         };
         CheckEvidence {
             name: "rollback rehearsal".to_owned(),

@@ -1,6 +1,7 @@
 //! The end of what did not work: rollback, failure, another run, escalation, abort.
 
 use super::{Rooms, Step, snapshot_of};
+use crate::bounds;
 use crate::facts::rollback_message;
 use crate::healer::chain;
 use selfheal_domain::event::Event;
@@ -13,9 +14,10 @@ use selfheal_domain::user::Actor;
 
 impl Rooms {
     pub(super) fn roll_back(&self, issue: &Issue, reason: &str) -> Result<Step, RecordError> {
-        let (issue, permit) =
-            self.ledger
-                .begin_rollback(issue.number, Actor::Host, reason.to_owned())?;
+        let reason = bounds::clip(reason.to_owned(), bounds::DETAIL);
+        let (issue, permit) = self
+            .ledger
+            .begin_rollback(issue.number, Actor::Host, reason)?;
         self.undo(&issue, permit)
     }
 
@@ -43,12 +45,8 @@ impl Rooms {
             .repository
             .roll_back(permit, &snapshot_of(run), &draft.patch, &message)
         {
-            Ok(commit) => {
-                let services = self.affected_services(run);
-                self.record(issue, Event::RollbackCommitted { commit })?;
-                self.restart_services(issue, &services)?;
-                Ok(Step::On)
-            }
+            // The next room restarts the services, so that a crash here cannot skip it.
+            Ok(commit) => self.record(issue, Event::RollbackCommitted { commit }),
             Err(error) => self.escalate(
                 issue,
                 format!(
@@ -59,7 +57,17 @@ impl Rooms {
         }
     }
 
+    /// Services run the files as they were before, once these are back.
+    pub(super) fn restart_after_undoing(&self, issue: &Issue) -> Result<(), RecordError> {
+        let services = issue
+            .run()
+            .map(|run| self.affected_services(run))
+            .unwrap_or_default();
+        self.restart_services(issue, &services).map(drop)
+    }
+
     pub(super) fn fail(&self, issue: &Issue) -> Result<Step, RecordError> {
+        self.restart_after_undoing(issue)?;
         let reason = issue
             .run()
             .and_then(|run| run.end_reason.clone())
@@ -109,6 +117,12 @@ impl Rooms {
                 self.undo(&issue, permit)
             }
             Phase::Aborting => self.finish_roll_back(issue),
+            Phase::RolledBack | Phase::AbortRolledBack => {
+                self.restart_after_undoing(issue)?;
+                self.ledger
+                    .record(issue.number, actor, Event::IssueAborted { reason })
+                    .map(|_| Step::On)
+            }
             Phase::Aborted | Phase::Resolved | Phase::Rejected | Phase::Escalated => Ok(Step::Rest),
             Phase::Open
             | Phase::Approved
@@ -121,8 +135,6 @@ impl Rooms {
             | Phase::Assessed
             | Phase::PatchPending
             | Phase::Cleared
-            | Phase::RolledBack
-            | Phase::AbortRolledBack
             | Phase::Failed => self
                 .ledger
                 .record(issue.number, actor, Event::IssueAborted { reason })

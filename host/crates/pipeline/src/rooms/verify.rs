@@ -2,13 +2,15 @@
 //! errors in the logs, and all of it still so at the end of the watch window.
 
 use super::{Rooms, Step};
+use crate::bounds;
 use crate::healer::chain;
-use crate::proof::{RED_AS_BEFORE, run_check, tail};
+use crate::proof::{place, proof_name, red_in_the_same_way, run_check, tail};
+use selfheal_domain::agent::CheckCommand;
 use selfheal_domain::event::Event;
 use selfheal_domain::issue::Issue;
 use selfheal_domain::ledger::RecordError;
 use selfheal_domain::ports::CancelToken;
-use selfheal_domain::tools::ToolError;
+use selfheal_domain::tools::Ended;
 use selfheal_domain::verification::{CheckEvidence, Verification, VerificationResult};
 use std::time::{Duration, Instant};
 
@@ -54,11 +56,11 @@ impl Rooms {
             .for_verification(self.session(issue, Self::host(), cancel)?, None);
         for check in &self.settings.checks {
             // A check that failed before and still fails was weighed in the proof.
-            let known_red = self.was_red_in_proof(issue, &check.command);
+            let known_red = |ended| was_red_in_proof(issue, check, ended);
             match run_check(check, tools.as_ref()) {
                 Ok(output) => evidence.push(CheckEvidence {
-                    name: format!("tests: {}", check.command),
-                    result: if output.ended.success() || known_red {
+                    name: format!("tests: {}", place(check)),
+                    result: if output.ended.success() || known_red(output.ended) {
                         VerificationResult::Pass
                     } else {
                         VerificationResult::Fail
@@ -66,13 +68,16 @@ impl Rooms {
                     detail: tail(&output),
                     seconds: output.seconds,
                 }),
-                Err(ToolError::Cancelled) => return Ok(Step::On),
                 Err(error) => evidence.push(CheckEvidence {
-                    name: format!("tests: {}", check.command),
+                    name: format!("tests: {}", place(check)),
                     result: VerificationResult::Inconclusive,
                     detail: chain(&error),
                     seconds: 0.0,
                 }),
+            }
+            // Aborted, or the host stops: the walk decides what comes next.
+            if cancel.is_cancelled() {
+                return Ok(Step::On);
             }
         }
         evidence.extend(self.doors.probes.check(PROBE_BUDGET));
@@ -80,26 +85,13 @@ impl Rooms {
         evidence.extend(
             positions
                 .iter()
-                .map(|(name, position)| self.log_evidence(issue, name, *position)),
+                .map(|(name, position)| self.log_evidence(name, *position)),
         );
         if cancel.is_cancelled() {
             return Ok(Step::On);
         }
-        self.record(
-            issue,
-            Event::VerificationFinished(Verification { checks: evidence }),
-        )
-    }
-
-    fn was_red_in_proof(&self, issue: &Issue, command: &str) -> bool {
-        let proof = issue.run().and_then(|run| run.proof.as_ref());
-        let name = format!("check: {command}");
-        proof.is_some_and(|proof| {
-            proof
-                .checks
-                .iter()
-                .any(|check| check.name == name && check.detail.starts_with(RED_AS_BEFORE))
-        })
+        let checks = evidence.into_iter().map(bounds::evidence).collect();
+        self.record(issue, Event::VerificationFinished(Verification { checks }))
     }
 
     /// Health during the watch window: the first failure ends it.
@@ -121,25 +113,18 @@ impl Rooms {
         Vec::new()
     }
 
-    fn log_evidence(&self, issue: &Issue, name: &str, position: u64) -> CheckEvidence {
+    /// Nothing that an agent said excuses an error: it does not grade itself.
+    fn log_evidence(&self, name: &str, position: u64) -> CheckEvidence {
         let fresh = self.doors.services.log_since(name, position, LOG_WINDOW);
-        let known = issue
-            .runs
-            .iter()
-            .filter_map(|run| run.diagnosis.as_ref())
-            .map(|d| d.log.as_str())
-            .collect::<String>();
-        let error = fresh
-            .lines()
-            .find(|line| is_error_line(line) && !known.contains(line.trim()));
+        let error = fresh.lines().find(|line| is_error_line(line));
         let (result, detail) = match error {
             Some(line) => (
                 VerificationResult::Fail,
-                format!("new error in the log: {line}"),
+                format!("error in the log since the restart: {line}"),
             ),
             None => (
                 VerificationResult::Pass,
-                "no new errors since the restart".to_owned(),
+                "no errors since the restart".to_owned(),
             ),
         };
         CheckEvidence {
@@ -149,6 +134,19 @@ impl Rooms {
             seconds: 0.0,
         }
     }
+}
+
+fn was_red_in_proof(issue: &Issue, check: &CheckCommand, now: Ended) -> bool {
+    let name = bounds::evidence_name(proof_name(check));
+    issue
+        .run()
+        .and_then(|run| run.proof.as_ref())
+        .is_some_and(|proof| {
+            proof
+                .checks
+                .iter()
+                .any(|seen| seen.name == name && red_in_the_same_way(seen, now))
+        })
 }
 
 /// Lines by which programs say that they crashed.

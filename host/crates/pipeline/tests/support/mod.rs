@@ -1,0 +1,750 @@
+//! A world in memory: every port of the pipeline, scripted.
+#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(unreachable_pub, reason = "shared by several test binaries")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+use chrono::{DateTime, Utc};
+use selfheal_domain::agent::*;
+use selfheal_domain::digest::Digest;
+use selfheal_domain::event::{Event, NewRecord, Record};
+use selfheal_domain::ids::*;
+use selfheal_domain::issue::{Issue, Source};
+use selfheal_domain::ledger::Ledger;
+use selfheal_domain::patch::{FileChange, Patch};
+use selfheal_domain::permit::{Apply, DraftPatch, Permit, Rollback};
+use selfheal_domain::policy::*;
+use selfheal_domain::ports::*;
+use selfheal_domain::report::ReportDraft;
+use selfheal_domain::risk::*;
+use selfheal_domain::state::Phase;
+use selfheal_domain::tools::*;
+use selfheal_domain::user::{Account, Role, UserName};
+use selfheal_domain::verdict::{Answer, Judgement, ModuleAnswer, Reason, Verdict};
+use selfheal_domain::verification::{CheckEvidence, VerificationResult};
+use selfheal_pipeline::desk::{Caller, IssueDesk};
+use selfheal_pipeline::feed::Feed;
+use selfheal_pipeline::healer::{Doors, Healer};
+use selfheal_pipeline::settings::{PatchLimits, PathMatcher, Settings};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use uuid::Uuid;
+
+pub const BROKEN: &str = "x = 1\n";
+pub const ONE: IssueNumber = IssueNumber(1);
+
+/// What the world does; tests turn the knobs.
+pub struct Script {
+    pub files: BTreeMap<String, String>,
+    /// Commits on the live branch, by kind.
+    pub commits: Vec<String>,
+    pub generation: u64,
+    pub deny_patch: bool,
+    pub ask_patch: bool,
+    pub risk: u32,
+    pub action: AutonomyAction,
+    /// Files the agent writes, from draft to draft.
+    pub writes: Vec<String>,
+    pub drafts: usize,
+    pub excluded: Vec<usize>,
+    pub reproduction: bool,
+    /// The check passes when `app.py` does not hold this.
+    pub healthy: bool,
+    pub probes: bool,
+    pub roll_back_fails: bool,
+    pub apply_fails: bool,
+    pub fits: bool,
+    pub confidence: f64,
+    pub test_paths: bool,
+    pub restarts: usize,
+    pub log: String,
+    /// Signals that the room was entered, then waits for cancellation.
+    pub hold: Option<(&'static str, Sender<()>)>,
+}
+
+pub struct World {
+    pub script: Mutex<Script>,
+    pub records: Mutex<Vec<Record>>,
+    ids: Mutex<u128>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            script: Mutex::new(Script {
+                files: BTreeMap::from([("app.py".to_owned(), BROKEN.to_owned())]),
+                commits: Vec::new(),
+                generation: 1,
+                deny_patch: false,
+                ask_patch: false,
+                risk: 5,
+                action: AutonomyAction::Apply,
+                writes: (2..9).map(|n| format!("x = {n}\n")).collect(),
+                drafts: 0,
+                excluded: Vec::new(),
+                reproduction: true,
+                healthy: true,
+                probes: true,
+                roll_back_fails: false,
+                apply_fails: false,
+                fits: true,
+                confidence: 0.9,
+                test_paths: false,
+                restarts: 0,
+                log: String::new(),
+                hold: None,
+            }),
+            records: Mutex::default(),
+            ids: Mutex::new(1),
+        }
+    }
+}
+
+impl World {
+    pub fn set(&self, change: impl FnOnce(&mut Script)) {
+        change(&mut self.script.lock().unwrap());
+    }
+
+    pub fn get<T>(&self, read: impl FnOnce(&Script) -> T) -> T {
+        read(&self.script.lock().unwrap())
+    }
+
+    /// Makes a room wait until it is cancelled; the receiver hears when it is entered.
+    pub fn hold(&self, room: &'static str) -> Receiver<()> {
+        let (entered, heard) = channel();
+        self.set(|it| it.hold = Some((room, entered)));
+        heard
+    }
+
+    fn held(&self, room: &str) -> bool {
+        let mut script = self.script.lock().unwrap();
+        match &script.hold {
+            Some((held, entered)) if *held == room => {
+                let _heard = entered.send(());
+                script.hold = None;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Phase of the only issue.
+    pub fn folded_phase(&self) -> Phase {
+        self.folded()[0].phase
+    }
+
+    fn folded(&self) -> Vec<Issue> {
+        let mut issues: Vec<Issue> = Vec::new();
+        for record in self.records.lock().unwrap().iter() {
+            let Some(number) = record.issue else { continue };
+            let new = NewRecord {
+                at: record.at,
+                actor: record.actor.clone(),
+                issue: record.issue,
+                event: record.event.clone(),
+            };
+            match issues.iter_mut().find(|issue| issue.number == number) {
+                Some(issue) => *issue = issue.after(&new).unwrap(),
+                None => issues.push(Issue::open(&new).unwrap()),
+            }
+        }
+        issues
+    }
+}
+
+impl Clock for World {
+    fn now(&self) -> DateTime<Utc> {
+        let second = self.records.lock().unwrap().len();
+        DateTime::from_timestamp(1_790_000_000 + second as i64, 0).unwrap()
+    }
+}
+
+impl IdSource for World {
+    fn uuid(&self) -> Uuid {
+        let mut last = self.ids.lock().unwrap();
+        *last += 1;
+        Uuid::from_u128(*last)
+    }
+}
+
+impl EventStore for World {
+    fn append(&self, new: NewRecord, _: Option<&Issue>) -> Result<Record, StoreError> {
+        // As the journal does: what cannot be read again is found here.
+        let text = serde_json::to_string(&new.event).unwrap();
+        let event: Event = serde_json::from_str(&text).expect("every record can be read again");
+        let mut records = self.records.lock().unwrap();
+        let record = Record {
+            seq: records.len() as u64,
+            at: new.at,
+            actor: new.actor,
+            issue: new.issue,
+            event,
+            previous: Digest([0; 32]),
+            hash: Digest([0; 32]),
+        };
+        records.push(record.clone());
+        Ok(record)
+    }
+    fn issue(&self, number: IssueNumber) -> Result<Option<Issue>, StoreError> {
+        Ok(self.folded().into_iter().find(|it| it.number == number))
+    }
+    fn issue_number(&self, id: IssueId) -> Result<Option<IssueNumber>, StoreError> {
+        let found = self.folded().into_iter().find(|it| it.id == id);
+        Ok(found.map(|it| it.number))
+    }
+    fn issues(
+        &self,
+        _: &IssueFilter,
+        _: Option<&str>,
+        _: usize,
+    ) -> Result<Page<IssueSummary>, StoreError> {
+        Err(StoreError::BadCursor)
+    }
+    fn active_issues(&self) -> Result<Vec<IssueNumber>, StoreError> {
+        let active = self.folded().into_iter().filter(|it| it.phase.is_active());
+        Ok(active.map(|it| it.number).collect())
+    }
+    fn last_issue_number(&self) -> Result<u64, StoreError> {
+        Ok(self.folded().len() as u64)
+    }
+    fn records(
+        &self,
+        issue: Option<IssueNumber>,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        let records = self.records.lock().unwrap();
+        let wanted = records
+            .iter()
+            .filter(|it| it.seq >= from && (issue.is_none() || it.issue == issue));
+        Ok(wanted.take(limit).cloned().collect())
+    }
+    fn head(&self) -> (u64, Digest) {
+        (self.records.lock().unwrap().len() as u64, Digest([0; 32]))
+    }
+    fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+        Ok(Vec::new())
+    }
+    fn switches(&self) -> Result<Switches, StoreError> {
+        let mut switches = Switches::default();
+        for record in self.records.lock().unwrap().iter() {
+            match &record.event {
+                Event::AutonomyChanged { level, .. } => switches.autonomy = Some(*level),
+                Event::FreezeChanged { frozen, .. } => switches.frozen = *frozen,
+                _ => {}
+            }
+        }
+        Ok(switches)
+    }
+}
+
+/// Ports that other ports of the same name would hide, over one world.
+#[derive(Clone)]
+pub struct Port(pub Arc<World>);
+
+impl Agent for Port {
+    fn name(&self) -> String {
+        "engine:scripted".to_owned()
+    }
+    fn diagnose(&self, _: &DiagnosisBrief, tools: &dyn Tools) -> Result<Diagnosis, AgentError> {
+        if self.0.held("diagnose") {
+            while !tools.cancelled() {
+                std::thread::yield_now();
+            }
+            return Err(ToolError::Cancelled.into());
+        }
+        let (reproduction, confidence) = self.0.get(|it| (it.reproduction, it.confidence));
+        Ok(Diagnosis {
+            root_cause: "x is wrong".to_owned(),
+            confidence,
+            affected_files: vec!["app.py".to_owned()],
+            affected_services: Vec::new(),
+            suggested_fix: String::new(),
+            reproduction: reproduction.then(check),
+            proposals: Vec::new(),
+            log: "Traceback (most recent call last)".repeat(9000),
+            effort: Effort::default(),
+        })
+    }
+    fn draft(
+        &self,
+        brief: &DiagnosisBrief,
+        _: &Diagnosis,
+        _: &dyn Tools,
+    ) -> Result<Draft, AgentError> {
+        self.0.set(|it| {
+            it.drafts += 1;
+            it.excluded.push(brief.excluded.len());
+        });
+        Ok(Draft {
+            rationale: "because".to_owned(),
+            confidence: self.0.get(|it| it.confidence),
+            files: Vec::new(),
+            rivals: Vec::new(),
+        })
+    }
+}
+
+pub fn check() -> CheckCommand {
+    CheckCommand {
+        command: "python3 -m unittest".to_owned(),
+        directory: String::new(),
+        timeout: Duration::from_secs(5),
+    }
+}
+
+/// Tools whose only command passes when the broken line is gone.
+struct FakeTools {
+    world: Arc<World>,
+    cancel: CancelToken,
+    patch: Option<Patch>,
+}
+
+impl Tools for FakeTools {
+    fn call(&self, _: ToolRequest) -> Result<ToolOutput, ToolError> {
+        if self.world.held(if self.patch.is_some() {
+            "prove"
+        } else {
+            "verify"
+        }) {
+            while !self.cancel.is_cancelled() {
+                std::thread::yield_now();
+            }
+            return Err(ToolError::Cancelled);
+        }
+        let mut files = self.world.get(|it| it.files.clone());
+        for file in self.patch.iter().flat_map(|patch| &patch.files) {
+            files.insert(file.path.clone(), file.after.clone().unwrap_or_default());
+        }
+        let code = i32::from(files["app.py"] == BROKEN);
+        Ok(ToolOutput::Command(CommandOutput {
+            ended: Ended::Exit(code),
+            stdout: String::new(),
+            stderr: String::new(),
+            truncated: false,
+            seconds: 0.1,
+        }))
+    }
+    fn session(&self, _: ToolRequest) -> Result<Box<dyn ToolSession>, ToolError> {
+        Err(ToolError::Unavailable("none here".to_owned()))
+    }
+    fn workspace(&self) -> String {
+        "/app".to_owned()
+    }
+    fn assets(&self) -> String {
+        "/assets".to_owned()
+    }
+    fn progress(&self, _: &str) {}
+    fn cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+}
+
+impl DraftingTools for FakeTools {
+    fn changes(&self) -> Result<Vec<FileChange>, String> {
+        let script = self.world.script.lock().unwrap();
+        let after = script.writes[(script.drafts - 1).min(script.writes.len() - 1)].clone();
+        let mut changes = vec![FileChange {
+            path: "app.py".to_owned(),
+            before: Some(script.files["app.py"].clone()),
+            after: Some(after),
+        }];
+        if script.test_paths {
+            changes.push(FileChange {
+                path: "tests/test_app.py".to_owned(),
+                before: None,
+                after: Some("pass\n".to_owned()),
+            });
+        }
+        Ok(changes)
+    }
+    fn as_tools(&self) -> &dyn Tools {
+        self
+    }
+}
+
+impl Workbench for Port {
+    fn for_diagnosis(&self, session: ToolSessionSpec) -> Box<dyn Tools> {
+        self.for_verification(session, None)
+    }
+    fn for_drafting(&self, session: ToolSessionSpec, _: &RunWorktree) -> Box<dyn DraftingTools> {
+        Box::new(FakeTools {
+            world: Arc::clone(&self.0),
+            cancel: session.cancel,
+            patch: None,
+        })
+    }
+    fn for_verification(&self, session: ToolSessionSpec, patch: Option<&Patch>) -> Box<dyn Tools> {
+        Box::new(FakeTools {
+            world: Arc::clone(&self.0),
+            cancel: session.cancel,
+            patch: patch.cloned(),
+        })
+    }
+}
+
+fn commit(name: &str) -> CommitId {
+    CommitId(Digest::of(name.as_bytes()).to_string()[..40].to_owned())
+}
+
+fn failed(doing: &str) -> RepositoryError {
+    RepositoryError::Failed {
+        doing: doing.to_owned(),
+        source: "the disk is full".into(),
+    }
+}
+
+impl Repository for Port {
+    fn root(&self) -> PathBuf {
+        PathBuf::from("/app")
+    }
+    fn snapshot(&self, _: RunRef) -> Result<Snapshot, RepositoryError> {
+        Ok(Snapshot {
+            commit: commit("snapshot"),
+            base: commit("base"),
+            branch: "main".to_owned(),
+            dirty: true,
+        })
+    }
+    fn open_worktree(
+        &self,
+        _: &Permit<DraftPatch>,
+        _: &CommitId,
+    ) -> Result<RunWorktree, RepositoryError> {
+        Ok(RunWorktree {
+            upper: PathBuf::from("/upper"),
+            work: PathBuf::from("/work"),
+        })
+    }
+    fn commit_draft(
+        &self,
+        _: Permit<DraftPatch>,
+        _: &CommitId,
+        patch: &Patch,
+        _: &CommitMessage,
+    ) -> Result<CommitId, RepositoryError> {
+        Ok(commit(&patch.diff))
+    }
+    fn close_worktree(&self, _: RunRef) -> Result<(), RepositoryError> {
+        Ok(())
+    }
+    fn check_fits(&self, _: &Snapshot, _: &Patch) -> Result<(), RepositoryError> {
+        if self.0.get(|it| it.fits) {
+            Ok(())
+        } else {
+            Err(RepositoryError::Conflict("app.py changed".to_owned()))
+        }
+    }
+    fn apply(
+        &self,
+        _: Permit<Apply>,
+        _: &Snapshot,
+        patch: &Patch,
+        _: &CommitMessage,
+    ) -> Result<Applied, RepositoryError> {
+        let mut script = self.0.script.lock().unwrap();
+        for file in &patch.files {
+            script
+                .files
+                .insert(file.path.clone(), file.after.clone().unwrap());
+        }
+        if script.apply_fails {
+            return Err(failed("writing the live tree"));
+        }
+        script.commits.push("heal".to_owned());
+        Ok(Applied {
+            commit: commit("heal"),
+        })
+    }
+    fn roll_back(
+        &self,
+        _: Permit<Rollback>,
+        _: &Snapshot,
+        patch: &Patch,
+        _: &CommitMessage,
+    ) -> Result<Option<CommitId>, RepositoryError> {
+        let mut script = self.0.script.lock().unwrap();
+        if script.roll_back_fails {
+            return Err(failed("restoring a file"));
+        }
+        for file in &patch.files {
+            match &file.before {
+                Some(before) => script.files.insert(file.path.clone(), before.clone()),
+                None => script.files.remove(&file.path),
+            };
+        }
+        if script.commits.last().is_some_and(|last| last == "heal") {
+            script.commits.push("rollback".to_owned());
+        }
+        Ok(
+            (script.commits.last().map(String::as_str) == Some("rollback"))
+                .then(|| commit("rollback")),
+        )
+    }
+    fn rehearse_rollback(&self, _: &Snapshot, _: &Patch) -> Result<(), RepositoryError> {
+        Ok(())
+    }
+}
+
+struct Policies {
+    world: Arc<World>,
+    generation: u64,
+}
+
+impl PolicySet for Policies {
+    fn generation(&self) -> u64 {
+        self.generation
+    }
+    fn digest(&self) -> Digest {
+        Digest::of(&self.generation.to_le_bytes())
+    }
+    fn modules(&self) -> Vec<ModuleIdentity> {
+        Vec::new()
+    }
+    fn judge_tool_call(&self, _: &PolicyContext, _: &ToolCallFacts) -> Judgement {
+        Judgement::merge(self.generation, Vec::new())
+    }
+    fn judge_patch(&self, _: &PolicyContext, _: &PatchFacts) -> Judgement {
+        let (deny, ask) = self.world.get(|it| (it.deny_patch, it.ask_patch));
+        let reason = Reason::new("patch.no", "not this one");
+        let verdict = match (deny, ask) {
+            (true, _) => Verdict::Deny(reason),
+            (false, true) => Verdict::Ask(reason),
+            (false, false) => Verdict::Allow,
+        };
+        let answer = ModuleAnswer {
+            module: "guard".to_owned(),
+            digest: Digest([0; 32]),
+            answer: Answer::Verdict(verdict),
+            micros: 1,
+        };
+        Judgement::merge(self.generation, vec![answer])
+    }
+    fn assess(&self, _: &PolicyContext, facts: &PatchFacts) -> Assessment {
+        assert!(facts.reproduction_proved);
+        Assessment {
+            score: RiskScore::new(self.world.get(|it| it.risk)).unwrap(),
+            factors: Vec::new(),
+            faults: Vec::new(),
+            generation: self.generation,
+        }
+    }
+    fn decide(&self, _: &PolicyContext, _: &PatchFacts, _: &Assessment) -> AutonomyDecision {
+        AutonomyDecision {
+            action: self.world.get(|it| it.action),
+            reason: "module".to_owned(),
+            faults: Vec::new(),
+            generation: self.generation,
+        }
+    }
+    fn admit(&self, _: &PolicyContext, _: &IssueFacts) -> Admission {
+        Admission::NeedsAdmin(Reason::new("admit.no", "an admin decides"))
+    }
+}
+
+impl PolicyHost for Port {
+    fn current(&self) -> Arc<dyn PolicySet> {
+        Arc::new(Policies {
+            generation: self.0.get(|it| it.generation),
+            world: Arc::clone(&self.0),
+        })
+    }
+}
+
+fn seen(name: &str, fine: bool) -> CheckEvidence {
+    CheckEvidence {
+        name: name.to_owned(),
+        result: if fine {
+            VerificationResult::Pass
+        } else {
+            VerificationResult::Fail
+        },
+        detail: "seen".repeat(9000),
+        seconds: f64::NAN,
+    }
+}
+
+impl Services for Port {
+    fn names(&self) -> Vec<String> {
+        vec!["web".to_owned()]
+    }
+    fn restart(&self, _: &str) -> Result<(), ServiceError> {
+        self.0.set(|it| it.restarts += 1);
+        Ok(())
+    }
+    fn health(&self, name: &str) -> CheckEvidence {
+        seen(&format!("health: {name}"), self.0.get(|it| it.healthy))
+    }
+    fn status(&self) -> Vec<ServiceStatus> {
+        Vec::new()
+    }
+    fn log_tail(&self, _: &str, _: usize) -> String {
+        self.0.get(|it| it.log.clone())
+    }
+    fn log_position(&self, _: &str) -> u64 {
+        0
+    }
+    fn log_since(&self, _: &str, _: u64, _: usize) -> String {
+        self.0.get(|it| it.log.clone())
+    }
+}
+
+impl Probes for Port {
+    fn check(&self, _: Duration) -> Vec<CheckEvidence> {
+        vec![seen("probe: /", self.0.get(|it| it.probes))]
+    }
+}
+
+/// Settings at `level`, with one check.
+pub fn settings(level: AutonomyLevel) -> Settings {
+    Settings {
+        environment: Environment::Production,
+        level,
+        ceiling: AutonomyLevel::AutoAll,
+        four_eyes: false,
+        checks: vec![check()],
+        max_attempts: 3,
+        diagnosis_budget: Duration::from_secs(9),
+        watch: Duration::ZERO,
+        limits: PatchLimits {
+            max_files: 3,
+            max_changed_lines: 20,
+            protected: PathMatcher::new(|path| path.starts_with("secret/")),
+        },
+        service_directories: Vec::new(),
+        installation: "here".to_owned(),
+    }
+}
+
+/// One host over a world; a second one over the same world is a restart.
+pub struct Host {
+    pub world: Arc<World>,
+    pub healer: Arc<Healer>,
+    pub desk: IssueDesk,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Host {
+    pub fn new(world: &Arc<World>, settings: Settings) -> Self {
+        let store: Arc<dyn EventStore> = Arc::clone(world) as _;
+        let clock: Arc<dyn Clock> = Arc::clone(world) as _;
+        let ids: Arc<dyn IdSource> = Arc::clone(world) as _;
+        let port = Arc::new(Port(Arc::clone(world)));
+        let ledger = Ledger::new(store, Arc::clone(&clock), Box::new(|_| {})).unwrap();
+        let doors = Doors {
+            agent: Arc::clone(&port) as _,
+            workbench: Arc::clone(&port) as _,
+            repository: Arc::clone(&port) as _,
+            policies: Arc::clone(&port) as _,
+            services: Arc::clone(&port) as _,
+            probes: Arc::clone(&port) as _,
+            clock: Arc::clone(&clock),
+            ids: Arc::clone(&ids),
+        };
+        let feed = Arc::new(Feed::default());
+        let healer = Arc::new(Healer::new(
+            Arc::new(ledger),
+            feed,
+            Arc::new(settings),
+            doors,
+        ));
+        let desk = IssueDesk::new(
+            Arc::clone(&healer),
+            Arc::clone(&port) as _,
+            port as _,
+            clock,
+            ids,
+        );
+        Self {
+            world: Arc::clone(world),
+            healer,
+            desk,
+            thread: None,
+        }
+    }
+
+    pub fn start(mut self) -> Self {
+        self.thread = Some(self.healer.start().unwrap());
+        self
+    }
+
+    /// A running host at `level` with one issue that was reported and approved.
+    pub fn with_issue(world: &Arc<World>, level: AutonomyLevel) -> Self {
+        let host = Self::new(world, settings(level)).start();
+        host.report();
+        host.desk.approve(&admin("ada"), "1").unwrap();
+        host
+    }
+
+    pub fn report(&self) {
+        let draft: ReportDraft =
+            serde_json::from_str(r#"{"title":"It breaks","description":"Every time"}"#).unwrap();
+        self.desk.report(&user("rita"), draft, Source::Api).unwrap();
+    }
+
+    pub fn issue(&self) -> Issue {
+        self.world.issue(ONE).unwrap().unwrap()
+    }
+
+    /// Waits until the healer has nothing to do.
+    pub fn rest(&self) -> Issue {
+        self.healer.wait_until_idle(Duration::from_secs(60));
+        self.issue()
+    }
+
+    pub fn rests_in(&self, phase: Phase) -> Issue {
+        let issue = self.rest();
+        assert_eq!(
+            issue.phase,
+            phase,
+            "{:?} {:?}",
+            issue.end_reason,
+            issue
+                .runs
+                .last()
+                .map(|run| (&run.end_reason, &run.proof, &run.verification))
+        );
+        issue
+    }
+
+    pub fn approve_patch(&self) {
+        let digest = self
+            .issue()
+            .run()
+            .unwrap()
+            .draft
+            .as_ref()
+            .unwrap()
+            .patch
+            .digest;
+        self.desk
+            .approve_patch(&admin("ada"), "1", &digest.to_string())
+            .unwrap();
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.healer.close();
+        if let Some(thread) = self.thread.take() {
+            let _ended = thread.join();
+        }
+    }
+}
+
+pub fn caller(name: &str, role: Role) -> Caller {
+    Caller {
+        name: UserName::new(name).unwrap(),
+        role,
+    }
+}
+
+pub fn admin(name: &str) -> Caller {
+    caller(name, Role::Admin)
+}
+
+pub fn user(name: &str) -> Caller {
+    caller(name, Role::User)
+}

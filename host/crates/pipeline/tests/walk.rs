@@ -1,0 +1,430 @@
+//! The walk of an issue through all rooms, with every port scripted.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod support;
+
+use selfheal_domain::event::Event;
+use selfheal_domain::issue::Issue;
+use selfheal_domain::risk::{AutonomyAction, AutonomyLevel};
+use selfheal_domain::run::RunStatus;
+use selfheal_domain::state::Phase;
+use selfheal_pipeline::desk::{DeskError, Freeze, Redraft};
+use std::sync::Arc;
+use support::{BROKEN, Host, World, admin, settings, user};
+
+fn world() -> Arc<World> {
+    Arc::new(World::default())
+}
+
+fn live(world: &World) -> String {
+    world.get(|it| it.files["app.py"].clone())
+}
+
+fn count(world: &World, wanted: impl Fn(&Event) -> bool) -> usize {
+    let records = world.records.lock().unwrap();
+    records.iter().filter(|it| wanted(&it.event)).count()
+}
+
+#[test]
+fn each_level_goes_as_far_as_it_may() {
+    let ends = [
+        (AutonomyLevel::Observe, 5, Phase::Observed),
+        (AutonomyLevel::Suggest, 5, Phase::PatchPending),
+        (AutonomyLevel::AutoLow, 5, Phase::Resolved),
+        (AutonomyLevel::AutoLow, 40, Phase::PatchPending),
+        (AutonomyLevel::AutoAll, 99, Phase::Resolved),
+    ];
+    for (level, risk, end) in ends {
+        let world = world();
+        world.set(|it| it.risk = risk);
+        let host = Host::with_issue(&world, level);
+        host.rests_in(end);
+        assert_eq!(live(&world) == BROKEN, end != Phase::Resolved, "{level}");
+        if end == Phase::PatchPending {
+            host.approve_patch();
+            host.rests_in(Phase::Resolved);
+            assert_eq!(live(&world), "x = 2\n");
+        }
+    }
+}
+
+#[test]
+fn a_guardrail_that_denies_or_asks_is_heard() {
+    let world = world();
+    world.set(|it| it.deny_patch = true);
+    let issue = Host::with_issue(&world, AutonomyLevel::AutoAll).rests_in(Phase::Escalated);
+    assert_eq!(issue.attempts, 3);
+    assert!(
+        issue
+            .runs
+            .iter()
+            .all(|run| run.status != RunStatus::Succeeded)
+    );
+    assert_eq!(live(&world), BROKEN);
+
+    let world = self::world();
+    world.set(|it| it.ask_patch = true);
+    Host::with_issue(&world, AutonomyLevel::AutoAll).rests_in(Phase::PatchPending);
+}
+
+#[test]
+fn edited_tests_are_always_reviewed() {
+    let world = world();
+    world.set(|it| it.test_paths = true);
+    Host::with_issue(&world, AutonomyLevel::AutoAll).rests_in(Phase::PatchPending);
+}
+
+#[test]
+fn host_limits_stop_a_patch() {
+    let world = world();
+    world.set(|it| it.writes = vec!["x\n".repeat(30)]);
+    let issue = Host::with_issue(&world, AutonomyLevel::AutoAll).rests_in(Phase::Escalated);
+    assert!(issue.end_reason.unwrap().contains("at most 20"));
+}
+
+#[test]
+fn a_patch_that_proves_nothing_is_refuted() {
+    // Nothing is checked at all.
+    let world = world();
+    world.set(|it| it.reproduction = false);
+    let mut bare = settings(AutonomyLevel::AutoAll);
+    bare.checks.clear();
+    let host = Host::new(&world, bare).start();
+    host.report();
+    host.desk.approve(&admin("ada"), "1").unwrap();
+    host.rests_in(Phase::Escalated);
+    assert_eq!(
+        count(&world, |it| matches!(it, Event::ApplyStarted { .. })),
+        0
+    );
+    assert_eq!(count(&world, |it| matches!(it, Event::PatchProved(_))), 3);
+
+    // The suite was green before: nothing shows that the patch heals.
+    let world = self::world();
+    world.set(|it| {
+        it.reproduction = false;
+        it.files.insert("app.py".to_owned(), "y = 0\n".to_owned());
+    });
+    Host::with_issue(&world, AutonomyLevel::AutoAll).rests_in(Phase::Escalated);
+    assert_eq!(live(&world), "y = 0\n");
+
+    // The suite turns green: that is a reproduction, whatever the agent says.
+    let world = self::world();
+    world.set(|it| it.reproduction = false);
+    Host::with_issue(&world, AutonomyLevel::AutoAll).rests_in(Phase::Resolved);
+}
+
+#[test]
+fn a_refuted_verification_is_rolled_back_and_tried_three_times() {
+    for spoil in [
+        (|it| it.probes = false) as fn(&mut support::Script),
+        |it| it.healthy = false,
+        |it| it.log = "Traceback (most recent call last):".to_owned(),
+        |it| it.apply_fails = true,
+    ] {
+        let world = world();
+        world.set(spoil);
+        let host = Host::with_issue(&world, AutonomyLevel::AutoAll);
+        let issue = host.rests_in(Phase::Escalated);
+        assert_eq!(live(&world), BROKEN);
+        assert_eq!(issue.runs.len(), 3);
+        assert!(issue.runs.iter().all(|run| run.rolled_back));
+        assert_eq!(world.get(|it| it.excluded.clone()), [0, 1, 2]);
+    }
+}
+
+#[test]
+fn a_failed_rollback_waits_for_people_and_an_abort_tries_it_again_once() {
+    let world = world();
+    world.set(|it| (it.probes, it.roll_back_fails) = (false, true));
+    let host = Host::with_issue(&world, AutonomyLevel::AutoAll);
+    host.rests_in(Phase::Stuck);
+    let abort = |reason| host.desk.abort(&admin("ada"), "1", reason).unwrap();
+    assert_eq!(abort("again").phase, Phase::Stuck);
+    assert_eq!(
+        count(&world, |it| matches!(it, Event::AbortStarted { .. })),
+        1
+    );
+    world.set(|it| it.roll_back_fails = false);
+    assert_eq!(abort("once more").phase, Phase::Aborted);
+    assert_eq!(live(&world), BROKEN);
+}
+
+#[test]
+fn an_abort_works_in_every_room() {
+    let abort = |host: &Host| host.desk.abort(&admin("ada"), "1", "stop");
+    for room in ["open", "diagnose", "prove", "pending", "verify", "resolved"] {
+        let world = world();
+        let entered = world.hold(room);
+        let host = if room == "open" {
+            let host = Host::new(&world, settings(AutonomyLevel::AutoAll)).start();
+            host.report();
+            host
+        } else if room == "pending" {
+            Host::with_issue(&world, AutonomyLevel::Suggest)
+        } else {
+            Host::with_issue(&world, AutonomyLevel::AutoAll)
+        };
+        match room {
+            "open" => {}
+            "pending" | "resolved" => drop(host.rest()),
+            _ => entered.recv().unwrap(),
+        }
+        if room == "resolved" {
+            assert!(matches!(abort(&host), Err(DeskError::Conflict(_))));
+            continue;
+        }
+        assert_eq!(abort(&host).unwrap().phase, Phase::Aborted, "{room}");
+        assert_eq!(live(&world), BROKEN, "{room}");
+        assert!(
+            matches!(abort(&host), Err(DeskError::Conflict(_))),
+            "{room}"
+        );
+        // A new attempt is not stopped by the old abort.
+        if room != "open" {
+            host.desk.retry(&admin("ada"), "1").unwrap();
+            let end = if room == "pending" {
+                Phase::PatchPending
+            } else {
+                Phase::Resolved
+            };
+            if room == "verify" {
+                // The only patch was rolled back, and is not proposed again: the next one is.
+                assert_eq!(host.rests_in(end).run().unwrap().discarded.len(), 0);
+            } else {
+                host.rests_in(end);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_freeze_stops_new_work_but_not_an_undoing() {
+    let world = world();
+    let host = Host::new(&world, settings(AutonomyLevel::AutoAll)).start();
+    host.report();
+    host.desk
+        .set_frozen(&admin("ada"), Freeze::On, "quiet")
+        .unwrap();
+    host.desk.approve(&admin("ada"), "1").unwrap();
+    host.rests_in(Phase::Approved);
+    host.desk
+        .set_frozen(&admin("ada"), Freeze::Off, "go")
+        .unwrap();
+    host.rests_in(Phase::Resolved);
+    drop(host);
+
+    let world = self::world();
+    let entered = world.hold("verify");
+    let host = Host::with_issue(&world, AutonomyLevel::AutoAll);
+    entered.recv().unwrap();
+    host.desk
+        .set_frozen(&admin("ada"), Freeze::On, "quiet")
+        .unwrap();
+    let issue = host.desk.abort(&admin("ada"), "1", "stop").unwrap();
+    assert_eq!(issue.phase, Phase::Aborted);
+    assert_eq!(live(&world), BROKEN);
+}
+
+#[test]
+fn a_redraft_brings_another_patch() {
+    let world = world();
+    let host = Host::with_issue(&world, AutonomyLevel::Suggest);
+    let patch = |issue: &Issue| issue.run().unwrap().draft.as_ref().unwrap().patch.digest;
+    let first = patch(&host.rests_in(Phase::PatchPending));
+    let redraft = || {
+        host.desk
+            .reject_patch(&admin("ada"), "1", "nicer", Redraft::Yes)
+    };
+    redraft().unwrap();
+    assert_ne!(patch(&host.rests_in(Phase::PatchPending)), first);
+    assert_eq!(world.get(|it| it.excluded.clone()), [0, 1]);
+    // An agent that does not listen is stopped by the host.
+    world.set(|it| it.writes = vec!["x = 2\n".to_owned()]);
+    redraft().unwrap();
+    let issue = host.rests_in(Phase::Escalated);
+    assert!(issue.end_reason.unwrap().contains("again"));
+}
+
+#[test]
+fn new_policies_void_what_was_judged_under_old_ones() {
+    let world = world();
+    let host = Host::with_issue(&world, AutonomyLevel::Suggest);
+    let issue = host.rests_in(Phase::PatchPending);
+    world.set(|it| it.generation = 2);
+    let digest = issue.run().unwrap().draft.as_ref().unwrap().patch.digest;
+    let refused = host
+        .desk
+        .approve_patch(&admin("ada"), "1", &digest.to_string());
+    assert!(matches!(refused, Err(DeskError::Conflict(_))));
+    drop(host);
+
+    // A host that starts with new policies, or a lower level, starts a cleared patch over.
+    for (generation, level, end) in [
+        (2, AutonomyLevel::AutoAll, Phase::Resolved),
+        (1, AutonomyLevel::Suggest, Phase::PatchPending),
+        (1, AutonomyLevel::Observe, Phase::Observed),
+    ] {
+        let world = self::world();
+        Host::with_issue(&world, AutonomyLevel::AutoAll).rests_in(Phase::Resolved);
+        let cleared = {
+            let records = world.records.lock().unwrap();
+            records
+                .iter()
+                .position(|it| matches!(it.event, Event::ApplyStarted { .. }))
+                .unwrap()
+        };
+        let later = restarted(&world, cleared);
+        later.set(|it| it.generation = generation);
+        let host = Host::new(&later, settings(level)).start();
+        let issue = host.rests_in(end);
+        assert_eq!(issue.runs[0].status, RunStatus::Interrupted);
+        assert_eq!(issue.runs.len(), 2);
+    }
+}
+
+#[test]
+fn a_tree_that_keeps_moving_does_not_keep_an_agent_busy() {
+    let world = world();
+    world.set(|it| it.fits = false);
+    let host = Host::with_issue(&world, AutonomyLevel::AutoAll);
+    let issue = host.rests_in(Phase::Escalated);
+    assert_eq!(issue.runs.len(), 4);
+    assert!(issue.end_reason.unwrap().contains("voided"));
+    assert_eq!(live(&world), BROKEN);
+    // An admin's retry has its own count.
+    world.set(|it| it.fits = true);
+    host.desk.retry(&admin("ada"), "1").unwrap();
+    host.rests_in(Phase::Resolved);
+}
+
+#[test]
+fn what_agents_and_checks_say_is_bounded_before_it_is_recorded() {
+    let world = world();
+    world.set(|it| it.confidence = f64::NAN);
+    Host::with_issue(&world, AutonomyLevel::AutoAll).rests_in(Phase::Resolved);
+    for record in world.records.lock().unwrap().iter() {
+        let text = serde_json::to_string(&record.event).unwrap();
+        assert!(text.len() < 80_000, "{} bytes", text.len());
+    }
+}
+
+#[test]
+fn four_eyes_keep_reporters_from_deciding() {
+    let world = world();
+    let mut strict = settings(AutonomyLevel::Suggest);
+    strict.four_eyes = true;
+    let host = Host::new(&world, strict).start();
+    host.report();
+    let forbidden = |result| matches!(result, Err(DeskError::Forbidden(_)));
+    assert!(forbidden(host.desk.approve(&user("rita"), "1")));
+    assert!(forbidden(host.desk.approve(&admin("rita"), "1")));
+    host.desk.approve(&admin("ada"), "1").unwrap();
+    let issue = host.rests_in(Phase::PatchPending);
+    let digest = issue
+        .run()
+        .unwrap()
+        .draft
+        .as_ref()
+        .unwrap()
+        .patch
+        .digest
+        .to_string();
+    assert!(forbidden(host.desk.approve_patch(
+        &admin("rita"),
+        "1",
+        &digest
+    )));
+}
+
+#[test]
+fn two_reviews_are_by_two_people() {
+    let world = world();
+    world.set(|it| it.action = AutonomyAction::Review(2));
+    let host = Host::with_issue(&world, AutonomyLevel::AutoAll);
+    host.rests_in(Phase::PatchPending);
+    host.approve_patch();
+    let issue = host.rests_in(Phase::PatchPending);
+    let digest = issue
+        .run()
+        .unwrap()
+        .draft
+        .as_ref()
+        .unwrap()
+        .patch
+        .digest
+        .to_string();
+    let again = host.desk.approve_patch(&admin("ada"), "1", &digest);
+    assert!(matches!(again, Err(DeskError::Conflict(_))));
+    host.desk
+        .approve_patch(&admin("bob"), "1", &digest)
+        .unwrap();
+    host.rests_in(Phase::Resolved);
+}
+
+/// A world as a crash leaves it after the first `length` records of another one: the
+/// live tree as it stood then, half-written where that was under way.
+fn restarted(full: &World, length: usize) -> Arc<World> {
+    let later = world();
+    let records = full.records.lock().unwrap()[..length].to_vec();
+    let (mut file, mut commits) = (BROKEN.to_owned(), Vec::new());
+    for record in &records {
+        match &record.event {
+            Event::PatchDrafted { .. } => later.set(|it| it.drafts += 1),
+            Event::ApplyStarted { digest } => {
+                let patch = records.iter().rev().find_map(|it| match &it.event {
+                    Event::PatchDrafted { patch, .. } if patch.digest == *digest => Some(patch),
+                    _ => None,
+                });
+                file = patch.unwrap().files[0].after.clone().unwrap();
+            }
+            Event::PatchApplied { .. } => commits.push("heal".to_owned()),
+            Event::RollbackCommitted { commit } => {
+                file = BROKEN.to_owned();
+                commits.extend(commit.iter().map(|_| "rollback".to_owned()));
+            }
+            _ => {}
+        }
+    }
+    later.set(|it| {
+        it.files.insert("app.py".to_owned(), file);
+        it.commits = commits;
+    });
+    *later.records.lock().unwrap() = records;
+    later
+}
+
+#[test]
+fn a_crash_after_any_record_ends_healed_or_as_before() {
+    for probes in [true, false] {
+        let full = world();
+        full.set(|it| it.probes = probes);
+        let host = Host::with_issue(&full, AutonomyLevel::AutoAll);
+        host.rest();
+        drop(host);
+        let length = full.records.lock().unwrap().len();
+        assert!(length > 12);
+        for cut in 1..=length {
+            let later = restarted(&full, cut);
+            later.set(|it| it.probes = probes);
+            let touched = later.folded_phase().may_have_touched_live_tree();
+            let host = Host::new(&later, settings(AutonomyLevel::AutoAll)).start();
+            let issue = host.rest();
+            assert!(!issue.phase.is_active(), "{cut}: {:?}", issue.phase);
+            let healed = issue.phase == Phase::Resolved;
+            let expected = match (cut, probes) {
+                (1, _) => Phase::Open,
+                (_, true) => Phase::Resolved,
+                (_, false) => Phase::Escalated,
+            };
+            assert_eq!(issue.phase, expected, "after {cut} records");
+            assert_eq!(live(&later) == BROKEN, !healed, "after {cut} records");
+            if touched {
+                assert!(
+                    later.get(|it| it.restarts) > 0 || healed,
+                    "after {cut} records"
+                );
+            }
+        }
+    }
+}
