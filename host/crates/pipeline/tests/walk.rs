@@ -199,6 +199,60 @@ fn an_abort_works_in_every_room() {
 }
 
 #[test]
+fn an_abort_that_meets_the_end_of_the_walk_is_neither_lost_nor_half_done() {
+    for round in 0..60 {
+        let world = world();
+        let host = Host::with_issue(&world, AutonomyLevel::AutoAll);
+        // Every round lets the walk come a little further before the abort.
+        while world.records.lock().unwrap().len() < 2 + round % 14 && host.issue().phase.is_active()
+        {
+            std::thread::yield_now();
+        }
+        let answer = host.desk.abort(&admin("ada"), "1", "stop");
+        let end = host.rest().phase;
+        match answer {
+            Ok(issue) => assert_eq!((issue.phase, end), (Phase::Aborted, Phase::Aborted)),
+            Err(DeskError::Conflict(_)) => assert_eq!(end, Phase::Resolved),
+            Err(other) => panic!("{other}"),
+        }
+        assert_eq!(live(&world) == BROKEN, end == Phase::Aborted);
+    }
+}
+
+#[test]
+fn an_abort_of_waiting_work_is_on_record_at_once() {
+    let world = world();
+    let entered = world.hold("diagnose");
+    let host = Host::with_issue(&world, AutonomyLevel::AutoAll);
+    entered.recv().unwrap();
+    host.report();
+    host.desk.approve(&admin("ada"), "2").unwrap();
+    let second = host.desk.abort(&admin("ada"), "2", "stop").unwrap();
+    assert_eq!(second.phase, Phase::Aborted);
+    drop(host);
+
+    // What was applied before a crash and is aborted before anything is taken up.
+    let full = self::world();
+    Host::with_issue(&full, AutonomyLevel::AutoAll).rests_in(Phase::Resolved);
+    let applied = {
+        let records = full.records.lock().unwrap();
+        let mut events = records.iter().map(|it| &it.event);
+        events.position(|it| matches!(it, Event::PatchApplied { .. }))
+    };
+    let later = restarted(&full, applied.unwrap() + 1);
+    let host = Host::new(&later, settings(AutonomyLevel::AutoAll));
+    let desk = host.desk.clone();
+    let abort = std::thread::spawn(move || desk.abort(&admin("ada"), "1", "stop").unwrap());
+    while later.folded_phase() != Phase::Aborting {
+        std::thread::yield_now();
+    }
+    let host = host.start();
+    assert_eq!(abort.join().unwrap().phase, Phase::Aborted);
+    assert_eq!(live(&later), BROKEN);
+    assert_eq!(host.rest().phase, Phase::Aborted);
+}
+
+#[test]
 fn a_freeze_stops_new_work_but_not_an_undoing() {
     let world = world();
     let host = Host::new(&world, settings(AutonomyLevel::AutoAll)).start();
