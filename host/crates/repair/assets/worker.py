@@ -992,83 +992,125 @@ def judge(child, request):
     return answer
 
 
+def run_batch(setup, suite, batch, caps, tracer, until, wall):
+    """Runs tests in one child; gives its lines and the test during which it ended, if any."""
+
+    def work(out):
+        results = {}
+        for index, test in enumerate(batch):
+            following = batch[index + 1] if index + 1 < len(batch) else None
+            emit(out, {"begin": test})
+            started, clock = time.process_time(), time.monotonic()
+            cap = caps(test)
+            if tracer is not None:
+                tracer.begin(test, started + cap)
+                limit_child(2 * cap + 1)
+            else:
+                limit_child(cap)
+            try:
+                if tracer is not None:
+                    tracer.start()
+                fault = suite.run(test, following)
+            except Stop:
+                fault = {"outcome": "hang", "frames": [], "type": "Hang", "message": "does not end"}
+            finally:
+                if tracer is not None:
+                    tracer.stop()
+                limit_child(0)
+            answer = {"test": test, "seconds": time.process_time() - started, "wall": time.monotonic() - clock}
+            answer.update(fault or {"outcome": "pass"})
+            results[test] = answer
+            emit(out, answer)
+            if time.monotonic() > until or answer["outcome"] == "hang":
+                break
+        if tracer is not None:
+            emit(out, {"report": tracer.report(results)})
+        modules = sorted(
+            name for name, module in list(sys.modules.items())
+            if name != "__main__" and "." not in name and setup.relative(getattr(module, "__file__", None) or "<>") is None
+            and getattr(module, "__spec__", None) is not None
+        )
+        emit(out, {"modules": modules})
+
+    lines, _, _ = gather(*forked(work), wall, max(until - time.monotonic(), 0.1) + wall)
+    begun = None
+    for line in lines:
+        if "begin" in line:
+            begun = line["begin"]
+        elif line.get("test") == begun:
+            begun = None
+    return lines, begun
+
+
+def outcomes_of(setup, suite, request, outcomes, until):
+    """Runs everything once, unwatched; what hangs is cut and the rest goes on."""
+    hangs = []
+    todo = list(suite.ids)
+    while todo and time.monotonic() < until:
+        quick = max((o["seconds"] for o in outcomes.values() if o["outcome"] in ("pass", "fail")), default=0.0) < 0.05
+        cap = (0.7, 0.4, 0.3, 0.12)[min(len(hangs), 3)] if quick else 1.5
+        if any(o["outcome"] == "fail" for o in outcomes.values()):
+            until = min(until, time.monotonic() + 0.3 * request["budget"])
+        lines, begun = run_batch(setup, suite, todo, lambda test: cap, None, until, request["wall"])
+        for line in lines:
+            if "test" in line:
+                outcomes[line["test"]] = line
+        if begun is not None:
+            hangs.append(begun)
+            outcomes[begun] = {"test": begun, "outcome": "hang", "seconds": cap, "wall": cap, "frames": [], "type": "Hang",
+                               "message": "does not end"}
+        elif not any("test" in line for line in lines):
+            break
+        todo = [test for test in todo if test not in outcomes]
+    # Slow is not endless: unless it is far slower than all others, the first gets more time.
+    slowest = max((o["seconds"] for o in outcomes.values() if o["outcome"] != "hang"), default=0.0)
+    if slowest < 0.05:
+        return
+    patience = 3.0
+    for test in hangs:
+        lines, _ = run_batch(setup, suite, [test], lambda _: patience, None, time.monotonic() + patience, 3.0 * patience + 2.0)
+        ended = [line for line in lines if "test" in line]
+        if not ended and any(o["outcome"] == "fail" for o in outcomes.values()):
+            # Something else fails for certain: this one may just be slow.
+            for slow in hangs:
+                if outcomes[slow]["outcome"] == "hang":
+                    outcomes[slow].update(outcome="slow", seconds=2.0 * patience, wall=2.0 * patience)
+            return
+        if not ended:
+            return
+        outcomes[test] = ended[-1]
+        patience = max(patience, 2.0 * ended[-1]["seconds"])
+        if time.monotonic() > until + 10.0:
+            return
+
+
 def profile_tests(setup, suite, request):
+    """First what fails, then where: failing tests are watched, then their neighbours."""
     outcomes = {}
-    order = list(suite.ids)
-    budget = time.monotonic() + request["budget"]
     merged = {"spectrum": {}, "failing": 0, "passing": 0, "imported": {}, "kinds": {}}
     for test, fault in suite.broken.items():
         outcomes[test] = {"test": test, "outcome": "fail", "seconds": 0.0, **fault}
-    todo = order
-    traced = True
-    while todo and time.monotonic() < budget:
-        batch = todo
-
-        def work(out):
-            tracer = Tracer(setup) if traced else None
-            cap = request["cpu"]
-
-            def finish():
-                emit(out, {"report": tracer.report(results)})
-
-            results = {}
-            for index, test in enumerate(batch):
-                following = batch[index + 1] if index + 1 < len(batch) else None
-                emit(out, {"begin": test})
-                started, wall = time.process_time(), time.monotonic()
-                hung = False
-                if tracer is not None:
-                    tracer.begin(test, started + cap)
-                    limit_child(2 * cap + 1)
-                try:
-                    if tracer is not None:
-                        tracer.start()
-                    fault = suite.run(test, following)
-                except Stop:
-                    hung = True
-                    fault = {"outcome": "hang", "frames": [], "type": "Hang", "message": "does not end"}
-                finally:
-                    if tracer is not None:
-                        tracer.stop()
-                        limit_child(0)
-                answer = {"test": test, "seconds": time.process_time() - started, "wall": time.monotonic() - wall}
-                answer.update(fault or {"outcome": "pass"})
-                results[test] = answer
-                emit(out, answer)
-                if hung or time.monotonic() > budget:
-                    break
-            if tracer is not None:
-                finish()
-            modules = sorted(
-                name for name, module in list(sys.modules.items())
-                if name != "__main__" and "." not in name and setup.relative(getattr(module, "__file__", None) or "<>") is None
-                and getattr(module, "__spec__", None) is not None
-            )
-            emit(out, {"modules": modules})
-
-        lines, late, _ = gather(*forked(work), request["wall"], max(budget - time.monotonic(), 0.1) + request["wall"])
-        begun = None
-        progressed = False
+    started = time.monotonic()
+    outcomes_of(setup, suite, request, outcomes, started + 0.75 * request["budget"])
+    failing = [t for t in suite.ids if outcomes.get(t, {}).get("outcome") == "fail"]
+    failing.sort(key=lambda t: outcomes[t]["seconds"])
+    hanging = [t for t in suite.ids if outcomes.get(t, {}).get("outcome") == "hang"]
+    passing = [t for t in suite.ids if outcomes.get(t, {}).get("outcome") == "pass"]
+    homes = [t.replace("::", ".").rsplit(".", 1)[0] for t in failing + hanging]
+    passing.sort(key=lambda t: (t.replace("::", ".").rsplit(".", 1)[0] not in homes, outcomes[t]["seconds"]))
+    until = time.monotonic() + max(0.5 * request["budget"], 2.0)
+    groups = [[t] for t in failing[:1]] + [failing[1:12]] + [[t] for t in hanging[:2]] + [passing[:400]]
+    for group in groups:
+        if not group or time.monotonic() > until:
+            continue
+        lines, _ = run_batch(setup, suite, group, lambda t: 6.0 if t in failing else 1.0, Tracer(setup), until, request["wall"])
         for line in lines:
-            if "begin" in line:
-                begun = line["begin"]
-            elif "test" in line:
-                outcomes[line["test"]] = line
-                begun = None
-                progressed = True
-            elif "report" in line:
+            if "report" in line:
                 merge_report(merged, line["report"])
             elif "modules" in line:
                 merged["modules"] = line["modules"]
-        if begun is not None and begun not in outcomes:
-            outcomes[begun] = {"test": begun, "outcome": "hang", "seconds": request["cpu"], "frames": [], "type": "Hang",
-                               "message": "does not end or ends the process"}
-            progressed = True
-        todo = [t for t in order if t not in outcomes]
-        if not progressed:
-            break
-    merged["tests"] = [outcomes[t] for t in list(suite.broken) + order if t in outcomes]
-    merged["left"] = [t for t in order if t not in outcomes]
+    merged["tests"] = [outcomes[t] for t in list(suite.broken) + list(suite.ids) if t in outcomes]
+    merged["left"] = [t for t in suite.ids if t not in outcomes]
     return merged
 
 
@@ -1267,7 +1309,7 @@ class Worker:
             report = profile_tests(setup, Suite(setup, ["script"], lambda t, f: run_script(setup), {}), request)
         for rel, lines in imported.items():
             report["imported"][rel] = sorted(set(report["imported"].get(rel, [])) | set(lines))
-        setup.times = {t["test"]: t["seconds"] / 3.0 for t in report["tests"] if t["outcome"] != "hang"}
+        setup.times = {t["test"]: t["seconds"] for t in report["tests"] if t["outcome"] != "hang"}
         for name in report.get("modules", []):
             self.preload(name)
         if self.warm is not None:

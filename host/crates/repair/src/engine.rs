@@ -117,7 +117,7 @@ const OUTPUT_TAIL: usize = 6000;
 
 /// The check itself, running in its own session beside the worker.
 struct CheckRun {
-    session: Box<dyn ToolSession>,
+    session: Option<Box<dyn ToolSession>>,
     ended: Option<i32>,
     text: String,
 }
@@ -135,7 +135,7 @@ impl CheckRun {
             access: WorkspaceAccess::Discard,
         })?;
         Ok(Self {
-            session,
+            session: Some(session),
             ended: None,
             text: String::new(),
         })
@@ -154,14 +154,19 @@ impl CheckRun {
         }
     }
 
+    /// Ends it: what never ends must not take a core from the search.
+    fn stop(&mut self) {
+        self.session = None;
+    }
+
     /// Waits at most this long; the exit code when the command ended.
     fn wait(&mut self, timeout: Duration) -> Option<i32> {
         let end = Instant::now() + timeout;
         while self.ended.is_none() {
-            match self
-                .session
-                .receive(end.saturating_duration_since(Instant::now()))
-            {
+            let Some(session) = self.session.as_mut() else {
+                return None;
+            };
+            match session.receive(end.saturating_duration_since(Instant::now())) {
                 Ok(line) => match line
                     .strip_prefix("selfheal-exit:")
                     .and_then(|code| code.trim().parse().ok())
@@ -256,6 +261,9 @@ fn heal(
             check.command
         )));
     }
+    if profile.failures().any(|test| test.outcome == "hang") {
+        running.stop();
+    }
     let failing: Vec<String> = order_failing(&profile);
     for test in profile.failures().take(8) {
         let message: String = test
@@ -291,6 +299,18 @@ fn heal(
         .iter()
         .map(|(path, lines)| format!("{path} ({} lines)", lines.len()))
         .collect();
+    let mut hottest: Vec<(f64, String)> = scene
+        .heat
+        .iter()
+        .flat_map(|(path, lines)| {
+            lines
+                .iter()
+                .map(move |(line, score)| (*score, format!("{path}:{line} {score:.2}")))
+        })
+        .collect();
+    hottest.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let hottest: Vec<String> = hottest.into_iter().take(12).map(|(_, text)| text).collect();
+    case.note(format!("Hottest lines: {}", hottest.join(", ")));
     case.note(format!("Suspicious: {}", hot.join(", ")));
     let queue = scene.candidates(&profile);
     case.note(format!(
@@ -365,10 +385,9 @@ fn observe(
         }
         if let Some(first) = workers.first_mut() {
             case.note(format!("{} warm worker(s), mode {}", 1, first.ready.mode));
-            let budget = (case.left() / 4)
-                .min(Duration::from_secs(40))
-                .max(Duration::from_secs(3));
-            match first.profile(budget, 3.0) {
+            let budget =
+                (case.left() * 2 / 5).clamp(Duration::from_secs(3), Duration::from_secs(60));
+            match first.profile(budget, 1.5) {
                 Ok(profile) if profile.failures().next().is_some() => {
                     for worker in workers.iter_mut().skip(1) {
                         if let Err(error) = worker.learn(&profile) {
@@ -435,6 +454,12 @@ fn limits_of(profile: &Profile, generosity: f64) -> Limits {
         .filter(|test| test.outcome != "hang")
         .map(|test| test.wall)
         .fold(0.0, f64::max);
+    let busiest = profile
+        .tests
+        .iter()
+        .filter(|test| matches!(test.outcome.as_str(), "pass" | "fail"))
+        .map(|test| test.seconds)
+        .fold(0.0, f64::max);
     let sum: f64 = profile
         .tests
         .iter()
@@ -443,7 +468,7 @@ fn limits_of(profile: &Profile, generosity: f64) -> Limits {
         .sum();
     Limits {
         // Quick tests give little rope: a candidate that loops is cut early.
-        cpu: (slowest * 40.0).clamp(0.12, 0.35) * generosity,
+        cpu: (busiest * 40.0).clamp(0.12, 0.35) * generosity,
         wall: (slowest * 5.0 + 1.5) * generosity.max(1.0),
         total: sum * 3.0 + 6.0 * generosity.max(1.0),
     }
@@ -487,6 +512,9 @@ impl Scene {
             }
         }
         heat.retain(|path, _| sources.contains_key(path));
+        if profile.failures().any(|test| test.outcome == "hang") {
+            localise::loops_first(&mut heat, &sources);
+        }
         localise::widen(&mut heat, &sources);
         // A script that is program and test at once: its assertions are witnesses.
         if let (true, Some(main)) = (ready.mixed, ready.main.as_ref())

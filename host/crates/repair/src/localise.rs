@@ -44,7 +44,7 @@ pub(crate) fn heat(profile: &Profile, ready: &Ready) -> Heat {
             }
             let own = failing / (total * (failing + passing).max(1.0)).sqrt();
             let earlier = before / (before * (before + passing)).max(1.0).sqrt();
-            let score = own.min(1.0).max(0.6 * earlier.min(1.0));
+            let score = own.min(1.0).max(0.8 * earlier.min(1.0));
             heat.entry(path.clone())
                 .or_default()
                 .insert(line, 0.7 * score);
@@ -98,6 +98,31 @@ fn normalise(heat: &mut Heat) {
     heat.clear();
     for (score, path, line) in all {
         heat.entry(path).or_default().insert(line, score);
+    }
+}
+
+/// What does not end is a loop (or a recursion): its head and body come first.
+pub(crate) fn loops_first(heat: &mut Heat, sources: &BTreeMap<String, Source>) {
+    for (path, lines) in heat.iter_mut() {
+        let Some(source) = sources.get(path) else {
+            continue;
+        };
+        let mut looping: BTreeSet<u32> = BTreeSet::new();
+        for node in all_nodes(source.root()) {
+            if matches!(
+                node.kind(),
+                "while_statement" | "do_statement" | "for_statement"
+            ) {
+                looping.extend(line_of(node)..=last_line_of(node));
+            }
+        }
+        if lines.keys().any(|line| looping.contains(line)) {
+            for (line, score) in lines.iter_mut() {
+                if !looping.contains(line) {
+                    *score *= 0.8;
+                }
+            }
+        }
     }
 }
 

@@ -175,7 +175,7 @@ impl Worker {
             .tests
             .iter()
             .filter(|test| test.outcome != "hang")
-            .map(|test| (test.test.clone(), test.seconds / 3.0))
+            .map(|test| (test.test.clone(), test.seconds))
             .collect();
         let message = json!({"op": "times", "times": times, "imported": profile.imported, "modules": profile.modules});
         let _: Value = self.ask(&message, Duration::from_secs(60))?;

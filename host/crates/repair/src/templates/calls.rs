@@ -222,6 +222,9 @@ fn call(generator: &mut Gen<'_>, node: Node<'_>) {
     let list = field(node, "arguments");
     let name = generator.at(callee).to_owned();
     let python = generator.py();
+    if name == "len" && python {
+        length_offset(generator, node);
+    }
     match callee.kind() {
         "identifier" => {
             for (other, cost) in callee_confusions(&name, python) {
@@ -236,6 +239,28 @@ fn call(generator: &mut Gen<'_>, node: Node<'_>) {
     }
     arguments(generator, node, list, &name);
     unwrap(generator, node, callee, list);
+}
+
+/// A length that is off by one, wherever it stands.
+pub(super) fn length_offset(generator: &mut Gen<'_>, node: Node<'_>) {
+    let text = generator.at(node).to_owned();
+    let tight = node.parent().is_some_and(|parent| {
+        matches!(parent.kind(), "binary_operator" | "binary_expression")
+            && field(parent, "operator").is_some_and(|operator| {
+                !matches!(
+                    generator.at(operator),
+                    "+" | "<" | ">" | "<=" | ">=" | "==" | "===" | "!=="
+                )
+            })
+    });
+    for sign in ["-", "+"] {
+        let offset = if tight {
+            format!("({text} {sign} 1)")
+        } else {
+            format!("{text} {sign} 1")
+        };
+        generator.swap(node, offset, "bound", if sign == "-" { 1.7 } else { 1.9 });
+    }
 }
 
 fn method(generator: &mut Gen<'_>, node: Node<'_>, callee: Node<'_>, list: Option<Node<'_>>) {
@@ -837,6 +862,29 @@ fn wrap(generator: &mut Gen<'_>, node: Node<'_>, place: Place) {
             options.push((format!("int({text})"), 2.5));
             options.push((format!("float({text})"), 2.8));
             options.push((format!("str({text})"), 2.6));
+        }
+        if place == Place::Returned {
+            let scope = generator.scope(node);
+            let list = matches!(node.kind(), "list" | "list_comprehension");
+            for (index, value) in scope.values.iter().take(6).enumerate() {
+                let kinds = scope.kinds.get(value).cloned().unwrap_or_default();
+                if list && kinds.contains("sequence") && *value != text {
+                    options.push((format!("{value} + {text}"), 2.6 + 0.05 * index as f64));
+                    options.push((format!("{text} + {value}"), 2.7 + 0.05 * index as f64));
+                } else if !list
+                    && number
+                    && kinds.contains("number")
+                    && *value != text
+                    && node.kind() != "list"
+                {
+                    for sign in ["+", "-", "*"] {
+                        options.push((
+                            format!("{operand} {sign} {value}"),
+                            2.8 + 0.05 * index as f64,
+                        ));
+                    }
+                }
+            }
         }
         if place == Place::Returned {
             options.push((generator.not(node), 2.0));

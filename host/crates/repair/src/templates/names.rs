@@ -755,6 +755,7 @@ fn attribute(generator: &mut Gen<'_>, node: Node<'_>) {
     if !generator.py() && is_value(node) && !own && field(node, "optional_chain").is_none() {
         generator.swap(node, format!("{base}?.{text}"), "optional-chain", 2.3);
         if text == "length" {
+            super::calls::length_offset(generator, node);
             generator.swap(node, format!("{base}.size"), "attribute", 1.8);
         } else if text == "size" {
             generator.swap(node, format!("{base}.length"), "attribute", 1.8);
