@@ -420,7 +420,10 @@ impl Issue {
                 let run = self.run_mut()?;
                 run.rollback_commit.clone_from(commit);
                 run.rolled_back = true;
-                run.discard_draft();
+                // Undone before it was whole, because the host stopped, says nothing about it.
+                if run.heal_commit.is_some() {
+                    run.discard_draft();
+                }
             }
             Event::RunFailed { reason } => self.end_run(RunStatus::Failed, at, reason),
             Event::RunInterrupted => {
