@@ -281,6 +281,26 @@ fn a_freeze_stops_new_work_but_not_an_undoing() {
 }
 
 #[test]
+fn a_frozen_host_still_brings_services_back_after_a_rollback() {
+    let full = world();
+    full.set(|it| it.probes = false);
+    Host::with_issue(&full, AutonomyLevel::AutoAll).rests_in(Phase::Escalated);
+    let rolled_back = {
+        let records = full.records.lock().unwrap();
+        let mut events = records.iter().map(|it| &it.event);
+        events.position(|it| matches!(it, Event::RollbackCommitted { .. }))
+    };
+    let later = restarted(&full, rolled_back.unwrap() + 1);
+    let host = Host::new(&later, settings(AutonomyLevel::AutoAll));
+    host.desk
+        .set_frozen(&admin("ada"), Freeze::On, "quiet")
+        .unwrap();
+    let host = host.start();
+    host.rests_in(Phase::Failed);
+    assert_eq!(later.get(|it| it.restarts), 1);
+}
+
+#[test]
 fn a_redraft_brings_another_patch() {
     let world = world();
     let host = Host::with_issue(&world, AutonomyLevel::Suggest);
