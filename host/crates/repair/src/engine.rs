@@ -163,9 +163,7 @@ impl CheckRun {
     fn wait(&mut self, timeout: Duration) -> Option<i32> {
         let end = Instant::now() + timeout;
         while self.ended.is_none() {
-            let Some(session) = self.session.as_mut() else {
-                return None;
-            };
+            let session = self.session.as_mut()?;
             match session.receive(end.saturating_duration_since(Instant::now())) {
                 Ok(line) => match line
                     .strip_prefix("selfheal-exit:")

@@ -663,8 +663,8 @@ fn arguments(generator: &mut Gen<'_>, node: Node<'_>, list: Option<Node<'_>>, na
                 .into_iter()
                 .flatten()
                 .filter(|(key, _)| !passed.contains(key))
-                .cloned()
                 .take(6)
+                .cloned()
                 .collect();
             for (key, value) in keywords {
                 generator.swap(

@@ -120,7 +120,7 @@ impl FileNames {
             }
         }
         let mut numbers: Vec<(String, usize)> = numbers.into_iter().collect();
-        numbers.sort_by(|a, b| b.1.cmp(&a.1));
+        numbers.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         out.numbers = numbers.into_iter().map(|(text, _)| text).collect();
         out.strings = strings.into_iter().collect();
         out.attributes = attributes.into_iter().collect();
@@ -703,7 +703,7 @@ fn attribute(generator: &mut Gen<'_>, node: Node<'_>) {
     let mut ranked: Vec<(f64, String)> = pool
         .into_iter()
         .filter(|other| *other != text)
-        .filter(|other| own && called == generator.file.arity.contains_key(other) || !own)
+        .filter(|other| !own || called == generator.file.arity.contains_key(other))
         .map(|other| (distance(&text, &other), other))
         .collect();
     ranked.sort_by(|a, b| a.0.total_cmp(&b.0));

@@ -1,6 +1,8 @@
 //! Plain tools for tests and measurements: no policy, no sandbox; every command
 //! runs on its own copy of the directory.
 
+#![allow(clippy::unwrap_used, reason = "a broken test bench may panic")]
+
 use selfheal_domain::tools::{
     CommandOutput, Ended, SessionError, ToolError, ToolOutput, ToolRequest, ToolSession, Tools,
     WorkspaceAccess,
