@@ -129,7 +129,13 @@ fn a_refuted_verification_is_rolled_back_and_tried_three_times() {
         assert_eq!(live(&world), BROKEN);
         assert_eq!(issue.runs.len(), 3);
         assert!(issue.runs.iter().all(|run| run.rolled_back));
-        assert_eq!(world.get(|it| it.excluded.clone()), [0, 1, 2]);
+        // A patch that never became a heal commit was not found wanting.
+        let expected = if world.get(|it| it.apply_fails) {
+            [0, 0, 0]
+        } else {
+            [0, 1, 2]
+        };
+        assert_eq!(world.get(|it| it.excluded.clone()), expected);
     }
 }
 
