@@ -218,3 +218,27 @@ fn of_two_writers_on_one_transition_one_is_refused() {
         assert_eq!(starts.count(), 1);
     }
 }
+
+/// Else a host that is killed at the wrong moment gives up the only right patch.
+#[test]
+fn a_patch_undone_before_it_was_whole_may_come_again_and_one_that_was_may_not() {
+    for (applied, discarded) in [(None, 0), (Some(EventKind::PatchApplied), 1)] {
+        let bench = bench(TO_CLEARED);
+        let _permit = bench.ledger.begin_apply(ONE, Actor::Host).unwrap();
+        if let Some(kind) = applied {
+            let event = event(kind, 0);
+            bench.ledger.record(ONE, Actor::Host, event).unwrap();
+        }
+        let reason = "it did not hold".to_owned();
+        let _permit = bench
+            .ledger
+            .begin_rollback(ONE, Actor::Host, reason)
+            .unwrap();
+        let undone = event(EventKind::RollbackCommitted, 0);
+        bench.ledger.record(ONE, Actor::Host, undone).unwrap();
+        let issue = bench.store.issue(ONE).unwrap().unwrap();
+        let run = issue.run().unwrap();
+        assert!(run.rolled_back);
+        assert_eq!(run.discarded.len(), discarded, "{applied:?}");
+    }
+}
