@@ -170,8 +170,11 @@ impl Healer {
                 }
                 _ => return ledger.record(number, actor, Event::IssueAborted { reason }),
             }
+            // Undoing comes before whatever else waits.
+            queue.waiting.retain(|waiting| *waiting != number);
+            queue.waiting.push_front(number);
             drop(queue);
-            self.enqueue(number);
+            self.changed.notify_all();
         }
         let issue = self.await_rest(number)?;
         match issue.phase {

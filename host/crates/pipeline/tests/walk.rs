@@ -379,6 +379,31 @@ fn a_tree_that_keeps_moving_does_not_keep_an_agent_busy() {
 }
 
 #[test]
+fn a_run_that_never_ends_with_its_host_is_handed_to_people() {
+    let world = world();
+    let entered = world.hold("diagnose");
+    let mut host = Host::with_issue(&world, AutonomyLevel::AutoAll);
+    entered.recv().unwrap();
+    for _ in 0..7 {
+        drop(host);
+        let entered = world.hold("diagnose");
+        host = Host::new(&world, settings(AutonomyLevel::AutoAll)).start();
+        entered.recv().unwrap();
+    }
+    drop(host);
+    let host = Host::new(&world, settings(AutonomyLevel::AutoAll)).start();
+    let issue = host.rests_in(Phase::Escalated);
+    assert!(
+        issue
+            .end_reason
+            .unwrap()
+            .contains("8 runs were interrupted")
+    );
+    host.desk.retry(&admin("ada"), "1").unwrap();
+    host.rests_in(Phase::Resolved);
+}
+
+#[test]
 fn what_agents_and_checks_say_is_bounded_before_it_is_recorded() {
     let world = world();
     world.set(|it| it.confidence = f64::NAN);
