@@ -1103,7 +1103,7 @@ def profile_tests(setup, suite, request):
     for group in groups:
         if not group or time.monotonic() > until:
             continue
-        lines, _ = run_batch(setup, suite, group, lambda t: 6.0 if t in failing else 1.0, Tracer(setup), until, request["wall"])
+        lines, _ = run_batch(setup, suite, group, lambda t: 6.0 if t in failing else 0.3 if t in hanging else 1.0, Tracer(setup), until, request["wall"])
         for line in lines:
             if "report" in line:
                 merge_report(merged, line["report"])

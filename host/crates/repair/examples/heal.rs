@@ -6,7 +6,6 @@ use selfheal_domain::agent::{Agent, AgentError, CheckCommand, DiagnosisBrief};
 use selfheal_repair::RepairEngine;
 use std::time::{Duration, Instant};
 
-#[expect(clippy::unwrap_used, reason = "shared with tests")]
 #[path = "../tests/bare/mod.rs"]
 mod bare;
 

@@ -253,14 +253,14 @@ fn heal(
             )));
         }
     };
+    if profile.failures().any(|test| test.outcome == "hang") {
+        running.stop();
+    }
     if running.wait(Duration::from_millis(1500)) == Some(0) {
         return Err(AgentError::NothingWrong(format!(
             "`{}` succeeds",
             check.command
         )));
-    }
-    if profile.failures().any(|test| test.outcome == "hang") {
-        running.stop();
     }
     let failing: Vec<String> = order_failing(&profile);
     for test in profile.failures().take(8) {
@@ -545,6 +545,17 @@ impl Scene {
             let mut know = Knowledge {
                 heat: lines.clone(),
                 expected_errors: expected.clone(),
+                syntax: profile
+                    .failures()
+                    .filter(|test| {
+                        matches!(
+                            test.kind.as_deref(),
+                            Some("SyntaxError" | "IndentationError" | "TabError")
+                        )
+                    })
+                    .filter_map(|test| test.frames.last())
+                    .find(|(file, _, _)| file == path)
+                    .map(|(_, line, _)| *line),
                 neighbours: names
                     .iter()
                     .filter(|(other, _)| **other != path)

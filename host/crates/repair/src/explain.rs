@@ -43,6 +43,7 @@ fn meaning(candidate: &Candidate) -> &'static str {
         "if-while" | "jump" | "elif-if" => "a wrong flow of control",
         "pattern" | "regex-flag" => "a wrong pattern",
         "bind" => "a method that is handed over without its object",
+        "syntax" => "a line that does not parse",
         "two-changes" => "two wrong expressions",
         "string" | "string-donor" | "format" => "a wrong text",
         _ => "a wrong expression",

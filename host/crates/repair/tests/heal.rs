@@ -1,5 +1,7 @@
 //! The engine end to end, without sandbox: real interpreters on tiny programs.
 
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
 mod bare;
 
 use bare::BareTools;
@@ -144,4 +146,15 @@ fn a_rejected_patch_is_not_proposed_again() {
                 .all(|proposal| proposal.patch.digest != digest)
         );
     }
+}
+
+#[test]
+fn a_line_that_does_not_parse() {
+    let code = "def double(x)\n    return x * 2\n";
+    let test = "from code_under import double\n\nassert double(2) == 4\n";
+    heals(
+        &[("code_under.py", code), ("check.py", test)],
+        "python3 check.py",
+        "+def double(x):",
+    );
 }

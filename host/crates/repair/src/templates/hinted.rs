@@ -7,6 +7,10 @@ use tree_sitter::Node;
 
 /// Candidates that belong to the file as a whole.
 pub(super) fn whole_file(generator: &mut Gen<'_>) {
+    if let Some(line) = generator.know.syntax {
+        unparsable(generator, line);
+        unparsable(generator, line.saturating_sub(1));
+    }
     let hints = generator.know.hints.clone();
     for hint in &hints {
         if hint.kind != "import" || !uses(generator, &hint.wrong) {
@@ -25,6 +29,59 @@ pub(super) fn whole_file(generator: &mut Gen<'_>) {
                 1,
             );
         }
+    }
+}
+
+/// A line that does not parse: something is missing at its end, or its indent is wrong.
+fn unparsable(generator: &mut Gen<'_>, number: u32) {
+    let text = generator.src.line(number).to_owned();
+    let Some(row) = number.checked_sub(1).filter(|_| !text.trim().is_empty()) else {
+        return;
+    };
+    let start: usize = generator
+        .src
+        .text
+        .split_inclusive('\n')
+        .take(row as usize)
+        .map(str::len)
+        .sum();
+    let end = start + text.trim_end().len();
+    let mut edits: Vec<(std::ops::Range<usize>, String, f64)> = Vec::new();
+    for (index, mark) in [":", ")", "]", "}", "\"", "'", ",", "):", "]:", " {", ";"]
+        .iter()
+        .enumerate()
+    {
+        edits.push((end..end, (*mark).to_owned(), 1.0 + 0.05 * index as f64));
+    }
+    if let Some(last) = text.trim_end().chars().last() {
+        edits.push((end - last.len_utf8()..end, String::new(), 1.6));
+        if last == ':' {
+            for mark in ["):", "]:"] {
+                edits.push((end - 1..end, mark.to_owned(), 1.2));
+            }
+        }
+    }
+    for (at, _) in text.match_indices(" = ") {
+        edits.push((start + at..start + at + 3, " == ".to_owned(), 1.3));
+    }
+    for (at, mark) in text.match_indices([')', ']', '}', '(', '[', '{']) {
+        edits.push((start + at..start + at + mark.len(), String::new(), 1.5));
+    }
+    let unit = generator.src.indent_unit();
+    let trimmed = text.trim_start();
+    let indent = text.get(..text.len() - trimmed.len()).unwrap_or_default();
+    edits.push((start..start + indent.len(), format!("{indent}{unit}"), 1.4));
+    if let Some(less) = indent.strip_suffix(unit) {
+        edits.push((start..start + indent.len(), less.to_owned(), 1.4));
+    }
+    let above = generator.src.line(row).to_owned();
+    let above = above
+        .get(..above.len() - above.trim_start().len())
+        .unwrap_or_default()
+        .to_owned();
+    edits.push((start..start + indent.len(), above, 1.3));
+    for (range, text, cost) in edits {
+        generator.edit_at(vec![Edit { range, text }], "syntax", cost, 1.0, number);
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) struct Knowledge {
     pub(crate) kinds: HashMap<String, HashMap<String, BTreeSet<String>>>,
     /// Exception names that some failing test was missing.
     pub(crate) expected_errors: BTreeSet<String>,
+    /// The line that does not parse.
+    pub(crate) syntax: Option<u32>,
     /// Attribute and key names of the program's other files.
     pub(crate) neighbours: BTreeSet<String>,
     /// Exception names that were raised, with their bases.
