@@ -698,6 +698,7 @@ fn subscript(generator: &mut Gen<'_>, node: Node<'_>) {
             }
         }
         if !generator.py() && is_value(node) {
+            generator.swap(node, format!("{base}?.[{key}]"), "optional-chain", 1.9);
             for (default, cost) in [("0", 2.2), ("[]", 2.6), ("''", 3.0), ("{}", 3.0)] {
                 generator.swap(node, format!("({base}[{key}] ?? {default})"), "get", cost);
             }

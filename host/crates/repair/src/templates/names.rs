@@ -432,6 +432,12 @@ fn variable(generator: &mut Gen<'_>, node: Node<'_>) {
     {
         generator.swap(node, format!("{text} + 1"), "offset", 2.4);
         generator.swap(node, format!("{text} - 1"), "offset", 2.4);
+        if matches!(
+            parent,
+            "binary_operator" | "binary_expression" | "return_statement"
+        ) {
+            generator.swap(node, format!("{text} ** 2"), "power", 2.7);
+        }
     }
     if matches!(
         parent,
