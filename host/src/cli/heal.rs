@@ -10,9 +10,11 @@ use crate::compose::one_shot::{HealError, Healed, OneShot, OneShotOptions};
 use crate::failure::{Because, Exit, Failure};
 use clap::Args;
 use selfheal_domain::agent::{AgentError, CheckCommand};
+use selfheal_domain::ports::CancelToken;
 use selfheal_domain::verification::{Verification, VerificationResult};
 use serde::Serialize;
 use std::path::PathBuf;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// Finds and proves a fix for a failing command; leaves the tree untouched.
@@ -89,7 +91,8 @@ impl Heal {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let started = Instant::now();
         let budget = Duration::from_secs(self.timeout);
-        let cancel = cancel_on_signal()?;
+        let interrupted = cancel_on_signal()?;
+        let cancel = CancelToken::default();
         let directory = std::env::current_dir().because(Exit::Unavailable)?;
         let show_progress = !self.json;
         let one_shot = OneShot::open(OneShotOptions {
@@ -109,13 +112,29 @@ impl Heal {
             directory: one_shot.relative_directory(&directory),
             timeout: budget,
         };
-        let healed = one_shot.heal(check, budget);
+        if self.apply {
+            one_shot.must_be_on_a_branch()?;
+        }
+        let end = started + budget;
+        let healed = std::thread::scope(|scope| {
+            let (done, over) = mpsc::channel::<()>();
+            let (cancel, interrupted) = (&cancel, &interrupted);
+            scope.spawn(move || watch(cancel, interrupted, end, &over));
+            let healed = one_shot.heal(check, budget);
+            drop(done);
+            healed
+        });
         let seconds = started.elapsed().as_secs_f64();
-        if cancel.is_cancelled() {
+        if interrupted.is_cancelled() {
             return Err(Failure::new(
                 Exit::NotSo,
                 "interrupted; nothing was changed",
             ));
+        }
+        if cancel.is_cancelled() && healed.is_err() {
+            let summary = format!("the time limit of {} s is over", self.timeout);
+            self.show_not_found(&summary, "", 0, 0.0, seconds);
+            return Ok(Exit::NotSo);
         }
         match healed {
             Ok(healed) => self.show_healed(&one_shot, healed, seconds),
@@ -164,10 +183,10 @@ impl Heal {
         healed: Healed,
         seconds: f64,
     ) -> Result<Exit, Failure> {
-        let commit = if self.apply {
-            Some(one_shot.commit(&healed)?)
-        } else {
-            None
+        let (commit, refusal) = match self.apply.then(|| one_shot.commit(&healed)) {
+            None => (None, None),
+            Some(Ok(commit)) => (Some(commit), None),
+            Some(Err(failure)) => (None, Some(failure)),
         };
         let effort = healed.diagnosis.effort;
         let rate = per_second(effort.candidates, effort.seconds);
@@ -190,9 +209,9 @@ impl Heal {
                 seconds,
                 verification: Some(healed.verification.into()),
                 heal_commit: commit,
-                reason: None,
+                reason: refusal.as_ref().map(|failure| failure.error.to_string()),
             });
-            return Ok(Exit::Done);
+            return refusal.map_or(Ok(Exit::Done), Err);
         }
         output::line(format!(
             "{} {}",
@@ -224,6 +243,9 @@ impl Heal {
             "\nConfidence {confidence:.0} %, {rivals}. {} candidates tried ({rate:.1}/s), {seconds:.1} s in all.",
             effort.candidates
         ));
+        if let Some(failure) = refusal {
+            return Err(failure);
+        }
         match commit {
             Some(commit) => output::line(format!("Heal commit {commit} is on the current branch.")),
             None => output::line("Nothing was changed. Run again with --apply to commit the fix."),
@@ -296,6 +318,19 @@ fn per_second(candidates: u64, seconds: f64) -> f64 {
         candidates as f64 / seconds
     } else {
         0.0
+    }
+}
+
+/// Cancels the heal on Ctrl-C and at the end of its time; returns when it is over.
+fn watch(cancel: &CancelToken, interrupted: &CancelToken, end: Instant, over: &mpsc::Receiver<()>) {
+    loop {
+        if interrupted.is_cancelled() || Instant::now() >= end {
+            cancel.cancel();
+        }
+        match over.recv_timeout(Duration::from_millis(50)) {
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
+        }
     }
 }
 

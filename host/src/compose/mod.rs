@@ -12,6 +12,7 @@ use selfheal_agent::{
     DEFAULT_PROTECTED_PATHS, DEFAULT_SECRET_PATHS, SandboxWorkbench, WorkbenchConfig,
 };
 use selfheal_audit::Masker;
+use selfheal_domain::digest::Digest;
 use selfheal_domain::policy::PolicyHost;
 use selfheal_pipeline::settings::{PatchLimits, PathMatcher};
 use selfheal_policy_host::{BundledModules, CodeCache, PolicyConfig, PolicyEngine, WasmPolicyHost};
@@ -47,14 +48,47 @@ pub(crate) fn make_data_directory(path: &Path) -> Result<PathBuf, Failure> {
 /// The policy set that every installation starts with.
 pub(crate) fn bundled_policies() -> Result<WasmPolicyHost, Failure> {
     let config = default_policy_config()?;
-    load_policies(&config, None)
+    load_policies(&config)
 }
 
-/// The policies that a configuration names, and the host that runs them.
+/// The policies that a configuration names, and the host that runs them. Generations
+/// go on where the last host of this data directory left them.
 pub(crate) fn policies_of(config: &Config) -> Result<(PolicyConfig, WasmPolicyHost), Failure> {
     let policy_config = PolicyConfig::load(&config.policy_file).because(Exit::Usage)?;
-    let host = load_policies(&policy_config, Some(config.data.join("compiled")))?;
+    let host = policy_host(Some(config.data.join("compiled")))?;
+    let prepared = host.prepare(&policy_config).because(Exit::Usage)?;
+    let generation = generation_of(&config.data.join("policy-generation"), prepared.digest())?;
+    host.activate_as(prepared, generation);
     Ok((policy_config, host))
+}
+
+/// The number of the set with this digest: the last one's if it is the same set,
+/// else the one after. Kept in `file`.
+fn generation_of(file: &Path, digest: Digest) -> Result<u64, Failure> {
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => "0 -".to_owned(),
+        Err(error) => return Err(error).because(Exit::Unavailable),
+    };
+    let unreadable = || {
+        let message = format!(
+            "{} is damaged; it holds a number and a digest",
+            file.display()
+        );
+        Failure::new(Exit::Unavailable, message)
+    };
+    let (number, known) = text.trim().split_once(' ').ok_or_else(unreadable)?;
+    let number: u64 = number.parse().map_err(|_| unreadable())?;
+    if known == digest.to_string() {
+        return Ok(number);
+    }
+    let next = file.with_extension("new");
+    std::fs::write(&next, format!("{} {digest}\n", number + 1)).because(Exit::Unavailable)?;
+    std::fs::File::open(&next)
+        .and_then(|file| file.sync_all())
+        .because(Exit::Unavailable)?;
+    std::fs::rename(&next, file).because(Exit::Unavailable)?;
+    Ok(number + 1)
 }
 
 fn default_policy_config() -> Result<PolicyConfig, Failure> {
@@ -63,7 +97,14 @@ fn default_policy_config() -> Result<PolicyConfig, Failure> {
 }
 
 /// Loads and activates a set; without one nothing would be allowed.
-fn load_policies(config: &PolicyConfig, code: Option<PathBuf>) -> Result<WasmPolicyHost, Failure> {
+fn load_policies(config: &PolicyConfig) -> Result<WasmPolicyHost, Failure> {
+    let host = policy_host(None)?;
+    let prepared = host.prepare(config).because(Exit::Usage)?;
+    host.activate(prepared);
+    Ok(host)
+}
+
+fn policy_host(code: Option<PathBuf>) -> Result<WasmPolicyHost, Failure> {
     if BUNDLED.is_empty() {
         let message = "this binary was built without its policy modules; run `cargo xtask build-policies` and build again";
         return Err(Failure::new(Exit::Unavailable, message));
@@ -72,10 +113,8 @@ fn load_policies(config: &PolicyConfig, code: Option<PathBuf>) -> Result<WasmPol
         .or_else(user_code_cache)
         .map_or_else(CodeCache::none, CodeCache::in_directory);
     let engine = PolicyEngine::new().because(Exit::Unavailable)?;
-    let host = WasmPolicyHost::new(engine, cache, BundledModules::from_static(BUNDLED));
-    let prepared = host.prepare(config).because(Exit::Usage)?;
-    host.activate(prepared);
-    Ok(host)
+    let bundled = BundledModules::from_static(BUNDLED);
+    Ok(WasmPolicyHost::new(engine, cache, bundled))
 }
 
 /// Compiled modules of one-shot heals, so that only the first one compiles.
@@ -201,7 +240,28 @@ fn identity() -> MachineIdentity {
 
 #[cfg(test)]
 mod tests {
-    use super::matches_name;
+    use super::{Digest, generation_of, matches_name};
+
+    #[test]
+    fn generations_go_on_over_restarts() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("policy-generation");
+        let (first, second) = (Digest::of(b"first"), Digest::of(b"second"));
+        assert_eq!(generation_of(&file, first).unwrap(), 1);
+        assert_eq!(
+            generation_of(&file, first).unwrap(),
+            1,
+            "the same set after a restart"
+        );
+        assert_eq!(generation_of(&file, second).unwrap(), 2);
+        assert_eq!(
+            generation_of(&file, first).unwrap(),
+            3,
+            "back to an older set is a new generation"
+        );
+        std::fs::write(&file, "nonsense").unwrap();
+        assert!(generation_of(&file, first).is_err());
+    }
 
     #[test]
     fn secret_names_may_hold_stars() {

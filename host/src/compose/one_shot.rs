@@ -38,6 +38,12 @@ const RESERVE: f64 = 0.15;
 /// A one-shot heal walks the same states as any other, as the only issue of its log.
 const ISSUE: IssueNumber = IssueNumber(1);
 
+/// Stands for the branch where none is checked out.
+const DETACHED: &str = "HEAD";
+
+/// Longest subject of a heal commit after its prefix, in characters.
+const SUBJECT: usize = 60;
+
 type ProgressFn = Box<dyn Fn(&str) + Send + Sync>;
 
 /// How a one-shot heal is set up.
@@ -127,7 +133,7 @@ impl OneShot {
             Some(file) => PolicyConfig::load(file).because(Exit::Usage)?,
             None => default_policy_config()?,
         };
-        let policies: Arc<dyn PolicyHost> = Arc::new(load_policies(&policy, None)?);
+        let policies: Arc<dyn PolicyHost> = Arc::new(load_policies(&policy)?);
         let journal = options
             .audit
             .map_or_else(|| state.join("audit"), Path::to_owned);
@@ -168,7 +174,7 @@ impl OneShot {
             }),
             cancel: options.cancel,
             head: found.head,
-            branch: found.branch.unwrap_or_else(|| "HEAD".to_owned()),
+            branch: found.branch.unwrap_or_else(|| DETACHED.to_owned()),
             drafts: state.join("draft"),
             _temporary: temporary,
         })
@@ -360,10 +366,9 @@ impl OneShot {
             );
             return Err(Failure::new(Exit::NotSo, message));
         }
-        let subject = healed.rationale.lines().next().unwrap_or_default();
         let message = CommitMessage {
-            subject: format!("heal: {subject}"),
-            body: healed.diagnosis.root_cause.clone(),
+            subject: format!("heal: {}", short(&healed.rationale)),
+            body: format!("{}\n\n{}", healed.diagnosis.root_cause, healed.rationale),
             trailers: vec![
                 (
                     "Selfheal-Policy".to_owned(),
@@ -381,6 +386,15 @@ impl OneShot {
         )
         .because(Exit::Unavailable)?;
         Ok(commit.to_string())
+    }
+
+    /// A heal commit needs a branch; better said before the search than after it.
+    pub(crate) fn must_be_on_a_branch(&self) -> Result<(), Failure> {
+        if self.branch == DETACHED {
+            let message = "HEAD is detached, so there is no branch for a heal commit; check one out, or leave --apply out";
+            return Err(Failure::new(Exit::Usage, message));
+        }
+        Ok(())
     }
 
     fn session(&self, actor: Actor) -> ToolSessionSpec {
@@ -404,5 +418,45 @@ impl OneShot {
             trust: TrustClass::Admin,
             counters: RunCounters::default(),
         }
+    }
+}
+
+/// The first words of a rationale, for the first line of a commit.
+fn short(rationale: &str) -> String {
+    let line = rationale.lines().next().unwrap_or_default();
+    let sentence = line
+        .split(". ")
+        .next()
+        .unwrap_or(line)
+        .trim_end_matches('.');
+    if sentence.chars().count() <= SUBJECT {
+        return sentence.to_owned();
+    }
+    let mut subject = String::new();
+    for word in sentence.split(' ') {
+        if subject.chars().count() + word.chars().count() + 2 > SUBJECT {
+            break;
+        }
+        if !subject.is_empty() {
+            subject.push(' ');
+        }
+        subject.push_str(word);
+    }
+    subject.push('…');
+    subject
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn a_subject_is_one_short_line() {
+        assert_eq!(short("Adds a guard. With it all pass."), "Adds a guard");
+        let long = short(
+            "A wrong operator: replaces `quantity > minimum` by `quantity >= minimum` at pricing.py:12",
+        );
+        assert_eq!(long, "A wrong operator: replaces `quantity > minimum` by…");
+        assert_eq!(short(""), "");
     }
 }

@@ -155,28 +155,13 @@ impl IssueDesk {
                 caller.role
             )));
         }
-        let mut errors = Vec::new();
-        if caller.role != Role::Admin {
-            for (set, field) in [
-                (draft.severity.is_some(), "severity"),
-                (draft.priority.is_some(), "priority"),
-            ] {
-                if set {
-                    errors.push(FieldError::new(
-                        field,
-                        "is set by an admin after the report; leave it out",
-                    ));
-                }
-            }
+        if caller.role != Role::Admin && draft.priority.is_some() {
+            return Err(DeskError::Invalid(vec![FieldError::new(
+                "priority",
+                "is set by an admin after the report; leave it out",
+            )]));
         }
-        let report = match Report::parse(draft, source, caller.trust()) {
-            Ok(report) if errors.is_empty() => report,
-            Ok(_) => return Err(DeskError::Invalid(errors)),
-            Err(more) => {
-                errors.extend(more);
-                return Err(DeskError::Invalid(errors));
-            }
-        };
+        let report = Report::parse(draft, source, caller.trust()).map_err(DeskError::Invalid)?;
         let issue = self
             .ledger
             .open(IssueId(self.ids.uuid()), report, caller.actor())?;
@@ -194,9 +179,14 @@ impl IssueDesk {
             trust: issue.trust(),
             counters: RunCounters::default(),
         };
+        // A reporter may say how bad it is; only an admin's word counts where it opens a door.
+        let severity = match issue.report.trust {
+            TrustClass::Admin => issue.report.severity,
+            TrustClass::Member | TrustClass::External | TrustClass::Machine => Severity::Medium,
+        };
         let facts = IssueFacts {
             number: issue.number.0,
-            severity: issue.report.severity.as_str().to_owned(),
+            severity: severity.as_str().to_owned(),
             category: issue.report.category.as_str().to_owned(),
             source: issue.report.source.as_str().to_owned(),
             trust: issue.trust(),

@@ -124,9 +124,17 @@ impl WasmPolicyHost {
     /// Puts a prepared set in force as the next generation. Decisions under way
     /// end with the set that they began with.
     pub fn activate(&self, prepared: PreparedSet) -> Arc<ActiveSet> {
+        let generation = self.active().generation + 1;
+        self.activate_as(prepared, generation)
+    }
+
+    /// The same under a generation that the caller knows, at least the next one:
+    /// numbers go on over restarts, so that an approval is never taken for one that
+    /// was given under other policies.
+    pub fn activate_as(&self, prepared: PreparedSet, generation: u64) -> Arc<ActiveSet> {
         let mut active = self.active.write().unwrap_or_else(PoisonError::into_inner);
         let next = Arc::new(ActiveSet {
-            generation: active.generation + 1,
+            generation: generation.max(active.generation + 1),
             core: prepared.core,
         });
         *active = Arc::clone(&next);
