@@ -16,6 +16,7 @@ use git2::{FileMode, Index, Oid, Repository as Git, Sort};
 use selfheal_domain::ids::{CommitId, RunRef};
 use selfheal_domain::patch::Patch;
 use selfheal_domain::ports::{CommitMessage, RepositoryError, Snapshot};
+use std::path::Path;
 
 /// How many commits after the snapshot's base are searched for the heal commit.
 const FARTHEST: usize = 20_000;
@@ -49,7 +50,7 @@ impl GitRepository {
             ));
         }
         let lock = IndexLock::acquire(repo.path(), &run.id.to_string())?;
-        clear_stale_lock(&repo, run, &branch);
+        clear_stale_lock(&repo, run, &branch, plan.as_ref());
         let planned = plan
             .as_ref()
             .and_then(|plan| Oid::from_str(&plan.heal_commit).ok());
@@ -172,22 +173,65 @@ fn as_id(id: Oid) -> CommitId {
 }
 
 /// Removes the lock on the branch that a crash of this run left in the middle of
-/// moving it: it holds the commit that was to come. Any other lock is not ours.
-fn clear_stale_lock(repo: &Git, run: RunRef, branch: &str) {
+/// moving it: it holds the commit that was to come, or (the crash came sooner) only
+/// a part of its name. A lock of somebody else is left alone.
+fn clear_stale_lock(repo: &Git, run: RunRef, branch: &str, plan: Option<&Plan>) {
     let path = repo.commondir().join(format!("refs/heads/{branch}.lock"));
-    let ours = std::fs::metadata(&path)
+    let Some(text) = std::fs::symlink_metadata(&path)
         .ok()
-        .filter(|meta| meta.is_file() && meta.len() == 41)
+        .filter(|meta| meta.is_file() && meta.len() <= 41)
         .and_then(|_| std::fs::read_to_string(&path).ok())
-        .and_then(|text| Oid::from_str(text.trim()).ok())
-        .and_then(|id| repo.find_commit(id).ok())
-        .is_some_and(|commit| {
+    else {
+        return;
+    };
+    let whole = Oid::from_str(text.trim()).ok();
+    let whole = whole
+        .filter(|_| text.len() == 41)
+        .and_then(|id| repo.find_commit(id).ok());
+    let ours = match whole {
+        Some(commit) => {
             let text = commit.message().unwrap_or_default();
             is_of(text, run, Kind::Heal) || is_of(text, run, Kind::Rollback)
-        });
+        }
+        // Whoever is writing a lock holds it open, and only an unfinished apply of
+        // ours can have left one behind.
+        None => plan.is_some() && nobody_has_open(&path),
+    };
     if ours {
         let _ = std::fs::remove_file(path);
     }
+}
+
+/// No process has the file open, as far as this user may look; false when in doubt.
+fn nobody_has_open(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let (Ok(lock), Ok(own)) = (
+        std::fs::symlink_metadata(path),
+        std::fs::metadata("/proc/self"),
+    ) else {
+        return false;
+    };
+    // Files of another user's process are hidden from this one, unless it is root.
+    if own.uid() != 0 && lock.uid() != own.uid() {
+        return false;
+    }
+    let Ok(processes) = std::fs::read_dir("/proc") else {
+        return false;
+    };
+    let open_files = processes
+        .filter_map(Result::ok)
+        .filter(|entry| {
+            entry
+                .file_name()
+                .as_encoded_bytes()
+                .iter()
+                .all(u8::is_ascii_digit)
+        })
+        .filter_map(|entry| std::fs::read_dir(entry.path().join("fd")).ok())
+        .flatten()
+        .filter_map(|entry| std::fs::metadata(entry.ok()?.path()).ok());
+    let same = |open: std::fs::Metadata| (open.dev(), open.ino()) == (lock.dev(), lock.ino());
+    !open_files.map(same).any(|same| same)
 }
 
 /// The run's heal commit on the branch, and the commit that undid it. The planned

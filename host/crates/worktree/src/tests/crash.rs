@@ -122,3 +122,24 @@ fn what_a_crash_left_beside_a_file_is_swept() {
     assert_eq!(app.seen(), seen);
     assert!(!app.root.join(".git/refs/heads/main.lock").exists());
 }
+
+#[test]
+fn a_lock_that_a_crash_left_empty_is_removed_but_not_one_that_somebody_holds() {
+    let (app, patch) = app();
+    let seen = app.seen();
+    let repo = app.open();
+    let snapshot = repo.snapshot(run(1)).unwrap();
+    repo.apply_run(run(1), &snapshot, &patch, &message("Fix"))
+        .unwrap();
+    drop(repo);
+    let path = app.root.join(".git/refs/heads/main.lock");
+    let held = std::fs::File::create(&path).unwrap();
+    let blocked = app
+        .open()
+        .roll_back_run(run(1), &snapshot, &patch, &message("Undo"));
+    assert!(blocked.is_err() && path.exists(), "somebody is writing it");
+    drop(held);
+    assert!(undo(&app, &snapshot, &patch).is_some());
+    assert_eq!(app.seen(), seen);
+    assert!(!path.exists());
+}
