@@ -60,13 +60,20 @@ function main() {
       while (args.length && args[0].startsWith('-')) {
         const flag = args.shift();
         if (flag === '--test') testing = true;
+        else if (flag === '--mocha' || flag === '--jest') {
+          testing = true;
+          state.style = flag.slice(2);
+        } else if (state.style && /^--(exit|recursive|reporter=.*|colors?|no-colors?|timeout=.*|silent|verbose|ci|runInBand|coverage=false)$/.test(flag)) continue;
+        else if (state.style && /^(-R|--reporter|-t|--timeout|--spec)$/.test(flag)) {
+          if (flag !== '--spec') args.shift();
+        }
         else if (flag === '-r' || flag === '--require' || flag === '--import' || flag === '--loader') own.push(flag, args.shift());
         else if (/^--(test-|no-warnings|trace|enable-source-maps|experimental-test|unhandled-rejections|stack)/.test(flag)) continue;
         else return { error: `unknown option ${flag}` };
       }
       if (own.length || args.some((arg) => /[*{]/.test(arg))) return { error: 'options that a thread cannot take' };
       state.mode = testing ? 'suite' : 'script';
-      if (testing) state.files = discover(state.directory, args);
+      if (testing) state.files = discover(state.directory, args.length || state.style !== 'mocha' ? args : ['test']);
       else {
         const file = resolveScript(path.resolve(state.directory, args[0] || 'index.js'));
         if (!file) return { error: 'no such script' };
@@ -342,7 +349,7 @@ function main() {
         }
         finish();
       });
-      worker.postMessage({ file, rel, module: isModule(file), args: state.args || [], script, ...options });
+      worker.postMessage({ file, rel, module: isModule(file), args: state.args || [], script, style: state.style, ...options });
       spare();
     });
   }
@@ -405,7 +412,7 @@ function main() {
       };
       worker.on('error', gone);
       worker.on('exit', gone);
-      worker.postMessage({ file, rel, module: false, args: state.args || [], reuse: true, ...options });
+      worker.postMessage({ file, rel, module: false, args: state.args || [], reuse: true, style: state.style, ...options });
     });
   }
 
@@ -483,7 +490,7 @@ function discover(directory, args) {
     for (const entry of fs.readdirSync(folder, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1))) {
       if (entry.name === 'node_modules' || entry.name.startsWith('.')) continue;
       const full = path.join(folder, entry.name);
-      if (entry.isDirectory()) walk(full, inside || entry.name === 'test');
+      if (entry.isDirectory()) walk(full, inside || entry.name === 'test' || entry.name === '__tests__');
       else if (/\.(c|m)?js$/.test(entry.name) && (inside || TEST_NAME.test(entry.name))) found.push(full);
     }
   };
@@ -578,6 +585,7 @@ function thread() {
     current = job.rel;
     root = makeSuite('', null);
     collecting = root;
+    adopt(job);
     for (const key of Object.keys(require.cache)) {
       if (key.startsWith(workspace + path.sep) && !key.includes(`${path.sep}node_modules${path.sep}`)) delete require.cache[key];
     }
@@ -658,6 +666,7 @@ function thread() {
       watchAsserts();
     }
     let script = true;
+    adopt(job);
     const post = (message) => parentPort.postMessage(message);
     process.on('exit', () => {
       if (coverage && script) flush(current || job.rel);
@@ -710,6 +719,42 @@ function thread() {
     throw error;
   });
 
+  /** Globals of other test runners, over the same small runner. */
+  let style = null;
+  function adopt(job) {
+    style = job.style || null;
+    if (!style) return;
+    const shim = globalThis[SHIM];
+    const { test, describe } = shim;
+    const each = (table) => (name, fn) => {
+      for (const row of table) test(`${name} ${JSON.stringify(row)}`, () => fn(...(Array.isArray(row) ? row : [row])));
+    };
+    test.each = each;
+    Object.assign(globalThis, {
+      describe, context: describe, it: test, specify: test, test, xit: test.skip, xdescribe: describe.skip,
+      before: shim.before, after: shim.after, beforeAll: shim.before, afterAll: shim.after, beforeEach: shim.beforeEach, afterEach: shim.afterEach,
+    });
+    if (style === 'jest') {
+      const from = { paths: [path.dirname(job.file), workspace] };
+      const inner = (name) => {
+        try {
+          return require(require.resolve(name, from));
+        } catch {
+          const jest = require.resolve('jest', from);
+          return require(require.resolve(name, { paths: [jest, path.dirname(require.resolve('jest-cli', { paths: [jest] }))] }));
+        }
+      };
+      const { expect } = inner('expect');
+      const { ModuleMocker } = inner('jest-mock');
+      const mocker = new ModuleMocker(globalThis);
+      globalThis.expect = expect;
+      globalThis.jest = {
+        fn: mocker.fn.bind(mocker), spyOn: mocker.spyOn.bind(mocker), restoreAllMocks: () => mocker.restoreAllMocks(),
+        clearAllMocks: () => mocker.clearAllMocks(), resetAllMocks: () => mocker.resetAllMocks(), setTimeout() {},
+      };
+    }
+  }
+
   // --- a small `node:test` -----------------------------------------------------
 
   function makeSuite(name, parent) {
@@ -738,14 +783,15 @@ function thread() {
       collecting = suite;
       let result;
       try {
-        result = fn ? fn({ name, signal: new AbortController().signal }) : undefined;
+        result = fn ? fn.call({ timeout() { return this; }, slow() {}, retries() {} }, { name, signal: new AbortController().signal }) : undefined;
       } finally {
         collecting = outer;
       }
       return Promise.resolve(result);
     };
-    const hook = (kind) => (fn) => {
-      if (fn) collecting[kind].push(() => invoke(fn, {}));
+    const hook = (kind) => (first, second) => {
+      const fn = typeof first === 'function' ? first : second;
+      if (typeof fn === 'function') collecting[kind].push(() => invoke(fn, {}));
     };
     const test = declare({});
     const variants = (target, make) => {
@@ -816,15 +862,19 @@ function thread() {
   }
 
   function invoke(fn, context) {
+    if (style && fn.length >= 1) {
+      return new Promise((resolve, reject) => fn.call(context, Object.assign((error) => (error ? reject(error) : resolve()), { fail: reject })));
+    }
     if (fn.length >= 2) {
       return new Promise((resolve, reject) => fn.call(context, context, (error) => (error ? reject(error) : resolve())));
     }
-    return Promise.resolve(fn.call(context, context));
+    return Promise.resolve(style ? fn.call(context) : fn.call(context, context));
   }
 
   function makeContext(item) {
     const context = {
       name: item.name, cleanup: [], failure: null, mocked: null, signal: new AbortController().signal,
+      timeout() { return this; }, slow() { return this; }, retries() { return this; },
       diagnostic() {}, skip() {}, todo() {}, plan() {}, runOnly() {},
       before(fn) { return invoke(fn, context); },
       after(fn) { context.cleanup.push(() => invoke(fn, context)); },

@@ -162,6 +162,12 @@ fn step(
     if matches!(base.as_str(), "node" | "nodejs") {
         return done(Kind::Node, vec![program], rest, false);
     }
+    if matches!(base.as_str(), "mocha" | "_mocha" | "jest") {
+        let flag = if base == "jest" { "--jest" } else { "--mocha" };
+        let mut argv = vec![flag.to_owned()];
+        argv.extend(rest);
+        return done(Kind::Node, vec!["node".to_owned()], argv, false);
+    }
     Step::Unknown
 }
 

@@ -33,6 +33,8 @@ fn copy(from: &Path, to: &Path) {
             }
         } else if kind.is_file() {
             std::fs::copy(entry.path(), &target).unwrap();
+        } else if kind.is_symlink() {
+            std::os::unix::fs::symlink(std::fs::read_link(entry.path()).unwrap(), &target).unwrap();
         }
     }
 }
