@@ -218,7 +218,7 @@ fn nobody_has_open(path: &Path) -> bool {
     let Ok(processes) = std::fs::read_dir("/proc") else {
         return false;
     };
-    let open_files = processes
+    let mut open_files = processes
         .filter_map(Result::ok)
         .filter(|entry| {
             entry
@@ -231,7 +231,7 @@ fn nobody_has_open(path: &Path) -> bool {
         .flatten()
         .filter_map(|entry| std::fs::metadata(entry.ok()?.path()).ok());
     let same = |open: std::fs::Metadata| (open.dev(), open.ino()) == (lock.dev(), lock.ino());
-    !open_files.map(same).any(|same| same)
+    !open_files.any(same)
 }
 
 /// The run's heal commit on the branch, and the commit that undid it. The planned
