@@ -95,6 +95,7 @@ function main() {
       const imported = {};
       let failing = 0;
       let passing = 0;
+      const counted = new Set();
       for (const file of state.files) {
         const outcome = await runThread(file, { coverage: true }, Math.max(request.cpu * 2500, 4000), 30000);
         for (const test of outcome.tests) tests.push(test);
@@ -107,12 +108,22 @@ function main() {
           if (bad.has(segment.test)) last.set(segment.test, index);
         });
         outcome.segments.forEach((segment, index) => {
-          const column = !bad.has(segment.test) ? 1 : last.get(segment.test) === index ? 0 : 2;
+          const failed = bad.has(segment.test);
+          const column = !failed ? 1 : last.get(segment.test) === index ? 0 : 2;
           failing += column === 0;
           passing += column === 1;
           for (const [rel, lines] of Object.entries(segment.files)) {
             const table = (spectrum[rel] ||= {});
-            for (const line of lines) (table[line] ||= [0, 0, 0])[column] += 1;
+            for (const line of lines) {
+              const cell = (table[line] ||= [0, 0, 0, 0]);
+              if (column < 2) cell[column] += 1;
+              // Whole tests as well: a long test is one witness, not a thousand.
+              const key = `${segment.test}\n${rel}\n${line}`;
+              if (!counted.has(key)) {
+                counted.add(key);
+                cell[failed ? 2 : 3] += 1;
+              }
+            }
           }
         });
       }
@@ -125,7 +136,7 @@ function main() {
           if (isTest(rel)) continue;
           const count = source(rel).toString('utf8').split('\n').length;
           const table = (spectrum[rel] ||= {});
-          for (let line = 1; line <= count; line++) (table[line] ||= [0, 0, 0])[0] += 1;
+          for (let line = 1; line <= count; line++) (table[line] ||= [0, 0, 0, 0])[0] += 1;
         }
       }
       state.times = Object.fromEntries(tests.map((t) => [t.test, t.wall]));

@@ -283,22 +283,16 @@ class Tracer:
         return enter
 
     def report(self, outcomes):
-        """Coverage counts: file -> line -> [failing, passing, before a failure]; and what ran while importing."""
+        """Coverage counts: file -> line -> [failing and passing pieces, failing and passing tests]; and what ran while importing."""
         self.close()
-        failing_at = {}
-        for test, outcome in outcomes.items():
-            if outcome["outcome"] in ("fail", "hang"):
-                failing_at[test] = {(f, l) for f, l, _ in outcome.get("frames", [])}
-        last = {}
-        for index, (test, mark, _) in enumerate(self.segments):
-            if test in failing_at and mark in failing_at[test]:
-                last[test] = index
-        for index, (test, mark, lines) in enumerate(self.segments):
-            if test in failing_at and test not in last and outcomes[test]["outcome"] == "hang":
-                last[test] = index
+        failing_at = {test for test, outcome in outcomes.items() if outcome["outcome"] in ("fail", "hang")}
+        # The piece that ran last before a test failed: the assertion's own line
+        # often only compares what the line above it computed.
+        last = {test: index for index, (test, _, _) in enumerate(self.segments) if test in failing_at}
         failing = passing = 0
         spectrum = {}
         imported = {}
+        counted = set()
         for index, (test, mark, lines) in enumerate(self.segments):
             if test is None:
                 for rel, line in lines:
@@ -318,8 +312,13 @@ class Tracer:
             failing += column == 0
             passing += column == 1
             for rel, line in lines:
-                cell = spectrum.setdefault(rel, {}).setdefault(line, [0, 0, 0])
-                cell[column] += 1
+                cell = spectrum.setdefault(rel, {}).setdefault(line, [0, 0, 0, 0])
+                if column < 2:
+                    cell[column] += 1
+                # Whole tests as well: a long test is one witness, not a thousand.
+                if (test, rel, line) not in counted:
+                    counted.add((test, rel, line))
+                    cell[2 if test in failing_at else 3] += 1
         return {
             "spectrum": spectrum,
             "failing": failing,
@@ -992,7 +991,7 @@ def judge(child, request):
     return answer
 
 
-def run_batch(setup, suite, batch, caps, tracer, until, wall):
+def run_batch(setup, suite, batch, caps, tracer, until, wall, fine=()):
     """Runs tests in one child; gives its lines and the test during which it ended, if any."""
 
     def work(out):
@@ -1024,7 +1023,8 @@ def run_batch(setup, suite, batch, caps, tracer, until, wall):
             if time.monotonic() > until or answer["outcome"] == "hang":
                 break
         if tracer is not None:
-            emit(out, {"report": tracer.report(results)})
+            # Cut while it was watched, but known to pass: no failure.
+            emit(out, {"report": tracer.report({t: r for t, r in results.items() if t not in fine})})
         modules = sorted(
             name for name, module in list(sys.modules.items())
             if name != "__main__" and "." not in name and setup.relative(getattr(module, "__file__", None) or "<>") is None
@@ -1062,6 +1062,11 @@ def outcomes_of(setup, suite, request, outcomes, until):
         elif not any("test" in line for line in lines):
             break
         todo = [test for test in todo if test not in outcomes]
+    if any(o["outcome"] == "fail" for o in outcomes.values()):
+        # Something else fails for certain: these may just be slow.
+        for slow in hangs:
+            outcomes[slow].update(outcome="slow", seconds=1.5, wall=1.5)
+        return
     # Slow is not endless: unless it is far slower than all others, the first gets more time.
     slowest = max((o["seconds"] for o in outcomes.values() if o["outcome"] != "hang"), default=0.0)
     if slowest < 0.05:
@@ -1070,12 +1075,6 @@ def outcomes_of(setup, suite, request, outcomes, until):
     for test in hangs:
         lines, _ = run_batch(setup, suite, [test], lambda _: patience, None, time.monotonic() + patience, 3.0 * patience + 2.0)
         ended = [line for line in lines if "test" in line]
-        if not ended and any(o["outcome"] == "fail" for o in outcomes.values()):
-            # Something else fails for certain: this one may just be slow.
-            for slow in hangs:
-                if outcomes[slow]["outcome"] == "hang":
-                    outcomes[slow].update(outcome="slow", seconds=2.0 * patience, wall=2.0 * patience)
-            return
         if not ended:
             return
         outcomes[test] = ended[-1]
@@ -1099,11 +1098,13 @@ def profile_tests(setup, suite, request):
     homes = [t.replace("::", ".").rsplit(".", 1)[0] for t in failing + hanging]
     passing.sort(key=lambda t: (t.replace("::", ".").rsplit(".", 1)[0] not in homes, outcomes[t]["seconds"]))
     until = time.monotonic() + max(0.5 * request["budget"], 2.0)
-    groups = [[t] for t in failing[:1]] + [failing[1:12]] + [[t] for t in hanging[:2]] + [passing[:400]]
+    # The quickest failure and what passes beside it say most; long failures come last.
+    brief = [t for t in passing if outcomes[t]["seconds"] < 0.3][:300]
+    groups = [failing[:1], hanging[:1], brief, failing[1:12], hanging[1:2]]
     for group in groups:
         if not group or time.monotonic() > until:
             continue
-        lines, _ = run_batch(setup, suite, group, lambda t: 6.0 if t in failing else 0.3 if t in hanging else 1.0, Tracer(setup), until, request["wall"])
+        lines, _ = run_batch(setup, suite, group, lambda t: 6.0 if t in failing else 0.3 if t in hanging else 1.0, Tracer(setup), until, request["wall"], set(passing))
         for line in lines:
             if "report" in line:
                 merge_report(merged, line["report"])
@@ -1120,7 +1121,7 @@ def merge_report(into, report):
     for rel, lines in report["spectrum"].items():
         table = into["spectrum"].setdefault(rel, {})
         for line, counts in lines.items():
-            cell = table.setdefault(str(line), [0, 0, 0])
+            cell = table.setdefault(str(line), [0, 0, 0, 0])
             for column, count in enumerate(counts):
                 cell[column] += count
     for rel, lines in report["imported"].items():
@@ -1421,7 +1422,7 @@ class Worker:
                         rel, _, number = line.strip().rpartition(":")
                         rel = self.setup.relative(rel)
                         if rel and not test_like(rel):
-                            spectrum.setdefault(rel, {})[number] = [1, 0, 0]
+                            spectrum.setdefault(rel, {})[number] = [1, 0, 1, 0]
         fault = parse_failure(answer["message"], self.setup)
         hang = answer["outcome"] == "timeout"
         outcome = {"test": "command", "outcome": "pass" if answer["outcome"] == "pass" else ("hang" if hang else "fail"),

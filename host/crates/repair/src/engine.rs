@@ -2,6 +2,7 @@
 
 use crate::candidate::{Candidate, combine};
 use crate::command::{Invocation, Kind, understand};
+use crate::compiler;
 use crate::explain;
 use crate::localise::{self, Heat};
 use crate::observe::{Attempt, Profile};
@@ -119,6 +120,8 @@ const OUTPUT_TAIL: usize = 6000;
 struct CheckRun {
     session: Option<Box<dyn ToolSession>>,
     ended: Option<i32>,
+    started: Instant,
+    seconds: Option<f64>,
     text: String,
 }
 
@@ -137,6 +140,8 @@ impl CheckRun {
         Ok(Self {
             session: Some(session),
             ended: None,
+            started: Instant::now(),
+            seconds: None,
             text: String::new(),
         })
     }
@@ -169,7 +174,10 @@ impl CheckRun {
                     .strip_prefix("selfheal-exit:")
                     .and_then(|code| code.trim().parse().ok())
                 {
-                    Some(code) => self.ended = Some(code),
+                    Some(code) => {
+                        self.ended = Some(code);
+                        self.seconds = Some(self.started.elapsed().as_secs_f64());
+                    }
                     None => self.keep(&line),
                 },
                 Err(SessionError::TimedOut) => return None,
@@ -196,7 +204,13 @@ impl Agent for RepairEngine {
         let mut last = None;
         for check in &brief.checks {
             case.cancelled()?;
-            match heal(&mut case, brief, check) {
+            // What a compiler says about its own errors beats any guess.
+            let healed = if compiler::applies(check) {
+                compiler::diagnose(&mut case, brief, check)
+            } else {
+                heal(&mut case, brief, check)
+            };
+            match healed {
                 Err(AgentError::NothingWrong(_)) => passing += 1,
                 Err(error @ AgentError::NotFound { .. }) => {
                     last = Some(error);
@@ -317,7 +331,11 @@ fn heal(
         scene.sources.len()
     ));
 
-    let reserve = validation_reserve(&profile, case.left());
+    // One run of the command, fresh, must still fit behind the search.
+    let once = running
+        .seconds
+        .unwrap_or_else(|| running.started.elapsed().as_secs_f64());
+    let reserve = validation_reserve(&profile, once, case.left());
     let until = case.until.checked_sub(reserve).unwrap_or(case.until);
     let (kept, found) = hunt(case, &mut workers, &queue, &failing, &profile, until);
     case.cancelled()?;
@@ -472,9 +490,13 @@ fn limits_of(profile: &Profile, generosity: f64) -> Limits {
     }
 }
 
-fn validation_reserve(profile: &Profile, left: Duration) -> Duration {
+fn validation_reserve(profile: &Profile, once: f64, left: Duration) -> Duration {
     let suite: f64 = profile.tests.iter().map(|test| test.wall).sum();
-    Duration::from_secs_f64((suite * 2.5 + 2.0).min(left.as_secs_f64() * 0.35))
+    Duration::from_secs_f64(
+        (suite * 1.5 + 1.0)
+            .max(once * 1.6 + 1.0)
+            .min(left.as_secs_f64() * 0.4),
+    )
 }
 
 /// What is known about the place of the failure.
@@ -672,13 +694,17 @@ fn hunt(
     profile: &Profile,
     until: Instant,
 ) -> (Kept, Found) {
+    // Two thirds of the time for the queue, then those that were cut, then the rest of it.
+    let window = until.saturating_duration_since(Instant::now());
+    let first_part = until.checked_sub(window / 3).unwrap_or(until);
     let task = Task {
         queue,
         failing,
         limits: limits_of(profile, 1.0),
-        until,
+        until: first_part,
+        from: 0,
     };
-    let found = search::run(case.tools, workers, &task);
+    let mut found = search::run(case.tools, workers, &task);
     case.tried += found.tried;
     case.note(format!(
         "{} tried, {} pass, {} too slow, {} partly pass",
@@ -708,6 +734,7 @@ fn hunt(
             failing,
             limits: limits_of(profile, 10.0),
             until: half,
+            from: 0,
         };
         let second = search::run(case.tools, workers, &task);
         case.tried += second.tried;
@@ -718,6 +745,24 @@ fn hunt(
             .cloned()
             .collect();
     }
+    if kept.is_empty() && !found.exhausted && Instant::now() < until {
+        let task = Task {
+            queue,
+            failing,
+            limits: limits_of(profile, 1.0),
+            until,
+            from: found.next,
+        };
+        let rest = search::run(case.tools, workers, &task);
+        case.tried += rest.tried;
+        kept = rest
+            .survivors
+            .iter()
+            .filter_map(|index| queue.get(*index))
+            .cloned()
+            .collect();
+        found.partial.extend(rest.partial);
+    }
     if kept.is_empty() && Instant::now() < until {
         let pairs = pairs(queue, &found);
         case.note(format!("{} pairs of changes", pairs.len()));
@@ -726,6 +771,7 @@ fn hunt(
             failing,
             limits: limits_of(profile, 1.0),
             until,
+            from: 0,
         };
         let third = search::run(case.tools, workers, &task);
         case.tried += third.tried;

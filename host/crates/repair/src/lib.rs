@@ -8,6 +8,7 @@
 
 mod candidate;
 mod command;
+mod compiler;
 mod draft;
 mod engine;
 mod explain;

@@ -29,21 +29,29 @@ pub(crate) fn editable(path: &str, ready: &Ready) -> bool {
 pub(crate) fn heat(profile: &Profile, ready: &Ready) -> Heat {
     let mut heat = Heat::new();
     let total = f64::from(profile.failing.max(1));
+    let watched = profile
+        .spectrum
+        .values()
+        .flat_map(BTreeMap::values)
+        .map(|counts| counts.2)
+        .max();
+    let tests = f64::from(watched.unwrap_or(1).max(1));
     for (path, lines) in &profile.spectrum {
         if !editable(path, ready) {
             continue;
         }
-        for (line, (failing, passing, before)) in lines {
+        for (line, (failing, passing, failed, passed)) in lines {
             let Ok(line) = line.parse::<u32>() else {
                 continue;
             };
-            let (failing, passing, before) =
-                (f64::from(*failing), f64::from(*passing), f64::from(*before));
-            if failing + before <= 0.0 {
+            let [failing, passing, failed, passed] =
+                [failing, passing, failed, passed].map(|count| f64::from(*count));
+            if failing + failed <= 0.0 {
                 continue;
             }
             let own = failing / (total * (failing + passing).max(1.0)).sqrt();
-            let earlier = before / (before * (before + passing)).max(1.0).sqrt();
+            // What went before in a failing test may have spoilt the state.
+            let earlier = failed / (tests * (failed + passed)).max(1.0).sqrt();
             let score = own.min(1.0).max(0.8 * earlier.min(1.0));
             heat.entry(path.clone())
                 .or_default()
@@ -184,16 +192,16 @@ mod tests {
             ..Profile::default()
         };
         let lines = [
-            ("2".to_owned(), (1, 3, 0)),
-            ("3".to_owned(), (0, 3, 0)),
-            ("5".to_owned(), (1, 0, 0)),
+            ("2".to_owned(), (1, 3, 1, 3)),
+            ("3".to_owned(), (0, 3, 0, 3)),
+            ("5".to_owned(), (1, 0, 1, 0)),
         ];
         profile
             .spectrum
             .insert("a.py".into(), lines.into_iter().collect());
         profile.spectrum.insert(
             "test_a.py".into(),
-            [("1".to_owned(), (1, 0, 0))].into_iter().collect(),
+            [("1".to_owned(), (1, 0, 1, 0))].into_iter().collect(),
         );
         profile
     }

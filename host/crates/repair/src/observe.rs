@@ -52,14 +52,17 @@ impl TestOutcome {
     }
 }
 
+/// Failing and passing pieces, failing and passing tests.
+pub(crate) type Counts = (u32, u32, u32, u32);
+
 /// Answer to `profile`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Profile {
     pub(crate) tests: Vec<TestOutcome>,
-    /// File, line (as text), how many pieces of tests ran it: failing, passing,
-    /// and those that went before a failure in the same test.
-    pub(crate) spectrum: BTreeMap<String, BTreeMap<String, (u32, u32, u32)>>,
+    /// File, line (as text), how many failing and passing pieces of tests ran
+    /// it, and how many failing and passing tests as a whole.
+    pub(crate) spectrum: BTreeMap<String, BTreeMap<String, Counts>>,
     pub(crate) failing: u32,
     pub(crate) passing: u32,
     pub(crate) imported: BTreeMap<String, Vec<u32>>,

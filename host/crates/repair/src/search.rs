@@ -23,6 +23,8 @@ pub(crate) struct Task<'a> {
     pub(crate) failing: &'a [String],
     pub(crate) limits: Limits,
     pub(crate) until: Instant,
+    /// Where in the queue to begin.
+    pub(crate) from: usize,
 }
 
 /// What came out.
@@ -39,8 +41,10 @@ pub(crate) struct Found {
     /// The queue was worked through.
     pub(crate) exhausted: bool,
     first: Option<Instant>,
+    patience: u32,
     best: f64,
-    next: usize,
+    /// Where the next search of the same queue begins.
+    pub(crate) next: usize,
     busy: usize,
 }
 
@@ -53,6 +57,7 @@ pub(crate) fn run(tools: &dyn Tools, workers: &mut [Worker], task: &Task<'_>) ->
     let started = Instant::now();
     let found = Mutex::new(Found {
         best: f64::MAX,
+        next: task.from,
         ..Found::default()
     });
     std::thread::scope(|scope| {
@@ -81,7 +86,15 @@ fn work(
         let Some((index, candidate)) = take(task, &mut lock(found), started) else {
             return;
         };
-        let answer = worker.attempt(&[candidate], task.failing, true, &task.limits);
+        let mut answer = worker.attempt(&[candidate], task.failing, true, &task.limits);
+        if let Ok(first) = &answer
+            && first.outcome == "timeout"
+            && first.passed > 0
+            && take_patience(&mut lock(found))
+        {
+            // It turned a failing test green: tests that used to fail early may be slow when they pass.
+            answer = worker.attempt(&[candidate], task.failing, true, &task.limits.patient());
+        }
         let mut found = lock(found);
         found.busy = found.busy.saturating_sub(1);
         let Ok(attempt) = answer else { continue };
@@ -112,6 +125,12 @@ fn work(
             tools.progress(&note);
         }
     }
+}
+
+/// Patient second runs are few: each may take many seconds.
+fn take_patience(found: &mut Found) -> bool {
+    found.patience += 1;
+    found.patience <= 10
 }
 
 fn take<'a>(

@@ -42,6 +42,17 @@ pub(crate) struct Limits {
     pub(crate) total: f64,
 }
 
+impl Limits {
+    /// Far more time, for a candidate that deserves it.
+    pub(crate) fn patient(&self) -> Self {
+        Self {
+            cpu: self.cpu.max(0.3) * 40.0,
+            wall: self.wall.max(30.0),
+            total: self.total.max(45.0),
+        }
+    }
+}
+
 /// A running worker.
 pub(crate) struct Worker {
     session: Box<dyn ToolSession>,
