@@ -9,6 +9,8 @@ mod diagnostics;
 mod invocation;
 mod probe;
 
+pub(crate) use probe::COMPILER_ASSET;
+
 pub(crate) use invocation::applies;
 
 use crate::engine::Case;

@@ -37,6 +37,10 @@ pub fn assets() -> Vec<Asset> {
             content: include_bytes!("../assets/shim.mjs").to_vec(),
         },
         Asset {
+            name: compiler::COMPILER_ASSET.to_owned(),
+            content: include_bytes!("../assets/compiler.sh").to_vec(),
+        },
+        Asset {
             name: worker::LAUNCHER_ASSET.to_owned(),
             content: include_bytes!("../assets/pytest-python.sh").to_vec(),
         },

@@ -14,6 +14,9 @@ const END: &str = "selfheal-exit:";
 /// Bytes of one answer that are read at most.
 const ANSWER: usize = 16 * 1024 * 1024;
 
+/// Name of the script that the probe runs.
+pub(crate) const COMPILER_ASSET: &str = "compiler.sh";
+
 /// A running shell on a throw-away layer.
 pub(crate) struct Probe {
     session: Box<dyn ToolSession>,
@@ -31,17 +34,12 @@ impl Probe {
         check: &CheckCommand,
         life: Duration,
     ) -> Result<Self, ToolError> {
-        // `file` is followed by path, number of lines, last line's end, lines.
+        let script = format!("{}/{COMPILER_ASSET}", tools.assets());
         let command = format!(
-            "while IFS= read -r op; do case \"$op\" in\n\
-             file) IFS= read -r to; read -r n; read -r feed\n\
-             while [ \"$n\" -gt 0 ]; do n=$((n-1)); IFS= read -r line\n\
-             if [ \"$n\" -gt 0 ] || [ \"$feed\" = yes ]; then printf '%s\\n' \"$line\"; else printf '%s' \"$line\"; fi\n\
-             done > \"$to\";;\n\
-             ask) ( {}\n) 2>&1 </dev/null; c=$?; echo; echo \"{END}$c\";;\n\
-             check) ( {}\n) 2>&1 </dev/null; c=$?; echo; echo \"{END}$c\";;\n\
-             esac; done",
-            build.command, check.command
+            "sh {} {} {}",
+            quoted(&script)?,
+            quoted(&build.command)?,
+            quoted(&check.command)?
         );
         let session = tools.session(ToolRequest::Bash {
             command,
@@ -133,4 +131,15 @@ impl Probe {
         self.run("check", files, originals, wall)
             .map(|(_, code)| code == 0)
     }
+}
+
+/// One word of shell text, in the plainest quotes that hold it, so that whoever
+/// judges the command can read it.
+fn quoted(text: &str) -> Result<String, ToolError> {
+    if !text.contains(['"', '$', '`', '\\']) {
+        return Ok(format!("\"{text}\""));
+    }
+    shlex::try_quote(text)
+        .map(|word| word.into_owned())
+        .map_err(|error| ToolError::Invalid(format!("the check is no shell text: {error}")))
 }

@@ -23,6 +23,12 @@ pub(super) fn node(generator: &mut Gen<'_>, node: Node<'_>) {
             let (yes, no) = generator.truth();
             let other = if node.kind() == "true" { no } else { yes };
             generator.swap(node, other, "flip-boolean", 1.4);
+            if node
+                .parent()
+                .is_some_and(|parent| parent.kind() == "return_statement")
+            {
+                verdict(generator, node);
+            }
         }
         "none" | "null" if is_value(node) => {
             let options: &[&str] = if generator.py() {
@@ -72,6 +78,44 @@ pub(super) fn node(generator: &mut Gen<'_>, node: Node<'_>) {
         }
         "regex" => regex(generator, node),
         _ => {}
+    }
+}
+
+/// A fixed answer where the state decides: `return True` for `return not stack`.
+fn verdict(generator: &mut Gen<'_>, node: Node<'_>) {
+    let scope = generator.scope(node);
+    let python = generator.py();
+    for (index, name) in scope.values.iter().take(8).enumerate() {
+        let kinds = scope.kinds.get(name).cloned().unwrap_or_default();
+        let far = 0.05 * index as f64;
+        let known = |kind: &str| kinds.contains(kind);
+        let mut options: Vec<(String, f64)> = Vec::new();
+        if known("sequence") || known("mapping") || known("set") || !python && kinds.is_empty() {
+            options.push((
+                if python {
+                    format!("not {name}")
+                } else {
+                    format!("{name}.length === 0")
+                },
+                2.1,
+            ));
+        }
+        if known("number") || kinds.is_empty() {
+            options.push((
+                if python {
+                    format!("{name} == 0")
+                } else {
+                    format!("{name} === 0")
+                },
+                2.2,
+            ));
+        }
+        if known("bool") {
+            options.push((name.clone(), 2.2));
+        }
+        for (text, cost) in options {
+            generator.swap(node, text, "verdict", cost + far);
+        }
     }
 }
 
