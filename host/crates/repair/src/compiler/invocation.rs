@@ -219,15 +219,15 @@ mod tests {
         let asked = |command| build(command).map(|build| build.command);
         assert_eq!(
             asked("cargo test -q -p core name -- --nocapture").unwrap(),
-            "cargo test --no-run --message-format=json --offline -q -p core"
+            "cargo test --no-run '--message-format=json' --offline -q -p core"
         );
         assert_eq!(
             asked("cd core && RUSTFLAGS='-D warnings' cargo run --release 2>&1").unwrap(),
-            "cd core && RUSTFLAGS='-D warnings' cargo build --message-format=json --offline --release"
+            "cd core && RUSTFLAGS='-D warnings' cargo build '--message-format=json' --offline --release"
         );
         assert_eq!(
             asked("rustc main.rs -o main").unwrap(),
-            "rustc --error-format=json main.rs -o main"
+            "rustc '--error-format=json' main.rs -o main"
         );
         for other in [
             "cargo install x",

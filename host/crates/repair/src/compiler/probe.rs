@@ -20,7 +20,8 @@ pub(crate) const COMPILER_ASSET: &str = "compiler.sh";
 /// A running shell on a throw-away layer.
 pub(crate) struct Probe {
     session: Box<dyn ToolSession>,
-    root: String,
+    /// From the check's directory to the workspace's root.
+    up: String,
     /// Files that differ from the live tree.
     placed: Vec<String>,
 }
@@ -49,7 +50,12 @@ impl Probe {
         })?;
         Ok(Self {
             session,
-            root: tools.workspace(),
+            up: check
+                .directory
+                .split('/')
+                .filter(|part| !matches!(*part, "" | "."))
+                .map(|_| "../")
+                .collect(),
             placed: Vec::new(),
         })
     }
@@ -63,7 +69,7 @@ impl Probe {
             body.split('\n').collect()
         };
         self.session.send("file")?;
-        self.session.send(&format!("{}/{path}", self.root))?;
+        self.session.send(&format!("{}{path}", self.up))?;
         self.session.send(&lines.len().to_string())?;
         self.session.send(if feed { "yes" } else { "no" })?;
         for line in lines {
