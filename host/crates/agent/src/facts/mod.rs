@@ -18,7 +18,7 @@ use selfheal_domain::policy::{AccessMode, PathAccess, SimpleCommand, ToolCallFac
 use selfheal_domain::tools::ToolRequest;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use word::Value;
 
 /// Bytes of shell text that are parsed for one call, nested texts included.
@@ -57,6 +57,17 @@ impl<'a> Scope<'a> {
             masker: &bench.masker,
         }
     }
+}
+
+/// Whether a path is one of the files that agents bring along: plainly below their
+/// directory, which no command can write.
+fn is_asset(path: &str) -> bool {
+    Path::new(path)
+        .strip_prefix(selfheal_sandbox::ASSETS_PATH)
+        .is_ok_and(|rest| {
+            rest.components()
+                .all(|part| matches!(part, Component::Normal(_)))
+        })
 }
 
 /// The facts of one call. Never fails: what cannot be understood says so.
@@ -239,7 +250,8 @@ impl<'a> Collector<'a> {
         };
         match resolved {
             Some(path) => written(path),
-            None => name.contains('/'),
+            // The agents' own read-only files are there in every sandbox, and only there.
+            None => name.contains('/') && !is_asset(name),
         }
     }
 

@@ -169,6 +169,16 @@ fn commands_lead_to_facts() {
         ("find src -delete", "find src -delete | r:src | ?d:src"),
         // Nested shells.
         ("sh -c 'rm gone'", "sh -c rm gone | rm gone | d:gone"),
+        // The agents' own files are known, what is written beside them is not.
+        (
+            "sh /run/selfheal-assets/a.sh x",
+            "sh /run/selfheal-assets/a.sh x",
+        ),
+        (
+            "sh /run/selfheal-assets/../a.sh x",
+            "sh /run/selfheal-assets/../a.sh x | !",
+        ),
+        ("sh /run/other/a.sh x", "sh /run/other/a.sh x | !"),
         (
             "bash -c >o 'rm gone'",
             "bash -c rm gone | rm gone | c:o | d:gone",
