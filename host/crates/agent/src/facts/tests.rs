@@ -172,13 +172,16 @@ fn commands_lead_to_facts() {
         // The agents' own files are known, what is written beside them is not.
         (
             "sh /run/selfheal-assets/a.sh x",
-            "sh /run/selfheal-assets/a.sh x",
+            "sh /run/selfheal-assets/a.sh x | r:/run/selfheal-assets/a.sh",
         ),
         (
             "sh /run/selfheal-assets/../a.sh x",
-            "sh /run/selfheal-assets/../a.sh x | !",
+            "sh /run/selfheal-assets/../a.sh x | r:/run/a.sh | !",
         ),
-        ("sh /run/other/a.sh x", "sh /run/other/a.sh x | !"),
+        (
+            "sh /run/other/a.sh x",
+            "sh /run/other/a.sh x | r:/run/other/a.sh | !",
+        ),
         (
             "bash -c >o 'rm gone'",
             "bash -c rm gone | rm gone | c:o | d:gone",
