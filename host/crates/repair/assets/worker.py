@@ -1194,7 +1194,7 @@ class Worker:
         if setup.mode == "script":
             sys.path.insert(0, os.path.dirname(os.path.abspath(setup.argv[0])))
             setup.judge_main(setup.argv[0])
-        elif setup.mode == "unittest" or setup.module_run:
+        elif setup.mode in ("unittest", "inline") or setup.module_run:
             sys.path.insert(0, setup.directory if setup.mode != "inline" else "")
         if setup.mode == "shell":
             return {"ready": True, "mode": "shell", "tests": ["command"], "broken": {}}
