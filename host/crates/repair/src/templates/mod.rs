@@ -10,6 +10,23 @@ mod hinted;
 mod inserts;
 mod names;
 mod statements;
+/// `n - 1 + 1` is `n`: nobody would write the detour, and nobody wants to review it.
+fn without_undone_offset(text: String) -> String {
+    for detour in [" - 1 + 1", " + 1 - 1"] {
+        let Some(at) = text.find(detour) else {
+            continue;
+        };
+        let rest = text.get(at + detour.len()..).unwrap_or_default();
+        let operand_ends = !rest
+            .starts_with(|next: char| next.is_alphanumeric() || "._*/%(".contains(next))
+            && !rest.trim_start().starts_with(['*', '/', '%']);
+        if operand_ends {
+            return format!("{}{rest}", text.get(..at).unwrap_or_default());
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests;
 
@@ -193,7 +210,7 @@ impl<'a> Gen<'a> {
         self.edit(
             vec![Edit {
                 range: node.byte_range(),
-                text: text.into(),
+                text: without_undone_offset(text.into()),
             }],
             template,
             cost,

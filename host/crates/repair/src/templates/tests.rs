@@ -222,3 +222,16 @@ fn every_python_candidate_is_worth_running() {
         );
     }
 }
+
+#[test]
+fn an_offset_that_undoes_another_is_left_out() {
+    for (text, plain) in [
+        ("range(len(xs) - 1 + 1)", "range(len(xs))"),
+        ("n + 1 - 1", "n"),
+        ("n - 1 + 10", "n - 1 + 10"),
+        ("n - 1 + 1 * k", "n - 1 + 1 * k"),
+        ("n - 1", "n - 1"),
+    ] {
+        assert_eq!(super::without_undone_offset(text.to_owned()), plain);
+    }
+}
