@@ -41,51 +41,26 @@ const READERS: &[&str] = &[
     "test", "[", "find", "export", "declare", "local", "readonly", "cat", "ls", "tr", "cut", ":",
 ];
 
-/// Package managers and where they go.
-const REGISTRIES: &[(&str, &[&str], &str)] = &[
-    ("pip", &["install", "download"], "pypi.org"),
-    ("pip3", &["install", "download"], "pypi.org"),
-    ("uv", &["pip", "add", "sync", "tool"], "pypi.org"),
-    ("poetry", &["install", "add", "update"], "pypi.org"),
-    (
-        "npm",
-        &["install", "i", "ci", "add", "update", "publish"],
-        "registry.npmjs.org",
-    ),
-    (
-        "pnpm",
-        &["install", "i", "add", "update"],
-        "registry.npmjs.org",
-    ),
-    (
-        "yarn",
-        &["install", "add", "upgrade"],
-        "registry.yarnpkg.com",
-    ),
-    ("npx", &["--yes", "-y"], "registry.npmjs.org"),
-    (
-        "cargo",
-        &["install", "add", "update", "publish", "fetch"],
-        "crates.io",
-    ),
-    ("go", &["get", "install"], "proxy.golang.org"),
-    ("gem", &["install", "update", "push"], "rubygems.org"),
-    ("apt", &["install", "update", "upgrade"], "deb.debian.org"),
-    (
-        "apt-get",
-        &["install", "update", "upgrade"],
-        "deb.debian.org",
-    ),
-    (
-        "apk",
-        &["add", "update", "upgrade"],
-        "dl-cdn.alpinelinux.org",
-    ),
-    (
-        "docker",
-        &["pull", "push", "run", "build"],
-        "registry-1.docker.io",
-    ),
+/// What package managers talk to; its address is a matter of their configuration.
+const REGISTRY: &str = "package-registry";
+
+/// Package managers, and the words with which they talk to it.
+const REGISTRIES: &[(&str, &[&str])] = &[
+    ("pip", &["install", "download"]),
+    ("pip3", &["install", "download"]),
+    ("uv", &["pip", "add", "sync", "tool"]),
+    ("poetry", &["install", "add", "update"]),
+    ("npm", &["install", "i", "ci", "add", "update", "publish"]),
+    ("pnpm", &["install", "i", "add", "update"]),
+    ("yarn", &["install", "add", "upgrade"]),
+    ("npx", &["--yes", "-y"]),
+    ("cargo", &["install", "add", "update", "publish", "fetch"]),
+    ("go", &["get", "install"]),
+    ("gem", &["install", "update", "push"]),
+    ("apt", &["install", "update", "upgrade"]),
+    ("apt-get", &["install", "update", "upgrade"]),
+    ("apk", &["add", "update", "upgrade"]),
+    ("docker", &["pull", "push", "run", "build"]),
 ];
 
 /// Hosts of one command line.
@@ -109,11 +84,11 @@ pub(super) fn hosts(name: &str, rest: &[Value]) -> Vec<String> {
         hosts.extend(git(rest));
     }
     let words: Vec<&str> = rest.iter().map(|word| word.text.as_str()).collect();
-    for (manager, verbs, registry) in REGISTRIES {
+    for (manager, verbs) in REGISTRIES {
         let module = name.starts_with("python")
             && matches!(words.as_slice(), ["-m", module, ..] if module == manager);
         if (name == *manager || module) && words.iter().any(|word| verbs.contains(word)) {
-            hosts.push((*registry).to_owned());
+            hosts.push(REGISTRY.to_owned());
         }
     }
     hosts
@@ -220,8 +195,8 @@ mod tests {
             ("git clone git@forge.example:a/b", "forge.example"),
             ("git status", ""),
             ("git ls-remote ssh://x.invalid/y", "x.invalid"),
-            ("pip install requests", "pypi.org"),
-            ("python3 -m pip install requests", "pypi.org"),
+            ("pip install requests", "package-registry"),
+            ("python3 -m pip install requests", "package-registry"),
             ("npm test", ""),
             ("grep https://example.org file", ""),
             ("node client.js https://example.org", "example.org"),
