@@ -11,7 +11,7 @@ use selfheal_domain::event::{Approval, Event};
 use selfheal_domain::ids::{CommitId, IssueId, IssueNumber, RunId, RunNumber};
 use selfheal_domain::issue::Source;
 use selfheal_domain::ledger::{Ledger, RecordError};
-use selfheal_domain::patch::Patch;
+use selfheal_domain::patch::{Patch, is_test_path};
 use selfheal_domain::policy::{AgentPhase, PolicyContext, PolicyHost, RunCounters};
 use selfheal_domain::ports::{
     CallRecorder, CancelToken, CommitMessage, IdSource, RecordRefused, RunWorktree,
@@ -19,7 +19,7 @@ use selfheal_domain::ports::{
 };
 use selfheal_domain::report::{Report, ReportDraft};
 use selfheal_domain::risk::AutonomyLevel;
-use selfheal_domain::user::{Actor, TrustClass};
+use selfheal_domain::user::{Actor, TrustClass, UserName};
 use selfheal_domain::verdict::{Reason, Verdict};
 use selfheal_domain::verification::{Verification, VerificationResult};
 use selfheal_pipeline::facts::{Claims, Proved, broken_host_limit, patch_facts};
@@ -255,8 +255,15 @@ impl OneShot {
                 judgement: judgement.clone(),
             },
         )?;
+        let edited_test = patch.files.iter().find(|file| is_test_path(&file.path));
         let asks = match judgement.verdict {
-            Verdict::Allow => None,
+            // Tests are witnesses: the host itself never lets them change unseen.
+            Verdict::Allow => edited_test.map(|file| {
+                Reason::new(
+                    "host.tests",
+                    format!("the patch edits the test {}", file.path),
+                )
+            }),
             Verdict::Ask(reason) => Some(reason),
             Verdict::Deny(reason) => {
                 return Err(HealError::Refused(format!(
@@ -323,12 +330,13 @@ impl OneShot {
             HealError::Refused(format!("the command is no report: {errors:?}"))
         })?;
         ledger.open(IssueId(Machine.uuid()), report, Actor::Operator)?;
-        let reason = "the operator ran selfheal heal".to_owned();
+        let name =
+            UserName::new("operator").map_err(|error| HealError::Refused(error.to_string()))?;
         let generation = self.policies.current().generation();
         ledger.record(
             ISSUE,
             Actor::Operator,
-            Event::IssueApproved(Approval::Module { reason, generation }),
+            Event::IssueApproved(Approval::Admin { name }),
         )?;
         let started = Event::DiagnosisStarted {
             run: RunId(Machine.uuid()),
