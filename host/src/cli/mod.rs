@@ -8,6 +8,7 @@ mod heal;
 mod init;
 mod issue;
 mod output;
+mod policy;
 mod serve;
 mod user;
 
@@ -49,6 +50,8 @@ enum Command {
     Heal(heal::Heal),
     #[command(subcommand)]
     Audit(audit::Audit),
+    #[command(subcommand)]
+    Policy(policy::Policy),
 }
 
 /// Parses the arguments, runs the command, prints its error.
@@ -75,6 +78,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Issue(command) => command.run(),
         Command::Heal(command) => command.run(),
         Command::Audit(command) => command.run(),
+        Command::Policy(command) => command.run(),
     };
     let exit = result.unwrap_or_else(|failure| {
         output::error(&failure.error);
