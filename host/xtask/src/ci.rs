@@ -1,9 +1,9 @@
 //! `ci`: exactly what the continuous integration runs, in the order that finds
 //! mistakes soonest. `demo`: everything built, then the real thing.
 
-use crate::process::{attempt, cargo, run, succeeds_within};
 use crate::{policies, tidy, web};
 use anyhow::{Context, Result};
+use selfheal_guest_build::process::{attempt, cargo, run, succeeds_within};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -71,15 +71,17 @@ pub(crate) fn run_all(root: &Path) -> Result<()> {
 }
 
 fn cargo_run(root: &Path, arguments: &[&str]) -> Result<()> {
-    run(Command::new(cargo()).args(arguments).current_dir(root))
+    Ok(run(Command::new(cargo())
+        .args(arguments)
+        .current_dir(root))?)
 }
 
 /// Documentation with links that lead somewhere.
 fn doc(root: &Path) -> Result<()> {
-    run(Command::new(cargo())
+    Ok(run(Command::new(cargo())
         .args(["doc", "--workspace", "--no-deps", "--locked", "--quiet"])
         .env("RUSTDOCFLAGS", "-D warnings")
-        .current_dir(root))
+        .current_dir(root))?)
 }
 
 /// Licences, bans and sources, where cargo-deny is installed; advisories too where
@@ -116,5 +118,5 @@ pub(crate) fn demo(root: &Path, arguments: &[String]) -> Result<()> {
     let binary = target
         .join("release")
         .join(format!("selfheal{}", std::env::consts::EXE_SUFFIX));
-    run(Command::new(binary).arg("demo").args(arguments))
+    Ok(run(Command::new(binary).arg("demo").args(arguments))?)
 }

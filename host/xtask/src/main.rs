@@ -8,10 +8,8 @@
 
 mod ci;
 mod policies;
-mod process;
 mod stamp;
 mod tidy;
-mod toolchain;
 mod web;
 
 use anyhow::{Result, bail};

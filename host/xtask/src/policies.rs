@@ -1,14 +1,13 @@
 //! `build-policies`: compiles every crate in `policies/` for WebAssembly and makes
 //! it a component in `target/policies`.
 
-use crate::process::run;
-use crate::{stamp, toolchain};
+use crate::stamp;
 use anyhow::{Context, Result, bail};
+use selfheal_guest_build::{Guests, componentise};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use wit_component::ComponentEncoder;
 
 /// Prefix of the guests' package names.
 const PREFIX: &str = "selfheal-policy-";
@@ -39,35 +38,29 @@ pub(crate) fn build(root: &Path, reuse: Reuse) -> Result<()> {
         return Ok(());
     }
 
-    let toolchain = toolchain::find(root)?;
+    let toolchain = selfheal_guest_build::find(root, &|line| println!("{line}"))?;
     println!(
         "building {} policy modules; way taken: {}",
         names.len(),
         toolchain.way
     );
-    let mut command = toolchain.cargo_build(root);
-    command
-        .args(["--profile", "guest", "--lib", "--quiet"])
-        .arg("--target-dir")
-        .arg(root.join("target/guest"));
-    for package in &packages {
-        command.args(["--package", package]);
-    }
-    run(&mut command).context("the policy modules do not build")?;
+    let guests = Guests {
+        directory: root,
+        profile: "guest",
+        target_dir: &root.join("target/guest"),
+        packages: &packages,
+    };
+    let modules = guests
+        .compile(&toolchain)
+        .context("the policy modules do not build")?;
 
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     let mut digests = serde_json::Map::new();
     for (name, package) in names.iter().zip(&packages) {
-        let file = format!("{}.wasm", package.replace('-', "_"));
-        let module = root
-            .join("target/guest")
-            .join(toolchain::TARGET)
-            .join("guest")
-            .join(file);
-        let bytes =
-            fs::read(&module).with_context(|| format!("{package} left no {}", module.display()))?;
-        let component =
-            componentise(&bytes).with_context(|| format!("{package} is no policy module"))?;
+        let module = modules
+            .get(&package.replace('-', "_"))
+            .with_context(|| format!("{package} left no module"))?;
+        let component = componentise(package, module)?;
         let target = component_path(&out, name);
         // Written beside and renamed: a host that builds meanwhile sees the old or the new one.
         let fresh = target.with_extension("new");
@@ -83,14 +76,6 @@ pub(crate) fn build(root: &Path, reuse: Reuse) -> Result<()> {
     fs::write(out.join("stamp.json"), record.to_string()).context("cannot write the stamp")?;
     println!("done in {:.1} s", started.elapsed().as_secs_f64());
     Ok(())
-}
-
-/// Makes a core module with embedded interface descriptions a component.
-fn componentise(module: &[u8]) -> Result<Vec<u8>> {
-    ComponentEncoder::default()
-        .validate(true)
-        .module(module)?
-        .encode()
 }
 
 /// Directories of `policies/` with a manifest, sorted.

@@ -1,8 +1,8 @@
 //! `tidy`: the layering between our crates, who may name which engine, and the
 //! rules that every source file keeps.
 
-use crate::process::{cargo, output};
 use anyhow::{Context, Result, bail};
+use selfheal_guest_build::process::{cargo, output};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use std::process::Command;
 
 /// Which of our crates may depend on which; dev-dependencies are free. A crate
 /// that is not listed may depend on none of ours.
-const EDGES: [(&str, &[&str]); 15] = [
+const EDGES: [(&str, &[&str]); 16] = [
     ("selfheal-domain", &[]),
     ("selfheal-audit", &["selfheal-domain"]),
     ("selfheal-store", &["selfheal-domain", "selfheal-audit"]),
@@ -29,9 +29,10 @@ const EDGES: [(&str, &[&str]); 15] = [
     ),
     ("selfheal-pipeline", &["selfheal-domain"]),
     ("selfheal-api", &["selfheal-domain", "selfheal-pipeline"]),
+    ("selfheal-guest-build", &[]),
     ("selfheal-policy-sdk", &[]),
     ("selfheal-tests", &[]),
-    ("xtask", &[]),
+    ("xtask", &["selfheal-guest-build"]),
     (
         "selfheal",
         &[
@@ -46,6 +47,7 @@ const EDGES: [(&str, &[&str]); 15] = [
             "selfheal-services",
             "selfheal-pipeline",
             "selfheal-api",
+            "selfheal-guest-build",
         ],
     ),
 ];

@@ -2,31 +2,33 @@
 //! active toolchain has the target; a private standard library built earlier; the
 //! compiler and library sources that Debian ships. rustup is never touched.
 
-use crate::process::{attempt, cargo, output, run, which};
-use anyhow::{Context, Result, bail};
+use crate::Say;
+use crate::error::{BuildError, on_file};
+use crate::process::{attempt, cargo, output, run_aside, tool, which};
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The guests' target.
-pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
+pub const TARGET: &str = "wasm32-unknown-unknown";
 /// Oldest compiler that builds this workspace, as (major, minor).
 const OLDEST: (u32, u32) = (1, 95);
 /// What step 3 installs.
 const PACKAGES: [&str; 3] = ["rustc-web", "rust-web-src", "libstd-rust-web-dev"];
 
 /// How the guests get compiled.
-pub(crate) struct Toolchain {
+#[derive(Clone, Debug)]
+pub struct Toolchain {
     /// For people: which way it took.
-    pub(crate) way: String,
+    pub way: String,
     rustc: Option<PathBuf>,
     sysroot: Option<PathBuf>,
     linker: Option<PathBuf>,
 }
 
 impl Toolchain {
-    /// `cargo build` for the guests' target with this compiler.
+    /// `cargo build` in `root` for the guests' target with this compiler.
     pub(crate) fn cargo_build(&self, root: &Path) -> Command {
         let mut flags: Vec<String> = vec![
             "-Ctarget-feature=+simd128".into(),
@@ -39,7 +41,7 @@ impl Toolchain {
         if let Some(sysroot) = &self.sysroot {
             flags.push(format!("--sysroot={}", sysroot.display()));
         }
-        let mut command = Command::new(cargo());
+        let mut command = tool(cargo());
         command
             .args(["build", "--target", TARGET])
             .current_dir(root);
@@ -59,10 +61,13 @@ impl Toolchain {
 }
 
 /// Takes the first way that works.
-pub(crate) fn find(root: &Path) -> Result<Toolchain> {
+///
+/// # Errors
+/// There is none; the text says how to get one.
+pub fn find(root: &Path, say: Say<'_>) -> Result<Toolchain, BuildError> {
     let active = active_rustc();
-    if has_target(&active) {
-        let version = attempt(Command::new(&active).arg("--version")).unwrap_or_default();
+    if has_target(&active, root) {
+        let version = attempt(tool(&active).arg("--version").current_dir(root)).unwrap_or_default();
         return Ok(Toolchain {
             way: format!("the active toolchain has {TARGET} ({})", version.trim()),
             rustc: None,
@@ -70,31 +75,35 @@ pub(crate) fn find(root: &Path) -> Result<Toolchain> {
             linker: None,
         });
     }
-    println!("way 1 (active toolchain): it has no {TARGET}");
-    let linker = linker(&active);
+    say(&format!("way 1 (active toolchain): it has no {TARGET}"));
+    let linker = linker(&active, root);
     match debian_rustc() {
-        Some(rustc) => from_compiler(root, &rustc, linker),
+        Some(rustc) => from_compiler(&rustc, linker, say),
         None => {
-            install()?;
-            let rustc = debian_rustc().context(
-                "rustc-web is installed, but its compiler cannot be found or is too old",
-            )?;
-            from_compiler(root, &rustc, linker)
+            install(say)?;
+            let rustc = debian_rustc().ok_or_else(|| {
+                missing("rustc-web is installed, but its compiler cannot be found or is too old")
+            })?;
+            from_compiler(&rustc, linker, say)
         }
     }
 }
 
 /// Ways 2 and 3, which differ in whether the private standard library is there.
-fn from_compiler(root: &Path, rustc: &Path, linker: Option<PathBuf>) -> Result<Toolchain> {
+fn from_compiler(
+    rustc: &Path,
+    linker: Option<PathBuf>,
+    say: Say<'_>,
+) -> Result<Toolchain, BuildError> {
     let Some(linker) = linker else {
-        bail!(
+        return Err(missing(
             "no linker for WebAssembly: neither the active toolchain's rust-lld nor wasm-ld was found; \
-             install one, for instance with `apt-get install lld`"
-        );
+             install one, for instance with `apt-get install lld`",
+        ));
     };
-    let version = output(Command::new(rustc).arg("-vV"))?;
+    let version = output(tool(rustc).arg("-vV"))?;
     let release = version.lines().next().unwrap_or_default().to_owned();
-    let sysroot = sysroot_directory(root, &version);
+    let sysroot = sysroot_directory(&version)?;
     let toolchain = |way: String| Toolchain {
         way,
         rustc: Some(rustc.to_owned()),
@@ -107,8 +116,10 @@ fn from_compiler(root: &Path, rustc: &Path, linker: Option<PathBuf>) -> Result<T
             sysroot.display()
         )));
     }
-    println!("way 2 (private standard library): none for {release}");
-    build_std(rustc, &linker, &sysroot, &version)?;
+    say(&format!(
+        "way 2 (private standard library): none for {release}"
+    ));
+    build_std(rustc, &linker, &sysroot, &version, say)?;
     Ok(toolchain(format!(
         "standard library built from Debian's sources ({release})"
     )))
@@ -118,9 +129,13 @@ fn active_rustc() -> PathBuf {
     std::env::var_os("RUSTC").map_or_else(|| "rustc".into(), PathBuf::from)
 }
 
-fn has_target(rustc: &Path) -> bool {
-    let directory =
-        attempt(Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]));
+/// rustup's proxies choose by the directory they run in.
+fn has_target(rustc: &Path, root: &Path) -> bool {
+    let directory = attempt(
+        tool(rustc)
+            .args(["--print", "target-libdir", "--target", TARGET])
+            .current_dir(root),
+    );
     let Some(entries) = directory.and_then(|directory| fs::read_dir(directory.trim()).ok()) else {
         return false;
     };
@@ -130,9 +145,10 @@ fn has_target(rustc: &Path) -> bool {
 }
 
 /// rustup's rust-lld, or an installed wasm-ld.
-fn linker(active: &Path) -> Option<PathBuf> {
-    let sysroot = attempt(Command::new(active).args(["--print", "sysroot"]));
-    let host = attempt(Command::new(active).arg("-vV"));
+fn linker(active: &Path, root: &Path) -> Option<PathBuf> {
+    let ask = |arguments: &[&str]| attempt(tool(active).args(arguments).current_dir(root));
+    let sysroot = ask(&["--print", "sysroot"]);
+    let host = ask(&["-vV"]);
     let host = host
         .as_deref()
         .and_then(|text| text.lines().find_map(|line| line.strip_prefix("host: ")));
@@ -151,15 +167,15 @@ fn linker(active: &Path) -> Option<PathBuf> {
 /// The compiler of Debian's rustc-web, when installed with its sources and new enough.
 fn debian_rustc() -> Option<PathBuf> {
     for package in PACKAGES {
-        attempt(Command::new("dpkg-query").args(["-W", "-f=${Status}", package]))
+        attempt(tool("dpkg-query").args(["-W", "-f=${Status}", package]))
             .filter(|status| status.contains("install ok installed"))?;
     }
-    let files = attempt(Command::new("dpkg-query").args(["-L", "rustc-web"]))?;
+    let files = attempt(tool("dpkg-query").args(["-L", "rustc-web"]))?;
     let rustc = files
         .lines()
         .map(Path::new)
         .find(|file| file.ends_with("bin/rustc"))?;
-    let version = attempt(Command::new(rustc).arg("--version"))?;
+    let version = attempt(tool(rustc).arg("--version"))?;
     (release(&version)? >= OLDEST).then(|| rustc.to_owned())
 }
 
@@ -173,7 +189,7 @@ fn release(text: &str) -> Option<(u32, u32)> {
 }
 
 /// Way 3's packages: installed where we may, else the command to run.
-fn install() -> Result<()> {
+fn install(say: Say<'_>) -> Result<(), BuildError> {
     let by_hand = format!(
         "apt-get update && apt-get install -y --no-install-recommends {}",
         PACKAGES.join(" ")
@@ -184,46 +200,53 @@ fn install() -> Result<()> {
          - on Debian 12 with its security suite: {by_hand}"
     );
     if which("apt-get").is_none() || which("dpkg-query").is_none() {
-        bail!("no compiler for {TARGET}.\n{other_ways}");
+        return Err(missing(format!("no compiler for {TARGET}.\n{other_ways}")));
     }
     if !is_root() {
-        bail!(
+        return Err(missing(format!(
             "no compiler for {TARGET}, and packages can only be installed as root.\n{other_ways}"
-        );
+        )));
     }
     if candidate().is_none_or(|version| version < OLDEST) {
-        println!("way 3 (Debian's compiler): updating the package lists");
-        run(Command::new("apt-get").args(["update", "-qq"]))?;
+        say("way 3 (Debian's compiler): updating the package lists");
+        run_aside(tool("apt-get").args(["update", "-qq"]))?;
     }
     match candidate() {
         Some(version) if version >= OLDEST => {}
-        Some((major, minor)) => bail!(
-            "Debian offers rustc-web {major}.{minor}, and {}.{} is the oldest that works: is the security suite \
-             among the package sources?\n{other_ways}",
-            OLDEST.0,
-            OLDEST.1
-        ),
-        None => bail!("no compiler for {TARGET}, and no package rustc-web.\n{other_ways}"),
+        Some((major, minor)) => {
+            return Err(missing(format!(
+                "Debian offers rustc-web {major}.{minor}, and {}.{} is the oldest that works: is the \
+                 security suite among the package sources?\n{other_ways}",
+                OLDEST.0, OLDEST.1
+            )));
+        }
+        None => {
+            return Err(missing(format!(
+                "no compiler for {TARGET}, and no package rustc-web.\n{other_ways}"
+            )));
+        }
     }
-    println!(
+    say(&format!(
         "way 3 (Debian's compiler): installing {}",
         PACKAGES.join(", ")
-    );
-    run(Command::new("apt-get")
-        .args([
-            "install",
-            "-y",
-            "-qq",
-            "--no-install-recommends",
-            "-o=Dpkg::Use-Pty=0",
-        ])
-        .args(PACKAGES)
-        .env("DEBIAN_FRONTEND", "noninteractive"))
+    ));
+    run_aside(
+        tool("apt-get")
+            .args([
+                "install",
+                "-y",
+                "-qq",
+                "--no-install-recommends",
+                "-o=Dpkg::Use-Pty=0",
+            ])
+            .args(PACKAGES)
+            .env("DEBIAN_FRONTEND", "noninteractive"),
+    )
 }
 
 /// The version of rustc-web that apt would install.
 fn candidate() -> Option<(u32, u32)> {
-    let policy = attempt(Command::new("apt-cache").args(["policy", "rustc-web"]))?;
+    let policy = attempt(tool("apt-cache").args(["policy", "rustc-web"]))?;
     release(
         policy
             .lines()
@@ -232,7 +255,7 @@ fn candidate() -> Option<(u32, u32)> {
 }
 
 fn is_root() -> bool {
-    attempt(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0")
+    attempt(tool("id").arg("-u")).is_some_and(|id| id.trim() == "0")
 }
 
 fn cargo_home() -> Option<PathBuf> {
@@ -241,77 +264,88 @@ fn cargo_home() -> Option<PathBuf> {
         .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")))
 }
 
-/// Outside the checkout where there is a cache directory, so that other clones
-/// and a `cargo clean` find it again.
-fn sysroot_directory(root: &Path, version: &str) -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
-        .map_or_else(|| root.join("target"), |cache| cache.join("selfheal"));
+/// Outside any checkout, so that other ones and a `cargo clean` find it again.
+fn sysroot_directory(version: &str) -> Result<PathBuf, BuildError> {
     let release = version.split_whitespace().nth(1).unwrap_or("unknown");
-    cache.join("guest-sysroot").join(release)
+    Ok(crate::cache_directory()?
+        .join("guest-sysroot")
+        .join(release))
+}
+
+fn missing(text: impl Into<String>) -> BuildError {
+    BuildError::Missing(text.into())
 }
 
 /// Compiles the standard library once, from an empty crate, and keeps its parts.
-fn build_std(rustc: &Path, linker: &Path, sysroot: &Path, version: &str) -> Result<()> {
-    println!(
-        "way 3 (Debian's compiler): building its standard library for {TARGET}, about a minute"
-    );
+fn build_std(
+    rustc: &Path,
+    linker: &Path,
+    sysroot: &Path,
+    version: &str,
+    say: Say<'_>,
+) -> Result<(), BuildError> {
+    say("way 3 (Debian's compiler): building its standard library, about a minute");
     let work = sysroot.with_extension("building");
     if work.exists() {
-        fs::remove_dir_all(&work).context("cannot remove the remains of an earlier build")?;
+        fs::remove_dir_all(&work).map_err(on_file("remove", &work))?;
     }
-    fs::create_dir_all(work.join("src"))
-        .with_context(|| format!("cannot make {}", work.display()))?;
+    let write = |name: &str, text: &str| {
+        let path = work.join(name);
+        fs::write(&path, text).map_err(on_file("write", path))
+    };
+    fs::create_dir_all(work.join("src")).map_err(on_file("make", &work))?;
     // Bitcode stays in, so that guests can be optimised as a whole.
     let manifest = "[package]\nname = \"empty\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
                     [workspace]\n\n[profile.release]\npanic = \"abort\"\nopt-level = 3\n";
-    fs::write(work.join("Cargo.toml"), manifest)?;
-    fs::write(work.join("src/lib.rs"), "")?;
-    run(Command::new(cargo())
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "--target",
-            TARGET,
-            "-Zbuild-std=std,panic_abort",
-        ])
-        .current_dir(&work)
-        .env("RUSTC", rustc)
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker)
-        .env("CARGO_TARGET_DIR", work.join("target"))
-        .env(
-            "CARGO_ENCODED_RUSTFLAGS",
-            "-Cembed-bitcode=yes\u{1f}-Ctarget-feature=+simd128",
-        )
-        .env_remove("RUSTFLAGS"))
-    .context("building the standard library failed")?;
-
+    write("Cargo.toml", manifest)?;
+    write("src/lib.rs", "")?;
+    run_aside(
+        tool(cargo())
+            .args([
+                "build",
+                "--quiet",
+                "--release",
+                "--target",
+                TARGET,
+                "-Zbuild-std=std,panic_abort",
+            ])
+            .current_dir(&work)
+            .env("RUSTC", rustc)
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker)
+            .env("CARGO_TARGET_DIR", work.join("target"))
+            .env(
+                "CARGO_ENCODED_RUSTFLAGS",
+                "-Cembed-bitcode=yes\u{1f}-Ctarget-feature=+simd128",
+            )
+            .env_remove("RUSTFLAGS"),
+    )?;
     let libraries = work.join("sysroot/lib/rustlib").join(TARGET).join("lib");
-    fs::create_dir_all(&libraries)?;
+    fs::create_dir_all(&libraries).map_err(on_file("make", &libraries))?;
     let built = work.join("target").join(TARGET).join("release/deps");
     let mut kept = 0;
-    for entry in fs::read_dir(&built).context("the standard library left nothing behind")? {
-        let entry = entry?;
+    for entry in fs::read_dir(&built).map_err(on_file("list", &built))? {
+        let entry = entry.map_err(on_file("list", &built))?;
         let name: OsString = entry.file_name();
         let text = name.to_string_lossy();
         if text.ends_with(".rlib") && !text.starts_with("libempty-") {
-            fs::copy(entry.path(), libraries.join(&name))?;
+            let kept_as = libraries.join(&name);
+            fs::copy(entry.path(), &kept_as).map_err(on_file("write", kept_as))?;
             kept += 1;
         }
     }
     if kept == 0 {
-        bail!("the standard library left no .rlib in {}", built.display());
+        return Err(missing(format!(
+            "the standard library left no .rlib in {}",
+            built.display()
+        )));
     }
-    fs::write(work.join("sysroot/rustc-version"), version)?;
+    write("sysroot/rustc-version", version)?;
     if sysroot.exists() {
-        fs::remove_dir_all(sysroot).context("cannot replace the old private standard library")?;
+        fs::remove_dir_all(sysroot).map_err(on_file("replace", sysroot))?;
     }
-    fs::rename(work.join("sysroot"), sysroot)
-        .context("cannot put the private standard library in place")?;
-    fs::remove_dir_all(&work).context("cannot clean up after building the standard library")
+    fs::rename(work.join("sysroot"), sysroot).map_err(on_file("make", sysroot))?;
+    fs::remove_dir_all(&work).map_err(on_file("remove", &work))
 }
 
 #[cfg(test)]
