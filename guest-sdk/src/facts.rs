@@ -4,7 +4,7 @@
 use crate::{
     AccessMode, AssessedPatch, Assessment, AutonomyLevel, ChangeKind, Context, Counters,
     Environment, Issue, Patch, PatchFile, PathAccess, Phase, Question, SimpleCommand, ToolCall,
-    Trust, Word,
+    TrackRecord, Trust, Word,
 };
 
 /// Where the workspace of the examples lies.
@@ -19,6 +19,13 @@ pub fn context() -> Context {
         level: AutonomyLevel::AutoLow,
         actor: "engine:builtin".into(),
         trust: Trust::Member,
+        service: None,
+        earned: TrackRecord {
+            healed: 0,
+            failed: 0,
+            rolled_back: 0,
+            streak: 0,
+        },
         counters: Counters {
             tool_calls: 0,
             denied: 0,
@@ -101,6 +108,10 @@ pub fn file(path: &str, removed: &[&str], added: &[&str]) -> PatchFile {
         removed: removed.iter().map(|line| (*line).to_owned()).collect(),
         test: false,
         protected: false,
+        dependents: 0,
+        owners: Vec::new(),
+        earlier_heals: 0,
+        earlier_rollbacks: 0,
     }
 }
 

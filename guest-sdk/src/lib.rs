@@ -72,9 +72,9 @@ mod words;
 
 pub use bindings::types::{
     AccessMode, Action, Admission, AssessedPatch, Assessment, AutonomyLevel, ChangeKind, Context,
-    Counters, Decision, Description, Environment, Example, Expectation, Factor, Issue, Kind,
-    PastCall, Patch, PatchFile, PathAccess, Phase, Question, Reason, RunRef, SimpleCommand,
-    ToolCall, Trust, Verdict, Word,
+    Counters, Decision, Description, Environment, Evidence, Example, Expectation, Factor, Issue,
+    Kind, PastCall, Patch, PatchFile, PathAccess, Phase, Question, Reason, RunRef, SimpleCommand,
+    Span, ToolCall, TrackRecord, Trust, Verdict, Word,
 };
 pub use check::{check_examples_autonomy, check_examples_guardrail, check_examples_risk};
 pub use policy::{Autonomy, Guardrail, Policy, Risk};

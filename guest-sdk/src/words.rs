@@ -2,8 +2,8 @@
 //! generated types.
 
 use crate::{
-    Context, Example, Expectation, Factor, PatchFile, Question, Reason, SimpleCommand, ToolCall,
-    Verdict,
+    Context, Evidence, Example, Expectation, Factor, PatchFile, Question, Reason, SimpleCommand,
+    Span, ToolCall, Verdict,
 };
 
 impl Verdict {
@@ -31,7 +31,29 @@ impl Verdict {
     #[must_use]
     pub fn shows(mut self, evidence: &str) -> Self {
         if let Self::Ask(reason) | Self::Deny(reason) = &mut self {
-            reason.evidence = Some(evidence.chars().take(200).collect());
+            reason.evidence = Some(Evidence {
+                text: evidence.chars().take(200).collect(),
+                span: None,
+            });
+        }
+        self
+    }
+
+    /// Adds the part of `judged` (a call's input, a patch's diff) that decided, by
+    /// its bytes. Without a span ([`Verdict::shows`]) the host looks for the text.
+    /// A range that is no text of `judged` adds nothing.
+    #[must_use]
+    pub fn points_at(mut self, judged: &str, range: std::ops::Range<usize>) -> Self {
+        let span = u32::try_from(range.start)
+            .ok()
+            .zip(u32::try_from(range.end).ok())
+            .map(|(start, end)| Span { start, end });
+        if let (Self::Ask(reason) | Self::Deny(reason), Some(text)) = (&mut self, judged.get(range))
+        {
+            reason.evidence = Some(Evidence {
+                text: text.chars().take(200).collect(),
+                span,
+            });
         }
         self
     }

@@ -424,6 +424,8 @@ impl OneShot {
             level: AutonomyLevel::Suggest,
             actor: self.agent.name(),
             trust: TrustClass::Admin,
+            service: None,
+            earned: Default::default(),
             counters: RunCounters::default(),
         }
     }

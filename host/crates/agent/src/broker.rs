@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use selfheal_domain::event::{Event, ToolDecision, ToolOutcome};
 use selfheal_domain::ids::DecisionId;
 use selfheal_domain::patch::FileChange;
-use selfheal_domain::policy::{AgentPhase, PolicyContext, RunCounters, ToolCallFacts};
+use selfheal_domain::policy::{AgentPhase, PolicyContext, RunCounters, ToolCallFacts, TrackRecord};
 use selfheal_domain::ports::{DraftingTools, RunWorktree, ToolSessionSpec};
 use selfheal_domain::tools::{ToolError, ToolOutput, ToolRequest, ToolSession, Tools};
 use selfheal_domain::verdict::{Judgement, Reason, Verdict};
@@ -137,10 +137,12 @@ impl Broker {
             level: self.session.level,
             actor: self.session.actor.to_string(),
             trust: self.session.trust,
+            service: None,
+            earned: TrackRecord::default(),
             counters,
         };
         // One generation per decision, whatever is activated meanwhile.
-        let policies = self.bench.policies.current();
+        let policies = self.bench.policies.for_run(self.session.run);
         let judgement = policies.judge_tool_call(&context, &facts);
         let verdict = strictest(&judgement);
         let id = DecisionId(self.bench.ids.uuid());

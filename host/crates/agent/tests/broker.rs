@@ -98,6 +98,8 @@ impl PolicySet for Generation {
             verdict: self.0.verdict.clone(),
             answers: Vec::new(),
             generation: self.generation(),
+            granted: Vec::new(),
+            asked: None,
         }
     }
     fn judge_patch(&self, _: &PolicyContext, _: &PatchFacts) -> Judgement {

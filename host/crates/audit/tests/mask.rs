@@ -7,7 +7,7 @@ use selfheal_domain::event::{Event, ToolOutcome};
 use selfheal_domain::ids::{CommitId, DecisionId};
 use selfheal_domain::patch::{FileChange, Patch};
 use selfheal_domain::user::{Account, Role, UserName};
-use selfheal_domain::verdict::{Judgement, Reason, Verdict};
+use selfheal_domain::verdict::{Evidence, Judgement, Reason, Verdict};
 use uuid::Uuid;
 
 fn masker() -> Masker {
@@ -105,11 +105,13 @@ fn patches_digests_and_accounts_come_through_unchanged() {
         commit: CommitId("ab".repeat(20)),
         judgement: Judgement {
             verdict: Verdict::Deny(Reason {
-                evidence: Some("s3cr3t-value".to_owned()),
+                evidence: Some(Evidence::text("s3cr3t-value")),
                 ..Reason::new("secret", "holds s3cr3t-value")
             }),
             answers: Vec::new(),
             generation: 1,
+            granted: Vec::new(),
+            asked: None,
         },
     };
     let Event::PatchDrafted {
@@ -130,7 +132,7 @@ fn patches_digests_and_accounts_come_through_unchanged() {
     assert_eq!(commit.0, "ab".repeat(20));
     let reason = judgement.verdict.reason().unwrap();
     assert_eq!(reason.message, "holds [masked]");
-    assert_eq!(reason.evidence.as_deref(), Some("[masked]"));
+    assert_eq!(reason.evidence, Some(Evidence::text("[masked]")));
 
     let account = Event::UserSaved(Account {
         name: UserName::new("ada").unwrap(),

@@ -9,7 +9,10 @@ use crate::digest::Digest;
 use crate::ids::{CommitId, DecisionId, IssueId, IssueNumber, RunId, RunNumber};
 use crate::issue::{Comment, Priority, Severity};
 use crate::patch::Patch;
-use crate::policy::{AgentPhase, ToolCallFacts};
+use crate::policy::{AgentPhase, Asked, ToolCallFacts};
+use crate::policy_control::{
+    ChangeSource, EnforcementStatus, Grant, PolicyPlan, Proposal, Rollout,
+};
 use crate::report::Report;
 use crate::risk::{Assessment, AutonomyDecision, AutonomyLevel};
 use crate::user::{Account, Actor, UserName};
@@ -33,6 +36,9 @@ pub enum Approval {
         reason: String,
         /// Generation of the policy set.
         generation: u64,
+        /// What the modules were asked with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        asked: Option<Box<Asked>>,
     },
 }
 
@@ -47,6 +53,27 @@ pub struct ToolDecision {
     pub facts: ToolCallFacts,
     /// What they said.
     pub judgement: Judgement,
+}
+
+/// A change of the policy set in force.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyChange {
+    /// Generation in force from now on.
+    pub generation: u64,
+    /// Digest of its set.
+    pub digest: Digest,
+    /// Where it came from.
+    pub source: ChangeSource,
+    /// In force for everything, for a share of runs, or only looked at.
+    pub rollout: Rollout,
+    /// Second admin, where one was needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed_by: Option<Actor>,
+    /// Why.
+    pub reason: String,
+    /// What it changes, as far as the recorded decisions show.
+    pub plan: PolicyPlan,
 }
 
 /// Outcome of a tool call.
@@ -322,6 +349,53 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A generation of the policy set came into force, was put on trial or taken off.
+    #[serde(rename = "policy.changed")]
+    PolicyChanged(PolicyChange),
+    /// A change of the policies was not taken; what was in force stays.
+    #[serde(rename = "policy.refused")]
+    PolicyRefused {
+        /// Where it came from.
+        source: ChangeSource,
+        /// Why.
+        reason: String,
+    },
+    /// A change of the policies waits for a second admin.
+    #[serde(rename = "policy.proposed")]
+    PolicyProposed(Proposal),
+    /// A proposal was taken back.
+    #[serde(rename = "policy.withdrawn")]
+    PolicyWithdrawn {
+        /// The proposal.
+        proposal: u64,
+        /// Why.
+        reason: String,
+    },
+    /// A module misbehaved too often, or is trusted again.
+    #[serde(rename = "policy.quarantine")]
+    QuarantineChanged {
+        /// The module.
+        module: String,
+        /// Quarantined from now on.
+        quarantined: bool,
+        /// The fault, or why it is trusted again.
+        reason: String,
+    },
+    /// An admin broke the glass over a rule.
+    #[serde(rename = "policy.granted")]
+    GrantGiven(Grant),
+    /// The glass is whole again.
+    #[serde(rename = "policy.grant-ended")]
+    GrantEnded {
+        /// The grant.
+        grant: u64,
+        /// Why, as in "its time is over".
+        reason: String,
+    },
+    /// Marker actions that must be refused were tried; recorded at the start and
+    /// whenever the outcome changes.
+    #[serde(rename = "enforcement.checked")]
+    EnforcementChecked(EnforcementStatus),
     /// A service was restarted on an admin's word.
     #[serde(rename = "service.operated")]
     ServiceOperated {
@@ -481,6 +555,14 @@ impl Event {
             | Self::SessionClosed { .. }
             | Self::AutonomyChanged { .. }
             | Self::FreezeChanged { .. }
+            | Self::PolicyChanged(_)
+            | Self::PolicyRefused { .. }
+            | Self::PolicyProposed(_)
+            | Self::PolicyWithdrawn { .. }
+            | Self::QuarantineChanged { .. }
+            | Self::GrantGiven(_)
+            | Self::GrantEnded { .. }
+            | Self::EnforcementChecked(_)
             | Self::ServiceOperated { .. } => return None,
         })
     }

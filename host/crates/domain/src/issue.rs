@@ -462,6 +462,14 @@ impl Issue {
             | Event::SessionClosed { .. }
             | Event::AutonomyChanged { .. }
             | Event::FreezeChanged { .. }
+            | Event::PolicyChanged(_)
+            | Event::PolicyRefused { .. }
+            | Event::PolicyProposed(_)
+            | Event::PolicyWithdrawn { .. }
+            | Event::QuarantineChanged { .. }
+            | Event::GrantGiven(_)
+            | Event::GrantEnded { .. }
+            | Event::EnforcementChecked(_)
             | Event::ServiceOperated { .. } => {}
         }
         Ok(())

@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod patch;
 pub mod permit;
 pub mod policy;
+pub mod policy_control;
 pub mod ports;
 pub mod report;
 pub mod risk;

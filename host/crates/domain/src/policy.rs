@@ -7,6 +7,7 @@ use crate::risk::{Admission, Assessment, AutonomyDecision, AutonomyLevel};
 use crate::user::TrustClass;
 use crate::verdict::Judgement;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Where the application runs; rules are tighter towards production.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -50,6 +51,21 @@ pub struct RunCounters {
     pub seconds: u64,
 }
 
+/// Verified outcomes of earlier runs, as the log has them. Autonomy is earned here
+/// and lost here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TrackRecord {
+    /// Patches that were applied and passed verification.
+    pub healed: u32,
+    /// Runs that ended without a verified patch.
+    pub failed: u32,
+    /// Patches that were applied and undone.
+    pub rolled_back: u32,
+    /// Patches healed since the last one that was undone.
+    pub streak: u32,
+}
+
 /// The situation a question is asked in.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct PolicyContext {
@@ -65,6 +81,12 @@ pub struct PolicyContext {
     pub actor: String,
     /// Lowest trust class of the texts that led here.
     pub trust: TrustClass,
+    /// The service that the issue is about, when one is known.
+    #[serde(default)]
+    pub service: Option<String>,
+    /// Earlier runs about that service; about any where none is known.
+    #[serde(default)]
+    pub earned: TrackRecord,
     /// The run so far.
     pub counters: RunCounters,
 }
@@ -170,6 +192,18 @@ pub struct PatchFileFacts {
     pub test: bool,
     /// `policy.toml` protects it.
     pub protected: bool,
+    /// Tracked files that import it, as far as their text tells.
+    #[serde(default)]
+    pub dependents: u32,
+    /// Who owns it, as `CODEOWNERS` says.
+    #[serde(default)]
+    pub owners: Vec<String>,
+    /// Earlier heals of this file that stand.
+    #[serde(default)]
+    pub earlier_heals: u32,
+    /// Earlier heals of this file that were undone.
+    #[serde(default)]
+    pub earlier_rollbacks: u32,
 }
 
 /// A finished patch, as policies see it.
@@ -204,6 +238,35 @@ pub struct IssueFacts {
     pub source: String,
     /// Lowest trust class of its texts.
     pub trust: TrustClass,
+}
+
+/// An earlier tool call of a run, as modules can look it up.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PastCall {
+    /// Name of the tool.
+    pub tool: String,
+    /// `allow`, `ask` or `deny`.
+    pub verdict: String,
+    /// Rule that asked or denied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+}
+
+/// What a question was asked with besides the facts that its event holds anyway:
+/// recorded, so that it can be asked again and must get the same answer.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Asked {
+    /// The situation, as modules saw it.
+    pub context: PolicyContext,
+    /// The run's latest calls that modules could look up, newest first.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub history: Arc<[Arc<PastCall>]>,
+    /// The patch, where the question was about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patch: Option<PatchFacts>,
+    /// The issue, where the question was about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issue: Option<IssueFacts>,
 }
 
 /// One immutable generation of modules with their settings and limits. Every
@@ -261,5 +324,12 @@ pub struct ModuleIdentity {
 /// Holds the active generation; one pointer read per decision.
 pub trait PolicyHost: Send + Sync {
     /// The active generation.
-    fn current(&self) -> std::sync::Arc<dyn PolicySet>;
+    fn current(&self) -> Arc<dyn PolicySet>;
+
+    /// The generation that is in force for a run: the active one, unless the run is
+    /// part of a canary.
+    fn for_run(&self, run: Option<RunRef>) -> Arc<dyn PolicySet> {
+        let _ = run;
+        self.current()
+    }
 }

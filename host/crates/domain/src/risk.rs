@@ -1,5 +1,6 @@
 //! Risk of a patch, and how much autonomy it gets.
 
+use crate::policy::Asked;
 use crate::verdict::{Fault, Reason};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -107,6 +108,9 @@ pub struct Assessment {
     pub faults: Vec<(String, Fault)>,
     /// Generation of the policy set that answered.
     pub generation: u64,
+    /// What the modules were asked with, so that they can be asked again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Box<Asked>>,
 }
 
 /// How much the host may do without asking.
@@ -201,6 +205,9 @@ pub struct AutonomyDecision {
     pub faults: Vec<(String, Fault)>,
     /// Generation of the policy set that answered.
     pub generation: u64,
+    /// What the modules were asked with, so that they can be asked again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Box<Asked>>,
 }
 
 /// An autonomy module's answer to "may this issue start without an admin?".

@@ -2,7 +2,81 @@
 //! so that neither order nor speed of modules can matter (invariant 5).
 
 use crate::digest::Digest;
+use crate::policy::Asked;
 use serde::{Deserialize, Serialize};
+
+/// Bytes of the judged text, `start` inclusive, `end` exclusive: of a tool call's
+/// `input`, or of a patch's `diff`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Span {
+    /// First byte.
+    pub start: u32,
+    /// The byte after the last one.
+    pub end: u32,
+}
+
+/// The part of the question that decided.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(from = "StoredEvidence")]
+pub struct Evidence {
+    /// What it says.
+    pub text: String,
+    /// Where it stands in the judged text, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub span: Option<Span>,
+}
+
+impl Evidence {
+    /// Evidence whose place is not known.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            span: None,
+        }
+    }
+
+    /// With the place where the text stands in `judged`: the one that is given if
+    /// it lies there, else the first place where the text is found, else none.
+    #[must_use]
+    pub fn found_in(mut self, judged: &str) -> Self {
+        let lies_there = |span: &Span| {
+            let range = usize::try_from(span.start).ok()?..usize::try_from(span.end).ok()?;
+            judged.get(range).filter(|part| !part.is_empty())
+        };
+        self.span = self
+            .span
+            .filter(|span| lies_there(span).is_some())
+            .or_else(|| {
+                let start = judged.find(&self.text).filter(|_| !self.text.is_empty())?;
+                Some(Span {
+                    start: u32::try_from(start).ok()?,
+                    end: u32::try_from(start + self.text.len()).ok()?,
+                })
+            });
+        self
+    }
+}
+
+/// Logs of earlier versions hold the text alone.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum StoredEvidence {
+    Text(String),
+    Placed {
+        text: String,
+        #[serde(default)]
+        span: Option<Span>,
+    },
+}
+
+impl From<StoredEvidence> for Evidence {
+    fn from(stored: StoredEvidence) -> Self {
+        match stored {
+            StoredEvidence::Text(text) => Self { text, span: None },
+            StoredEvidence::Placed { text, span } => Self { text, span },
+        }
+    }
+}
 
 /// Why a guardrail asks or denies.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -13,7 +87,7 @@ pub struct Reason {
     pub message: String,
     /// The part of the input that decided, if one part did.
     #[serde(default)]
-    pub evidence: Option<String>,
+    pub evidence: Option<Evidence>,
     /// What to do instead; itself allowed.
     #[serde(default)]
     pub alternative: Option<String>,
@@ -154,6 +228,13 @@ pub struct Judgement {
     pub answers: Vec<ModuleAnswer>,
     /// Generation of the policy set that answered.
     pub generation: u64,
+    /// Rules whose asking or denying did not count, because an admin broke the
+    /// glass over them; as in `shell.network`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub granted: Vec<String>,
+    /// What the modules were asked with, so that they can be asked again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Box<Asked>>,
 }
 
 impl Judgement {
@@ -171,6 +252,46 @@ impl Judgement {
             verdict,
             answers,
             generation,
+            granted: Vec::new(),
+            asked: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evidence_points_into_the_judged_text_or_nowhere() {
+        let judged = "{\"command\":\"rm -rf é\"}";
+        let at = |start, end| Some(Span { start, end });
+        let placed = |text: &str, span| {
+            let evidence = Evidence {
+                text: text.to_owned(),
+                span,
+            };
+            evidence.found_in(judged).span
+        };
+        assert_eq!(placed("rm -rf", None), at(12, 18));
+        assert_eq!(
+            placed("anything", at(0, 3)),
+            at(0, 3),
+            "a module's own words"
+        );
+        for wrong in [at(5, 4_000), at(9, 3), at(4, 4), at(20, 21)] {
+            assert_eq!(placed("not there", wrong), None, "{wrong:?}");
+            assert_eq!(placed("rm", wrong), at(12, 14), "{wrong:?}");
+        }
+        assert_eq!(placed("", None), None);
+    }
+
+    #[test]
+    fn evidence_of_earlier_logs_is_text_alone() {
+        let old = r#"{"rule":"a.b","message":"m","evidence":"x"}"#;
+        let reason: Reason = serde_json::from_str(old).unwrap();
+        assert_eq!(reason.evidence, Some(Evidence::text("x")));
+        let now = serde_json::to_string(&reason).unwrap();
+        assert_eq!(serde_json::from_str::<Reason>(&now).unwrap(), reason);
     }
 }

@@ -10,9 +10,7 @@ use selfheal_domain::event::{Approval, Event, Record, ReviewAnswer, ToolOutcome}
 use selfheal_domain::ids::{CommentId, IssueId, IssueNumber};
 use selfheal_domain::issue::{Comment, CommentRole, Issue, Priority, Severity, Source};
 use selfheal_domain::ledger::{Ledger, RecordError};
-use selfheal_domain::policy::{
-    AgentPhase, IssueFacts, ModuleIdentity, PolicyContext, PolicyHost, RunCounters,
-};
+use selfheal_domain::policy::{AgentPhase, Asked, IssueFacts, ModuleIdentity, PolicyContext, PolicyHost, RunCounters, TrackRecord};
 use selfheal_domain::ports::{
     Clock, IdSource, IssueFilter, IssueSummary, Page, ServiceStatus, Services, StoreError,
 };
@@ -177,6 +175,8 @@ impl IssueDesk {
             level: self.autonomy()?.level,
             actor: issue.reported_by.to_string(),
             trust: issue.trust(),
+            service: issue.report.service.clone(),
+            earned: TrackRecord::default(),
             counters: RunCounters::default(),
         };
         // A reporter may say how bad it is; only an admin's word counts where it opens a door.
@@ -194,9 +194,16 @@ impl IssueDesk {
         match set.admit(&context, &facts) {
             Admission::NeedsAdmin(_) => Ok(issue),
             Admission::Admit(reason) => {
+                let asked = Asked {
+                    context,
+                    history: Arc::default(),
+                    patch: None,
+                    issue: Some(facts),
+                };
                 let approval = Approval::Module {
                     reason,
                     generation: set.generation(),
+                    asked: Some(Box::new(asked)),
                 };
                 let issue = self.ledger.record(
                     issue.number,

@@ -48,6 +48,10 @@ pub fn patch_facts(patch: &Patch, claims: Claims, protected: &PathMatcher) -> Pa
                 removed,
                 test: is_test_path(&file.path),
                 protected: protected.matches(&file.path),
+                dependents: 0,
+                owners: Vec::new(),
+                earlier_heals: 0,
+                earlier_rollbacks: 0,
             })
         })
         .collect();

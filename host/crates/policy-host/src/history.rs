@@ -1,9 +1,9 @@
 //! The latest tool calls of each run, for modules that judge sequences. Lives
 //! beside the generations, so that a swap does not forget.
 
-use crate::abi::v1::{PastCall, Surroundings};
+use crate::abi::v1::Surroundings;
 use selfheal_domain::ids::RunId;
-use selfheal_domain::policy::{PolicyContext, ToolCallFacts};
+use selfheal_domain::policy::{PastCall, PolicyContext, ToolCallFacts};
 use selfheal_domain::verdict::Verdict;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,11 +17,11 @@ const RUNS: usize = 256;
 #[derive(Default)]
 pub(crate) struct History {
     /// Latest run last.
-    runs: Mutex<VecDeque<(RunId, VecDeque<PastCall>)>>,
+    runs: Mutex<VecDeque<(RunId, VecDeque<Arc<PastCall>>)>>,
 }
 
 impl History {
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(RunId, VecDeque<PastCall>)>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(RunId, VecDeque<Arc<PastCall>>)>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -33,7 +33,7 @@ impl History {
                 .iter()
                 .find(|(id, _)| *id == run.id)
                 .map(|(_, calls)| calls);
-            calls.map(|calls| calls.iter().rev().cloned().collect::<Arc<[PastCall]>>())
+            calls.map(|calls| calls.iter().rev().cloned().collect::<Arc<[Arc<PastCall>]>>())
         });
         Surroundings {
             counters: context.counters,
@@ -59,11 +59,11 @@ impl History {
         if calls.len() == CALLS {
             calls.pop_front();
         }
-        calls.push_back(PastCall {
+        calls.push_back(Arc::new(PastCall {
             tool: call.tool.clone(),
-            verdict: word,
+            verdict: word.to_owned(),
             rule,
-        });
+        }));
         if runs.len() == RUNS {
             runs.pop_front();
         }

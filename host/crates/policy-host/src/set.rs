@@ -6,13 +6,13 @@
 //! `shadow:NAME` and never merged; that happens here, after the verdict, and
 //! nowhere else.
 
-use crate::abi::v1::facts;
+use crate::abi::v1::{Surroundings, facts};
 use crate::config::ModuleMode;
 use crate::history::History;
 use crate::loader::LoadedModule;
 use selfheal_domain::digest::Digest;
 use selfheal_domain::policy::{
-    Environment, IssueFacts, ModuleIdentity, ModuleKind, PatchFacts, PolicyContext, PolicySet,
+    Asked, Environment, IssueFacts, ModuleIdentity, ModuleKind, PatchFacts, PolicyContext, PolicySet,
     ToolCallFacts,
 };
 use selfheal_domain::risk::{
@@ -69,14 +69,22 @@ impl ActiveSet {
         capped
     }
 
-    fn judge(&self, ask: impl Fn(&LoadedModule) -> Result<Verdict, Fault>) -> Judgement {
+    /// Asks all guardrails; `judged` is the text that evidence points into.
+    fn judge(
+        &self,
+        asked: Asked,
+        judged: &str,
+        ask: impl Fn(&LoadedModule) -> Result<Verdict, Fault>,
+    ) -> Judgement {
         let mut enforced = Vec::new();
         let mut shadow = Vec::new();
         for loaded in self.of_kind(ModuleKind::Guardrail) {
             let started = Instant::now();
             let answer = ask(loaded);
             let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-            let answer = answer.map_or_else(Answer::Fault, Answer::Verdict);
+            let answer = answer.map_or_else(Answer::Fault, |verdict| {
+                Answer::Verdict(placed(verdict, judged))
+            });
             let mut answer = ModuleAnswer {
                 module: loaded.identity.name.clone(),
                 digest: loaded.identity.digest,
@@ -92,7 +100,30 @@ impl ActiveSet {
         }
         let mut judgement = Judgement::merge(self.generation, enforced);
         judgement.answers.extend(shadow);
+        judgement.asked = Some(Box::new(asked));
         judgement
+    }
+}
+
+fn asked(context: &PolicyContext, around: &Surroundings, patch: Option<&PatchFacts>) -> Asked {
+    Asked {
+        context: context.clone(),
+        history: Arc::clone(&around.history),
+        patch: patch.cloned(),
+        issue: None,
+    }
+}
+
+/// The verdict with its evidence found in the judged text.
+fn placed(verdict: Verdict, judged: &str) -> Verdict {
+    let place = |mut reason: Reason| {
+        reason.evidence = reason.evidence.map(|evidence| evidence.found_in(judged));
+        reason
+    };
+    match verdict {
+        Verdict::Allow => Verdict::Allow,
+        Verdict::Ask(reason) => Verdict::Ask(place(reason)),
+        Verdict::Deny(reason) => Verdict::Deny(place(reason)),
     }
 }
 
@@ -160,7 +191,8 @@ impl PolicySet for ActiveSet {
         let context = self.capped(context);
         let around = self.core.history.around(&context);
         let (wit_context, wit_call) = (facts::context(&context), facts::tool_call(call));
-        let judgement = self.judge(|loaded| {
+        let asked = asked(&context, &around, None);
+        let judgement = self.judge(asked, &call.input, |loaded| {
             loaded
                 .module
                 .judge_tool_call(&around, None, &wit_context, &wit_call)
@@ -173,7 +205,8 @@ impl PolicySet for ActiveSet {
         let context = self.capped(context);
         let around = self.core.history.around(&context);
         let (wit_context, wit_patch) = (facts::context(&context), facts::patch(patch));
-        self.judge(|loaded| {
+        let asked = asked(&context, &around, Some(patch));
+        self.judge(asked, &patch.diff, |loaded| {
             loaded
                 .module
                 .judge_patch(&around, None, &wit_context, &wit_patch)
@@ -216,6 +249,7 @@ impl PolicySet for ActiveSet {
             factors,
             faults,
             generation: self.generation,
+            asked: Some(Box::new(asked(&context, &around, Some(patch)))),
         }
     }
 
@@ -261,6 +295,7 @@ impl PolicySet for ActiveSet {
             reason,
             faults,
             generation: self.generation,
+            asked: Some(Box::new(asked(&context, &around, Some(patch)))),
         }
     }
 

@@ -186,6 +186,7 @@ fn no_module_loosens_what_the_level_allows() {
         factors: Vec::new(),
         faults: Vec::new(),
         generation: 1,
+        asked: None,
     };
     let mut tests = patch("tests/test_a.py", "a", "b");
     for file in &mut tests.files {

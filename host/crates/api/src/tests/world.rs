@@ -241,6 +241,7 @@ fn assessment() -> Assessment {
         }],
         faults: Vec::new(),
         generation: 1,
+        asked: None,
     }
 }
 
@@ -250,6 +251,7 @@ fn decision() -> AutonomyDecision {
         reason: "the level is SUGGEST".into(),
         faults: Vec::new(),
         generation: 1,
+        asked: None,
     }
 }
 

@@ -32,6 +32,14 @@ pub(crate) struct PatchRejectionRequest {
     pub(crate) redraft: bool,
 }
 
+/// Bytes of a text, `start` inclusive, `end` exclusive.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Span)]
+pub(crate) struct SpanView {
+    start: u32,
+    end: u32,
+}
+
 /// Why a guardrail asks or denies.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -42,6 +50,10 @@ pub(crate) struct ReasonView {
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     evidence: Option<String>,
+    /// Where the evidence stands, in bytes of the judged text: a call's input, a
+    /// patch's diff.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    span: Option<SpanView>,
     /// What to do instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     alternative: Option<String>,
@@ -52,7 +64,13 @@ impl From<&Reason> for ReasonView {
         Self {
             rule: reason.rule.clone(),
             message: reason.message.clone(),
-            evidence: reason.evidence.clone(),
+            evidence: reason.evidence.as_ref().map(|part| part.text.clone()),
+            span: reason.evidence.as_ref().and_then(|part| {
+                part.span.map(|span| SpanView {
+                    start: span.start,
+                    end: span.end,
+                })
+            }),
             alternative: reason.alternative.clone(),
         }
     }

@@ -5,6 +5,7 @@ use super::vocabulary;
 use chrono::{DateTime, Utc};
 use selfheal_domain::event::{Approval, Event, Record, ReviewAnswer, ToolDecision, ToolOutcome};
 use selfheal_domain::policy::AgentPhase;
+use selfheal_domain::policy_control::Rollout;
 use selfheal_domain::risk::AutonomyAction;
 use selfheal_domain::user::{Actor, Role};
 use selfheal_domain::verdict::Verdict;
@@ -294,6 +295,47 @@ pub(crate) fn summary(event: &Event) -> String {
             ToolOutcome::Failed(_) => format!("service {service} did not come up"),
             ToolOutcome::Unknown(_) => format!("service {service}: outcome of the restart unknown"),
         },
+        Event::PolicyChanged(change) => match change.rollout {
+            Rollout::Full => format!("policy generation {} is in force", change.generation),
+            Rollout::Shadow => format!("policy generation {} is looked at", change.generation),
+            Rollout::Canary { percent } => format!(
+                "policy generation {} is in force for {percent} of 100 runs",
+                change.generation
+            ),
+        },
+        Event::PolicyRefused { reason, .. } => {
+            format!("a change of the policies was refused: {}", short(reason))
+        }
+        Event::PolicyProposed(proposal) => format!(
+            "policy proposal {} waits for a second admin",
+            proposal.number
+        ),
+        Event::PolicyWithdrawn { proposal, reason } => {
+            format!("policy proposal {proposal} was withdrawn: {}", short(reason))
+        }
+        Event::QuarantineChanged {
+            module,
+            quarantined: true,
+            reason,
+        } => format!("policy module {module} is in quarantine: {}", short(reason)),
+        Event::QuarantineChanged { module, .. } => {
+            format!("policy module {module} is out of quarantine")
+        }
+        Event::GrantGiven(grant) => format!(
+            "GLASS BROKEN over rule {} until {}: {}",
+            grant.rule,
+            grant.until.format("%H:%M UTC"),
+            short(&grant.reason)
+        ),
+        Event::GrantEnded { grant, reason } => {
+            format!("break-glass grant {grant} ended: {}", short(reason))
+        }
+        Event::EnforcementChecked(status) if status.proved => {
+            "every enforcement point refused its marker".to_owned()
+        }
+        Event::EnforcementChecked(_) => {
+            "AN ENFORCEMENT POINT DID NOT REFUSE ITS MARKER: the host is frozen".to_owned()
+        }
         Event::VerificationStarted => "checking the running application".to_owned(),
         Event::VerificationFinished(verification) => match verification.result() {
             VerificationResult::Pass => "all checks passed".to_owned(),

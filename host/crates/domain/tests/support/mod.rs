@@ -79,6 +79,7 @@ fn autonomy(action: AutonomyAction) -> Event {
         reason: "because".to_owned(),
         faults: Vec::new(),
         generation: 1,
+        asked: None,
     })
 }
 
@@ -186,6 +187,7 @@ pub fn event(kind: EventKind, salt: u64) -> Event {
             factors: Vec::new(),
             faults: Vec::new(),
             generation: 1,
+            asked: None,
         }),
         K::AutonomyApplies => autonomy(AutonomyAction::Apply),
         K::AutonomyAsks => autonomy(AutonomyAction::Review(2)),

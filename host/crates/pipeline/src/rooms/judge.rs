@@ -133,6 +133,7 @@ mod tests {
                 reason: "module".into(),
                 faults: vec![],
                 generation: 1,
+                asked: None,
             };
             tightened(decision, level, risk, asked, tests).action
         };

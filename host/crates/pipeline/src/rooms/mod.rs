@@ -17,7 +17,7 @@ use selfheal_domain::agent::Agent;
 use selfheal_domain::event::{Event, ToolOutcome};
 use selfheal_domain::issue::Issue;
 use selfheal_domain::ledger::{Ledger, RecordError};
-use selfheal_domain::policy::{AgentPhase, PolicyContext, PolicyHost, PolicySet, RunCounters};
+use selfheal_domain::policy::{AgentPhase, PolicyContext, PolicyHost, PolicySet, RunCounters, TrackRecord};
 use selfheal_domain::ports::{
     CancelToken, Clock, IdSource, Probes, Repository, Services, Snapshot, StoreError,
     ToolSessionSpec, Workbench,
@@ -178,6 +178,8 @@ impl Rooms {
             level: self.level()?,
             actor: self.doors.agent.name(),
             trust: issue.trust(),
+            service: issue.report.service.clone(),
+            earned: TrackRecord::default(),
             counters: RunCounters::default(),
         })
     }

@@ -529,6 +529,7 @@ impl PolicySet for Policies {
             factors: Vec::new(),
             faults: Vec::new(),
             generation: self.generation,
+            asked: None,
         }
     }
     fn decide(&self, _: &PolicyContext, _: &PatchFacts, _: &Assessment) -> AutonomyDecision {
@@ -537,6 +538,7 @@ impl PolicySet for Policies {
             reason: "module".to_owned(),
             faults: Vec::new(),
             generation: self.generation,
+            asked: None,
         }
     }
     fn admit(&self, _: &PolicyContext, _: &IssueFacts) -> Admission {

@@ -11,9 +11,9 @@ use crate::engine::{PolicyEngine, ticks};
 use crate::limits::{
     HOST_CALLS, HostCallsDenied, LOG_BYTES, LOG_LINES, Limits, MemoryDenied, Meter,
 };
-use selfheal_domain::policy::ModuleKind;
+use selfheal_domain::policy::{ModuleKind, PastCall};
 use selfheal_domain::risk::{Admission, AutonomyAction, RiskFactor, RiskScore};
-use selfheal_domain::verdict::{Fault, Reason, Verdict};
+use selfheal_domain::verdict::{Evidence, Fault, Reason, Span, Verdict};
 use std::sync::Arc;
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Store, Trap};
@@ -35,15 +35,7 @@ pub(crate) struct Guest {
 pub(crate) struct Surroundings {
     pub(crate) counters: selfheal_domain::policy::RunCounters,
     /// Newest first.
-    pub(crate) history: Arc<[PastCall]>,
-}
-
-/// An earlier tool call of a run.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct PastCall {
-    pub(crate) tool: String,
-    pub(crate) verdict: &'static str,
-    pub(crate) rule: Option<String>,
+    pub(crate) history: Arc<[Arc<PastCall>]>,
 }
 
 impl Guest {
@@ -83,9 +75,9 @@ impl host::Host for Guest {
     fn run_history(&mut self, limit: u32) -> wasmtime::Result<Vec<wit::PastCall>> {
         self.count_call()?;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let past = |call: &PastCall| wit::PastCall {
+        let past = |call: &Arc<PastCall>| wit::PastCall {
             tool: call.tool.clone(),
-            verdict: call.verdict.to_owned(),
+            verdict: call.verdict.clone(),
             rule: call.rule.clone(),
         };
         Ok(self
@@ -367,9 +359,9 @@ impl Module {
     }
 
     fn reason(&self, reason: wit::Reason) -> Result<Reason, Fault> {
-        let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        let texts = reason.rule.len() + reason.message.len();
-        self.fits(texts + optional(&reason.evidence) + optional(&reason.alternative))?;
+        let evidence = reason.evidence.as_ref().map_or(0, |part| part.text.len());
+        let alternative = reason.alternative.as_ref().map_or(0, String::len);
+        self.fits(reason.rule.len() + reason.message.len() + evidence + alternative)?;
         let shape = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
         if reason.rule.is_empty() || reason.rule.len() > 64 || !reason.rule.chars().all(shape) {
             let message = "a rule id is 1 to 64 of a-z, 0-9, '.', '_', '-'".to_owned();
@@ -378,7 +370,13 @@ impl Module {
         Ok(Reason {
             rule: reason.rule,
             message: reason.message,
-            evidence: reason.evidence,
+            evidence: reason.evidence.map(|part| Evidence {
+                text: part.text,
+                span: part.span.map(|span| Span {
+                    start: span.start,
+                    end: span.end,
+                }),
+            }),
             alternative: reason.alternative,
         })
     }

@@ -31,6 +31,13 @@ pub(crate) fn context(context: &domain::PolicyContext) -> wit::Context {
         },
         actor: context.actor.clone(),
         trust: trust(context.trust),
+        service: context.service.clone(),
+        earned: wit::TrackRecord {
+            healed: context.earned.healed,
+            failed: context.earned.failed,
+            rolled_back: context.earned.rolled_back,
+            streak: context.earned.streak,
+        },
         counters: counters(&context.counters),
     }
 }
@@ -123,6 +130,10 @@ fn file(file: &domain::PatchFileFacts) -> wit::PatchFile {
         removed: file.removed.clone(),
         test: file.test,
         protected: file.protected,
+        dependents: file.dependents,
+        owners: file.owners.clone(),
+        earlier_heals: file.earlier_heals,
+        earlier_rollbacks: file.earlier_rollbacks,
     }
 }
 

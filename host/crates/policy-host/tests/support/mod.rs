@@ -139,6 +139,8 @@ pub(crate) fn context() -> PolicyContext {
         level: AutonomyLevel::AutoAll,
         actor: "engine:builtin".to_owned(),
         trust: TrustClass::Member,
+        service: None,
+        earned: Default::default(),
         counters: RunCounters::default(),
     }
 }
@@ -179,6 +181,10 @@ pub(crate) fn patch(path: &str, removed: &str, added: &str) -> PatchFacts {
             removed: vec![removed.to_owned()],
             test: false,
             protected: false,
+            dependents: 0,
+            owners: Vec::new(),
+            earlier_heals: 0,
+            earlier_rollbacks: 0,
         }],
         claimed_confidence: 0.9,
         reproduction_proved: true,
