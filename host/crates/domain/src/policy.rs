@@ -3,6 +3,7 @@
 
 use crate::digest::Digest;
 use crate::ids::RunRef;
+use crate::policy_control::ENFORCEMENT_MARKER;
 use crate::risk::{Admission, Assessment, AutonomyDecision, AutonomyLevel};
 use crate::user::TrustClass;
 use crate::verdict::Judgement;
@@ -165,6 +166,13 @@ pub struct ToolCallFacts {
     pub bytes: u64,
 }
 
+impl ToolCallFacts {
+    /// The call only tries whether it is refused.
+    pub fn bears_marker(&self) -> bool {
+        self.input.contains(ENFORCEMENT_MARKER)
+    }
+}
+
 /// How a file changes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -223,6 +231,13 @@ pub struct PatchFacts {
     pub rivals: u32,
     /// Severity of the issue, as in `CRITICAL`.
     pub severity: String,
+}
+
+impl PatchFacts {
+    /// The patch only tries whether it is refused.
+    pub fn bears_marker(&self) -> bool {
+        self.diff.contains(ENFORCEMENT_MARKER)
+    }
 }
 
 /// An issue that waits for approval, as an autonomy module sees it.

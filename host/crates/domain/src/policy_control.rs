@@ -18,6 +18,15 @@ use std::collections::BTreeMap;
 /// Longest break-glass grant, in minutes.
 pub const LONGEST_GRANT_MINUTES: u32 = 240;
 
+/// Stands in the actions that prove enforcement. Every policy set denies what bears
+/// it, whatever its modules are, so that a denial proves that the set in force was
+/// asked and obeyed.
+pub const ENFORCEMENT_MARKER: &str = "selfheal-enforcement-marker";
+
+/// Rule of every policy set that denies the marker. Like all `host.*` rules it can
+/// never be granted.
+pub const MARKER_RULE: &str = "host.marker";
+
 /// A policy set that might come into force.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Candidate {

@@ -2,8 +2,8 @@
 //! binary's `compose` wires them.
 
 use crate::digest::Digest;
-use crate::event::{NewRecord, Record};
-use crate::ids::{CommitId, IssueId, IssueNumber, RunRef};
+use crate::event::{Approval, Event, NewRecord, Record};
+use crate::ids::{CommitId, DecisionId, IssueId, IssueNumber, RunRef};
 use crate::issue::{Issue, Priority, Severity, Source};
 use crate::patch::{FileChange, Patch};
 use crate::permit::{Apply, DraftPatch, Permit, Rollback};
@@ -162,6 +162,63 @@ pub trait EventStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Record>, StoreError>;
 
+    /// The record at a position, if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    fn record(&self, seq: u64) -> Result<Option<Record>, StoreError> {
+        let found = self.records(None, seq, 1)?;
+        Ok(found.into_iter().find(|record| record.seq == seq))
+    }
+
+    /// Positions of the recorded answers of policy sets (`tool.call`, `patch.drafted`,
+    /// `risk.assessed`, `autonomy.decided`, `issue.approved` by a module) before the
+    /// position `before`, newest first. Stores that index them cost the page.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    fn decisions(&self, before: Option<u64>, limit: usize) -> Result<Vec<u64>, StoreError> {
+        newest(self, before, limit, |event| {
+            matches!(
+                event,
+                Event::ToolCalled(_)
+                    | Event::PatchDrafted { .. }
+                    | Event::RiskAssessed(_)
+                    | Event::AutonomyDecided(_)
+                    | Event::IssueApproved(Approval::Module { .. })
+            )
+        })
+    }
+
+    /// Position of the decision on a tool call, by its id.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    fn decision(&self, id: DecisionId) -> Result<Option<u64>, StoreError> {
+        let is_it = |event: &Event| matches!(event, Event::ToolCalled(call) if call.id == id);
+        Ok(newest(self, None, 1, is_it)?.first().copied())
+    }
+
+    /// Positions of the records about the policies themselves (`policy.*`) before the
+    /// position `before`, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    fn policy_changes(&self, before: Option<u64>, limit: usize) -> Result<Vec<u64>, StoreError> {
+        newest(self, before, limit, |event| {
+            matches!(
+                event,
+                Event::PolicyChanged(_)
+                    | Event::PolicyRefused { .. }
+                    | Event::PolicyProposed(_)
+                    | Event::PolicyWithdrawn { .. }
+                    | Event::QuarantineChanged { .. }
+                    | Event::GrantGiven(_)
+                    | Event::GrantEnded { .. }
+            )
+        })
+    }
+
     /// Length and head hash of the log.
     fn head(&self) -> (u64, Digest);
 
@@ -176,6 +233,24 @@ pub trait EventStore: Send + Sync {
     /// # Errors
     /// [`StoreError::Read`].
     fn switches(&self) -> Result<Switches, StoreError>;
+}
+
+/// What a store without an index does: reads everything.
+fn newest<S: EventStore + ?Sized>(
+    store: &S,
+    before: Option<u64>,
+    limit: usize,
+    wanted: impl Fn(&Event) -> bool,
+) -> Result<Vec<u64>, StoreError> {
+    let end = before.unwrap_or(u64::MAX);
+    let records = store.records(None, 0, usize::MAX)?;
+    Ok(records
+        .iter()
+        .rev()
+        .filter(|record| record.seq < end && wanted(&record.event))
+        .map(|record| record.seq)
+        .take(limit)
+        .collect())
 }
 
 /// Switches that outlive a restart because they are events.
