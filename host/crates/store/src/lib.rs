@@ -35,10 +35,11 @@ pub use reader::{JournalReader, Location, StoredRecord, VerifyError, VerifyRepor
 pub use writer::AppendFailure;
 
 use chrono::{DateTime, Utc};
+use rows::PolicyList;
 use selfheal_audit::{Masker, StoredEvent};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{NewRecord, Record};
-use selfheal_domain::ids::{IssueId, IssueNumber};
+use selfheal_domain::ids::{DecisionId, IssueId, IssueNumber};
 use selfheal_domain::issue::Issue;
 use selfheal_domain::ports::{EventStore, IssueFilter, IssueSummary, Page, StoreError, Switches};
 use selfheal_domain::user::Account;
@@ -201,6 +202,28 @@ impl EventStore for JournalStore {
         self.shared
             .projection
             .records(issue, from, limit)
+            .map_err(read_error)
+    }
+
+    fn record(&self, seq: u64) -> Result<Option<Record>, StoreError> {
+        self.shared.projection.record_at(seq).map_err(read_error)
+    }
+
+    fn decisions(&self, before: Option<u64>, limit: usize) -> Result<Vec<u64>, StoreError> {
+        self.shared
+            .projection
+            .policy_list(PolicyList::Decisions, before, limit)
+            .map_err(read_error)
+    }
+
+    fn decision(&self, id: DecisionId) -> Result<Option<u64>, StoreError> {
+        self.shared.projection.decision(id).map_err(read_error)
+    }
+
+    fn policy_changes(&self, before: Option<u64>, limit: usize) -> Result<Vec<u64>, StoreError> {
+        self.shared
+            .projection
+            .policy_list(PolicyList::Changes, before, limit)
             .map_err(read_error)
     }
 

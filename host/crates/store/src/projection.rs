@@ -4,10 +4,10 @@ use crate::blobs::Blobs;
 use crate::frame::{self, FRAME_BYTES};
 use crate::harden::{self, ProjectionError, guarded};
 use crate::reader::{JOURNAL, Location};
-use crate::rows::{self, List, Meta};
+use crate::rows::{self, List, Meta, PolicyList};
 use selfheal_audit::Entry;
 use selfheal_domain::event::{Event, NewRecord, Record};
-use selfheal_domain::ids::{IssueId, IssueNumber};
+use selfheal_domain::ids::{DecisionId, IssueId, IssueNumber};
 use selfheal_domain::issue::{FoldError, Issue};
 use selfheal_domain::ports::{IssueSummary, Switches};
 use selfheal_domain::user::Account;
@@ -73,6 +73,8 @@ pub(crate) struct Staged {
     ids: HashMap<IssueId, IssueNumber>,
     accounts: Vec<Account>,
     places: Vec<(u64, Option<IssueNumber>, Location)>,
+    policies: Vec<(PolicyList, u64)>,
+    decisions: Vec<(DecisionId, u64)>,
 }
 
 /// sled, the blobs, and the journal's files for reading.
@@ -163,6 +165,8 @@ impl Projection {
             ids: HashMap::new(),
             accounts: Vec::new(),
             places: Vec::new(),
+            policies: Vec::new(),
+            decisions: Vec::new(),
         }
     }
 
@@ -176,6 +180,12 @@ impl Projection {
             if let Some(number) = issue {
                 batch.insert(rows::event_key(*number, *seq), row);
             }
+        }
+        for (list, seq) in &staged.policies {
+            batch.insert(list.key(*seq), &[]);
+        }
+        for (id, seq) in &staged.decisions {
+            batch.insert(rows::decision_key(*id), &seq.to_be_bytes());
         }
         for (number, staged) in &staged.issues {
             if staged.body {
@@ -335,6 +345,37 @@ impl Projection {
             .iter()
             .map(|(_, row)| rows::from_json(row))
             .collect()
+    }
+
+    /// Positions of the records in `list` from below `before`, newest first.
+    pub(crate) fn policy_list(
+        &self,
+        list: PolicyList,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<u64>, ProjectionError> {
+        let start = match before {
+            None => vec![list.prefix()],
+            Some(0) => return Ok(Vec::new()),
+            Some(seq) => list.key(seq - 1),
+        };
+        self.scan(start, &[list.prefix()], limit)?
+            .iter()
+            .map(|(key, _)| rows::trailing_number(key).map(|seq| !seq))
+            .collect()
+    }
+
+    /// Position of the record of a decision.
+    pub(crate) fn decision(&self, id: DecisionId) -> Result<Option<u64>, ProjectionError> {
+        let row = self.get(&rows::decision_key(id))?;
+        row.map(|row| rows::trailing_number(&row)).transpose()
+    }
+
+    /// The record at `seq`, if there is one.
+    pub(crate) fn record_at(&self, seq: u64) -> Result<Option<Record>, ProjectionError> {
+        let row = self.get(&rows::location_key(seq))?;
+        row.map(|row| self.record(seq, rows::get_location(&row)?))
+            .transpose()
     }
 
     pub(crate) fn switches(&self) -> Switches {
@@ -499,6 +540,12 @@ impl Staged {
             Event::AutonomyChanged { level, .. } => self.meta.switches.autonomy = Some(*level),
             Event::FreezeChanged { frozen, .. } => self.meta.switches.frozen = *frozen,
             _ => {}
+        }
+        if let Some(list) = PolicyList::of(&record.event) {
+            self.policies.push((list, record.seq));
+        }
+        if let Event::ToolCalled(decision) = &record.event {
+            self.decisions.push((decision.id, record.seq));
         }
         self.places.push((record.seq, record.issue, location));
         self.meta.applied = record.seq + 1;

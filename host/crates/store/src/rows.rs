@@ -15,6 +15,9 @@
 //! | `l` seq | where the record lies in the journal |
 //! | `e` number seq | the same, by issue |
 //! | `u` name | account, JSON |
+//! | `p` !seq | nothing; the record is an answer of a policy set, newest first |
+//! | `q` id | position of the decision with this id |
+//! | `o` !seq | nothing; the record is about the policies themselves, newest first |
 //! | `m` | how far the projection is, and the switches |
 //!
 //! Numbers are big endian, `!` is their complement. Issues are JSON because their
@@ -25,7 +28,8 @@ use crate::harden::ProjectionError;
 use crate::reader::Location;
 use chrono::DateTime;
 use selfheal_domain::digest::Digest;
-use selfheal_domain::ids::{IssueId, IssueNumber};
+use selfheal_domain::event::{Approval, Event};
+use selfheal_domain::ids::{DecisionId, IssueId, IssueNumber};
 use selfheal_domain::issue::{Issue, Priority, Severity, Source};
 use selfheal_domain::ports::{IssueSummary, Switches};
 use selfheal_domain::state::IssueStatus;
@@ -34,7 +38,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// Version of everything in this file; another one leads to a rebuild.
-pub(crate) const FORMAT: u8 = 1;
+pub(crate) const FORMAT: u8 = 2;
 
 pub(crate) const META: &[u8] = b"m";
 
@@ -76,6 +80,51 @@ pub(crate) fn event_key(number: IssueNumber, seq: u64) -> Vec<u8> {
 
 pub(crate) fn account_key(name: &UserName) -> Vec<u8> {
     key(b'u', &[name.as_str().as_bytes()])
+}
+
+/// Records about policies, newest first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum PolicyList {
+    /// Answers of policy sets.
+    Decisions,
+    /// Changes of the sets themselves.
+    Changes,
+}
+
+impl PolicyList {
+    /// The list that a record stands in, if any.
+    pub(crate) fn of(event: &Event) -> Option<Self> {
+        match event {
+            Event::ToolCalled(_)
+            | Event::PatchDrafted { .. }
+            | Event::RiskAssessed(_)
+            | Event::AutonomyDecided(_)
+            | Event::IssueApproved(Approval::Module { .. }) => Some(Self::Decisions),
+            Event::PolicyChanged(_)
+            | Event::PolicyRefused { .. }
+            | Event::PolicyProposed(_)
+            | Event::PolicyWithdrawn { .. }
+            | Event::QuarantineChanged { .. }
+            | Event::GrantGiven(_)
+            | Event::GrantEnded { .. } => Some(Self::Changes),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn prefix(self) -> u8 {
+        match self {
+            Self::Decisions => b'p',
+            Self::Changes => b'o',
+        }
+    }
+
+    pub(crate) fn key(self, seq: u64) -> Vec<u8> {
+        key(self.prefix(), &[&(!seq).to_be_bytes()])
+    }
+}
+
+pub(crate) fn decision_key(id: DecisionId) -> Vec<u8> {
+    key(b'q', &[id.0.as_bytes()])
 }
 
 /// A list of issues, newest first.

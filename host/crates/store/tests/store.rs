@@ -3,13 +3,16 @@
 
 mod support;
 
-use selfheal_domain::event::Event;
-use selfheal_domain::ids::{IssueId, IssueNumber};
+use selfheal_domain::event::{Event, ToolDecision};
+use selfheal_domain::ids::{DecisionId, IssueId, IssueNumber};
 use selfheal_domain::issue::{Priority, Severity};
+use selfheal_domain::policy::{AgentPhase, ToolCallFacts};
+use selfheal_domain::policy_control::ChangeSource;
 use selfheal_domain::ports::{EventStore, IssueFilter, StoreError};
 use selfheal_domain::risk::AutonomyLevel;
 use selfheal_domain::state::IssueStatus;
 use selfheal_domain::user::{Account, Actor, Role, UserName};
+use selfheal_domain::verdict::Judgement;
 use selfheal_store::verify;
 use std::sync::Arc;
 use support::*;
@@ -386,4 +389,65 @@ fn sixteen_threads_append_and_the_chain_holds() {
     assert_eq!(verify(dir.path()).unwrap().records, 656);
     drop(store);
     assert_eq!(view(&open(dir.path())), before);
+}
+
+/// A tool call, its judgement by generation `generation`.
+fn call(id: u128, generation: u64) -> Event {
+    Event::ToolCalled(ToolDecision {
+        id: DecisionId(Uuid::from_u128(id)),
+        phase: AgentPhase::Diagnosis,
+        facts: ToolCallFacts {
+            tool: "Bash".to_owned(),
+            input: "{}".to_owned(),
+            commands: Vec::new(),
+            parsed: true,
+            paths: Vec::new(),
+            network: Vec::new(),
+            bytes: 0,
+        },
+        judgement: Judgement::merge(generation, Vec::new()),
+    })
+}
+
+#[test]
+fn the_latest_decisions_are_found_without_reading_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.append(opened(1), None).unwrap();
+    store.append(about(1, approved()), None).unwrap();
+    store.append(about(1, diagnosis_started()), None).unwrap();
+    let mut calls = Vec::new();
+    for number in 0..40 {
+        store.append(comment(1, "well"), None).unwrap();
+        let record = store.append(about(1, call(number, 3)), None).unwrap();
+        calls.push(record.seq);
+        let refused = Event::PolicyRefused {
+            source: ChangeSource::File,
+            reason: "no".to_owned(),
+        };
+        store.append(hosts(refused), None).unwrap();
+    }
+    calls.reverse();
+    let check = |store: &dyn EventStore| {
+        assert_eq!(store.decisions(None, 1000).unwrap(), calls);
+        assert_eq!(store.decisions(None, 3).unwrap(), calls[..3]);
+        assert_eq!(store.decisions(Some(calls[2]), 2).unwrap(), calls[3..5]);
+        assert_eq!(store.decisions(Some(0), 9).unwrap(), [0; 0]);
+        assert_eq!(store.policy_changes(None, 1000).unwrap().len(), 40);
+        let id = DecisionId(Uuid::from_u128(39));
+        assert_eq!(store.decision(id).unwrap(), Some(calls[0]));
+        let nobody = DecisionId(Uuid::from_u128(40));
+        assert_eq!(store.decision(nobody).unwrap(), None);
+        let record = store.record(calls[0]).unwrap().unwrap();
+        assert!(matches!(record.event, Event::ToolCalled(found) if found.id == id));
+        assert_eq!(store.record(9_999).unwrap(), None);
+    };
+    check(&store);
+    let before = store.rows_read();
+    store.decisions(None, 5).unwrap();
+    assert_eq!(store.rows_read() - before, 5, "costs the page");
+    drop(store);
+    std::fs::remove_dir_all(dir.path().join("projection")).unwrap();
+    let store = open(dir.path());
+    check(&store);
 }
