@@ -1,6 +1,7 @@
 //! `policy.toml`: parsed strictly, with errors that name the file, the line and
 //! what may stand there.
 
+use crate::capabilities::{Capabilities, Capability};
 use crate::error::ConfigError;
 use crate::limits::Limits;
 use selfheal_domain::digest::Digest;
@@ -13,9 +14,6 @@ use toml::Spanned;
 
 /// The commented default that `selfheal init` writes.
 pub const DEFAULT_POLICY_TOML: &str = include_str!("../../../../policy.toml");
-
-/// Capabilities that a module can be granted. None yet.
-const CAPABILITIES: [&str; 0] = [];
 
 /// `policy.toml`, checked.
 #[derive(Clone, Debug)]
@@ -68,6 +66,8 @@ pub struct ModuleConfig {
     pub settings: serde_json::Value,
     /// Of each decision.
     pub limits: Limits,
+    /// What it may import beyond the contract.
+    pub capabilities: Capabilities,
 }
 
 /// Where a module's bytes come from.
@@ -288,17 +288,17 @@ impl RawModule {
                 format!("a module's name is 1 to 64 of a-z, 0-9, '-', '_', '.'; got {name:?}");
             return Err(Wrong::new(&self.name, message));
         }
-        if let Some(capability) = self.capabilities.first() {
-            let valid = if CAPABILITIES.is_empty() {
-                "there are none yet".to_owned()
-            } else {
-                CAPABILITIES.join(", ")
+        let mut capabilities = Capabilities::NONE;
+        for name in &self.capabilities {
+            let Some(capability) = Capability::named(name.get_ref()) else {
+                let valid = Capability::ALL.map(Capability::name).join(", ");
+                let message = format!(
+                    "unknown capability `{}`; valid ones: {valid}",
+                    name.get_ref()
+                );
+                return Err(Wrong::new(name, message));
             };
-            let message = format!(
-                "unknown capability `{}`; valid ones: {valid}",
-                capability.get_ref()
-            );
-            return Err(Wrong::new(capability, message));
+            capabilities = capabilities.with(capability);
         }
         let pin = match self.sha256 {
             None => None,
@@ -337,6 +337,7 @@ impl RawModule {
             mode: self.mode,
             settings,
             limits,
+            capabilities,
         })
     }
 }
@@ -435,7 +436,7 @@ mod tests {
             ),
             (
                 &format!("{module}source = \"bundled:x\"\ncapabilities = [\"clock\"]"),
-                &["line 5", "`clock`", "none yet"],
+                &["line 5", "`clock`", "wasi:clocks"],
             ),
             (
                 &format!("{module}source = \"bundled:x\"\nlimits = {{ deadline_ms = 0 }}"),

@@ -1,6 +1,7 @@
 //! What can go wrong before a policy set is active. Afterwards nothing can: every
 //! failure of a module is a fault, and a fault is the strictest answer.
 
+use crate::capabilities::{Capabilities, Capability};
 use selfheal_domain::digest::Digest;
 use std::path::PathBuf;
 
@@ -96,6 +97,31 @@ pub enum ModuleProblem {
         /// What does not fit.
         message: String,
     },
+    /// It was made for another line of the contract, or for none.
+    #[error("{}; this host supports {}", made_for(.found), .supported.join(", "))]
+    Line {
+        /// Interfaces of the contract that it exports.
+        found: Vec<String>,
+        /// Lines that this host supports, newest first, as in `1.x`.
+        supported: Vec<String>,
+    },
+    /// It imports what could be granted but is not.
+    #[error("it imports {}, which it is not granted; if it shall have that, its entry in policy.toml says capabilities = [{}]", ticked(.missing), quoted(*.grants))]
+    NotGranted {
+        /// The imports.
+        missing: Vec<String>,
+        /// What it would need in all.
+        grants: Capabilities,
+    },
+    /// It imports what nothing can grant, such as sockets.
+    #[error(
+        "it imports `{import}`, which no capability grants; there are {}",
+        every_capability()
+    )]
+    Import {
+        /// The import.
+        import: String,
+    },
     /// It says it is of another kind.
     #[error("policy.toml calls it a `{configured}`, it calls itself a `{described}`")]
     Kind {
@@ -120,6 +146,28 @@ pub enum ModuleProblem {
     /// It faulted while being checked.
     #[error("while being checked it {0}")]
     Fault(#[from] selfheal_domain::verdict::Fault),
+}
+
+fn made_for(found: &[String]) -> String {
+    if found.is_empty() {
+        "it exports no interface of `selfheal:policy`".to_owned()
+    } else {
+        format!("it is made for {}", ticked(found))
+    }
+}
+
+fn ticked(names: &[String]) -> String {
+    let ticked: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    ticked.join(", ")
+}
+
+fn quoted(grants: Capabilities) -> String {
+    let quoted: Vec<String> = grants.iter().map(|one| format!("\"{one}\"")).collect();
+    quoted.join(", ")
+}
+
+fn every_capability() -> String {
+    Capability::ALL.map(Capability::name).join(", ")
 }
 
 fn known(names: &[String]) -> String {

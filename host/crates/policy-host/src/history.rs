@@ -1,7 +1,6 @@
 //! The latest tool calls of each run, for modules that judge sequences. Lives
 //! beside the generations, so that a swap does not forget.
 
-use crate::abi::v1::Surroundings;
 use selfheal_domain::ids::RunId;
 use selfheal_domain::policy::{PastCall, PolicyContext, ToolCallFacts};
 use selfheal_domain::verdict::Verdict;
@@ -25,20 +24,16 @@ impl History {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a module may look up while it judges in `context`.
-    pub(crate) fn around(&self, context: &PolicyContext) -> Surroundings {
-        let history = context.run.and_then(|run| {
-            let runs = self.lock();
-            let calls = runs
-                .iter()
-                .find(|(id, _)| *id == run.id)
-                .map(|(_, calls)| calls);
-            calls.map(|calls| calls.iter().rev().cloned().collect::<Arc<[Arc<PastCall>]>>())
-        });
-        Surroundings {
-            counters: context.counters,
-            history: history.unwrap_or_default(),
-        }
+    /// The latest calls of the run in `context`, newest first.
+    pub(crate) fn of(&self, context: &PolicyContext) -> Arc<[Arc<PastCall>]> {
+        let Some(run) = context.run else {
+            return Arc::default();
+        };
+        let runs = self.lock();
+        let calls = runs.iter().find(|(id, _)| *id == run.id);
+        calls.map_or_else(Arc::default, |(_, calls)| {
+            calls.iter().rev().cloned().collect()
+        })
     }
 
     /// Remembers a judged call.

@@ -1,12 +1,13 @@
 //! Holds the active generation. A change is prepared first, which may fail and
 //! touches nothing, then activated, which is one pointer and cannot fail.
 
+use crate::abi::kind_name;
 use crate::cache::CodeCache;
 use crate::config::{ModuleMode, PolicyConfig};
 use crate::engine::PolicyEngine;
 use crate::error::{ModuleProblem, PrepareError};
 use crate::history::History;
-use crate::loader::{BundledModules, Loader, kind_name};
+use crate::loader::{BundledModules, Loader};
 use crate::set::{ActiveSet, SetCore};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::policy::{Environment, ModuleIdentity, PolicyHost, PolicySet};
@@ -181,6 +182,7 @@ fn set_digest(config: &PolicyConfig, identities: &[&ModuleIdentity]) -> Digest {
         add(&module.limits.deadline().as_nanos().to_be_bytes());
         add(&module.limits.memory().to_be_bytes());
         add(&module.limits.output().to_be_bytes());
+        add(module.capabilities.to_string().as_bytes());
     }
     Digest(hasher.finalize().into())
 }

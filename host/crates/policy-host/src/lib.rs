@@ -1,7 +1,8 @@
 //! Loads policy modules and runs each decision in a fresh, limited instance.
 //!
 //! - A module is a component that exports one world of `guest-sdk/wit` and imports
-//!   nothing but `host`: no files, network, clock or randomness can be linked.
+//!   nothing but `host` and what `policy.toml` grants it by name; files, network, the
+//!   machine's clock and randomness are not to be had at all.
 //! - Each decision gets a new instance; nothing leaks from one to the next.
 //! - Deadline, memory and size of the answer are limited for every module.
 //! - A trap, an overrun, nonsense, silence: the strictest answer, and the host
@@ -23,6 +24,7 @@
 
 mod abi;
 mod cache;
+mod capabilities;
 mod config;
 mod engine;
 mod error;
@@ -31,8 +33,11 @@ mod host;
 mod limits;
 mod loader;
 mod set;
+mod single;
 
+pub use abi::{Example, ExampleQuestion, Expectation};
 pub use cache::CodeCache;
+pub use capabilities::{Capabilities, Capability};
 pub use config::{
     DEFAULT_POLICY_TOML, HostLimits, ModuleConfig, ModuleMode, ModuleSource, PolicyConfig,
 };
@@ -42,3 +47,4 @@ pub use host::{PreparedSet, WasmPolicyHost};
 pub use limits::Limits;
 pub use loader::{BundledModules, LARGEST_MODULE};
 pub use set::ActiveSet;
+pub use single::{Anatomy, ExampleResult, SelfDescription, SingleModule, read_module};

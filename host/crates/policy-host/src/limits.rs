@@ -11,6 +11,8 @@ pub(crate) const TABLE_ELEMENTS: usize = 20_000;
 pub(crate) const LOG_LINES: u32 = 16;
 /// Calls of the host's functions in one decision; more is a fault.
 pub(crate) const HOST_CALLS: u32 = 256;
+/// Calls of granted WASI in one decision; more is a fault.
+pub(crate) const WASI_CALLS: u32 = 16_384;
 /// Longest log line kept, in bytes.
 pub(crate) const LOG_BYTES: usize = 512;
 

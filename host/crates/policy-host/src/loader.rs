@@ -1,14 +1,13 @@
 //! From `[[module]]` to a module that is ready: bytes, pin, compilation, contract,
 //! kind, examples, settings. The first thing that is not right refuses it.
 
-use crate::abi::v1::{DoesNotFit, Module, Surroundings};
-use crate::abi::v1_bindings::types as wit;
+use crate::abi::{self, Example, ExampleQuestion, Expectation, Order, PolicyModule, kind_name};
 use crate::cache::CodeCache;
 use crate::config::{ModuleConfig, ModuleMode, ModuleSource};
 use crate::engine::PolicyEngine;
 use crate::error::ModuleProblem;
 use selfheal_domain::digest::Digest;
-use selfheal_domain::policy::{ModuleIdentity, ModuleKind};
+use selfheal_domain::policy::ModuleIdentity;
 use selfheal_domain::risk::{Admission, AutonomyAction};
 use selfheal_domain::verdict::Verdict;
 use std::borrow::Cow;
@@ -40,7 +39,7 @@ pub(crate) struct LoadedModule {
     pub(crate) identity: ModuleIdentity,
     pub(crate) settings_schema: String,
     pub(crate) mode: ModuleMode,
-    pub(crate) module: Module,
+    pub(crate) module: Box<dyn PolicyModule>,
 }
 
 /// What loading needs.
@@ -69,18 +68,14 @@ impl Loader<'_> {
                 ModuleProblem::NotAModule(format!("it is no WebAssembly component: {error:#}"))
             })?;
         let settings = config.settings.to_string();
-        let module = Module::link(
-            self.engine,
-            &config.name,
-            config.kind,
-            &component,
-            settings.clone(),
-            config.limits,
-        )
-        .map_err(|DoesNotFit(message)| ModuleProblem::Contract {
-            kind: kind_name(config.kind),
-            message,
-        })?;
+        let order = Order {
+            name: config.name.as_str().into(),
+            kind: config.kind,
+            settings: settings.clone(),
+            limits: config.limits,
+            capabilities: config.capabilities,
+        };
+        let module = abi::link(self.engine, &component, order)?;
         let described = module.describe()?;
         if described.kind != config.kind {
             return Err(ModuleProblem::Kind {
@@ -89,7 +84,7 @@ impl Loader<'_> {
             });
         }
         for example in &described.examples {
-            check_example(&module, example)?;
+            check_example(&*module, example)?;
         }
         module
             .try_settings(&settings)?
@@ -126,7 +121,7 @@ impl Loader<'_> {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, ModuleProblem> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ModuleProblem> {
     let failed = |source| ModuleProblem::Read {
         path: path.to_owned(),
         source,
@@ -146,70 +141,50 @@ fn read(path: &Path) -> Result<Vec<u8>, ModuleProblem> {
     Ok(bytes)
 }
 
-pub(crate) fn kind_name(kind: ModuleKind) -> &'static str {
-    match kind {
-        ModuleKind::Guardrail => "guardrail",
-        ModuleKind::Risk => "risk",
-        ModuleKind::Autonomy => "autonomy",
-    }
-}
-
 /// Asks one example and compares.
-fn check_example(module: &Module, example: &wit::Example) -> Result<(), ModuleProblem> {
-    use wit::{Expectation, Question};
-    let around = Surroundings::default();
-    let settings = Some(example.settings.as_deref().unwrap_or("{}"));
-    let context = &example.context;
-    let (right, got) = match (&example.question, &example.expect) {
+pub(crate) fn check_example(
+    module: &dyn PolicyModule,
+    example: &Example,
+) -> Result<(), ModuleProblem> {
+    let question = example.question();
+    let (right, got) = match (&example.question, example.expect) {
         (
-            Question::ToolCall(_) | Question::Patch(_),
+            ExampleQuestion::ToolCall(_) | ExampleQuestion::Patch(_),
             Expectation::Allow | Expectation::Ask | Expectation::Deny,
         ) => {
-            let verdict = match &example.question {
-                Question::ToolCall(call) => {
-                    module.judge_tool_call(&around, settings, context, call)?
-                }
-                Question::Patch(patch) => module.judge_patch(&around, settings, context, patch)?,
-                Question::Assessed(_) | Question::Issue(_) => Verdict::Allow,
-            };
+            let verdict = module.judge(&question)?;
             let right = matches!(
-                (&verdict, &example.expect),
+                (&verdict, example.expect),
                 (Verdict::Allow, Expectation::Allow)
                     | (Verdict::Ask(_), Expectation::Ask)
                     | (Verdict::Deny(_), Expectation::Deny)
             );
             (right, format!("{verdict:?}"))
         }
-        (Question::Patch(patch), Expectation::Score((low, high))) => {
-            let (score, factors) = module.assess(&around, settings, context, patch)?;
+        (ExampleQuestion::Patch(_), Expectation::Score(low, high)) => {
+            let (score, factors) = module.assess(&question)?;
             (
-                (*low..=*high).contains(&u32::from(score.get())),
+                (low..=high).contains(&u32::from(score.get())),
                 format!("{} {factors:?}", score.get()),
             )
         }
         (
-            Question::Assessed(question),
+            ExampleQuestion::Assessed(..),
             Expectation::Apply | Expectation::Review | Expectation::Stop,
         ) => {
-            let (action, reason) = module.decide(
-                &around,
-                settings,
-                context,
-                &question.patch,
-                &question.assessment,
-            )?;
+            let (action, reason) = module.decide(&question)?;
             let right = matches!(
-                (action, &example.expect),
+                (action, example.expect),
                 (AutonomyAction::Apply, Expectation::Apply)
                     | (AutonomyAction::Review(_), Expectation::Review)
                     | (AutonomyAction::Stop, Expectation::Stop)
             );
             (right, format!("{action:?}: {reason}"))
         }
-        (Question::Issue(issue), Expectation::Admit | Expectation::NeedsAdmin) => {
-            let admission = module.admit(&around, settings, context, issue)?;
+        (ExampleQuestion::Issue(_), Expectation::Admit | Expectation::NeedsAdmin) => {
+            let admission = module.admit(&question)?;
             let right = matches!(
-                (&admission, &example.expect),
+                (&admission, example.expect),
                 (Admission::Admit(_), Expectation::Admit)
                     | (Admission::NeedsAdmin(_), Expectation::NeedsAdmin)
             );

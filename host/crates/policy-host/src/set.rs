@@ -6,13 +6,13 @@
 //! `shadow:NAME` and never merged; that happens here, after the verdict, and
 //! nowhere else.
 
-use crate::abi::v1::{Surroundings, facts};
+use crate::abi::{Question, Subject};
 use crate::config::ModuleMode;
 use crate::history::History;
 use crate::loader::LoadedModule;
 use selfheal_domain::digest::Digest;
 use selfheal_domain::policy::{
-    Asked, Environment, IssueFacts, ModuleIdentity, ModuleKind, PatchFacts, PolicyContext, PolicySet,
+    Environment, IssueFacts, ModuleIdentity, ModuleKind, PatchFacts, PolicyContext, PolicySet,
     ToolCallFacts,
 };
 use selfheal_domain::risk::{
@@ -69,18 +69,18 @@ impl ActiveSet {
         capped
     }
 
+    /// The question as all modules of the set are asked it.
+    fn question<'a>(&self, context: &'a PolicyContext, subject: Subject<'a>) -> Question<'a> {
+        Question::new(context, self.core.history.of(context), subject)
+    }
+
     /// Asks all guardrails; `judged` is the text that evidence points into.
-    fn judge(
-        &self,
-        asked: Asked,
-        judged: &str,
-        ask: impl Fn(&LoadedModule) -> Result<Verdict, Fault>,
-    ) -> Judgement {
+    fn judge(&self, question: &Question<'_>, judged: &str) -> Judgement {
         let mut enforced = Vec::new();
         let mut shadow = Vec::new();
         for loaded in self.of_kind(ModuleKind::Guardrail) {
             let started = Instant::now();
-            let answer = ask(loaded);
+            let answer = loaded.module.judge(question);
             let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
             let answer = answer.map_or_else(Answer::Fault, |verdict| {
                 Answer::Verdict(placed(verdict, judged))
@@ -100,17 +100,8 @@ impl ActiveSet {
         }
         let mut judgement = Judgement::merge(self.generation, enforced);
         judgement.answers.extend(shadow);
-        judgement.asked = Some(Box::new(asked));
+        judgement.asked = Some(question.asked());
         judgement
-    }
-}
-
-fn asked(context: &PolicyContext, around: &Surroundings, patch: Option<&PatchFacts>) -> Asked {
-    Asked {
-        context: context.clone(),
-        history: Arc::clone(&around.history),
-        patch: patch.cloned(),
-        issue: None,
     }
 }
 
@@ -189,41 +180,26 @@ impl PolicySet for ActiveSet {
 
     fn judge_tool_call(&self, context: &PolicyContext, call: &ToolCallFacts) -> Judgement {
         let context = self.capped(context);
-        let around = self.core.history.around(&context);
-        let (wit_context, wit_call) = (facts::context(&context), facts::tool_call(call));
-        let asked = asked(&context, &around, None);
-        let judgement = self.judge(asked, &call.input, |loaded| {
-            loaded
-                .module
-                .judge_tool_call(&around, None, &wit_context, &wit_call)
-        });
+        let question = self.question(&context, Subject::ToolCall(call));
+        let judgement = self.judge(&question, &call.input);
         self.core.history.record(&context, call, &judgement.verdict);
         judgement
     }
 
     fn judge_patch(&self, context: &PolicyContext, patch: &PatchFacts) -> Judgement {
         let context = self.capped(context);
-        let around = self.core.history.around(&context);
-        let (wit_context, wit_patch) = (facts::context(&context), facts::patch(patch));
-        let asked = asked(&context, &around, Some(patch));
-        self.judge(asked, &patch.diff, |loaded| {
-            loaded
-                .module
-                .judge_patch(&around, None, &wit_context, &wit_patch)
-        })
+        let question = self.question(&context, Subject::Patch(patch));
+        self.judge(&question, &patch.diff)
     }
 
     fn assess(&self, context: &PolicyContext, patch: &PatchFacts) -> Assessment {
         let context = self.capped(context);
-        let around = self.core.history.around(&context);
-        let (wit_context, wit_patch) = (facts::context(&context), facts::patch(patch));
+        let question = self.question(&context, Subject::Patch(patch));
         let mut merged: Option<RiskScore> = None;
         let mut factors = Vec::new();
         let mut faults = Vec::new();
         for loaded in self.of_kind(ModuleKind::Risk) {
-            let answer = loaded
-                .module
-                .assess(&around, None, &wit_context, &wit_patch);
+            let answer = loaded.module.assess(&question);
             if !counts(loaded) {
                 shadow_log(loaded, "assess", &answer);
                 continue;
@@ -249,7 +225,7 @@ impl PolicySet for ActiveSet {
             factors,
             faults,
             generation: self.generation,
-            asked: Some(Box::new(asked(&context, &around, Some(patch)))),
+            asked: Some(question.asked()),
         }
     }
 
@@ -260,16 +236,11 @@ impl PolicySet for ActiveSet {
         assessment: &Assessment,
     ) -> AutonomyDecision {
         let context = self.capped(context);
-        let around = self.core.history.around(&context);
-        let (wit_context, wit_patch) = (facts::context(&context), facts::patch(patch));
-        let wit_assessment = facts::assessment(assessment);
+        let question = self.question(&context, Subject::Assessed(patch, assessment));
         let mut merged: Option<(AutonomyAction, String)> = None;
         let mut faults = Vec::new();
         for loaded in self.of_kind(ModuleKind::Autonomy) {
-            let answer =
-                loaded
-                    .module
-                    .decide(&around, None, &wit_context, &wit_patch, &wit_assessment);
+            let answer = loaded.module.decide(&question);
             if !counts(loaded) {
                 shadow_log(loaded, "decide", &answer);
                 continue;
@@ -295,17 +266,16 @@ impl PolicySet for ActiveSet {
             reason,
             faults,
             generation: self.generation,
-            asked: Some(Box::new(asked(&context, &around, Some(patch)))),
+            asked: Some(question.asked()),
         }
     }
 
     fn admit(&self, context: &PolicyContext, issue: &IssueFacts) -> Admission {
         let context = self.capped(context);
-        let around = self.core.history.around(&context);
-        let (wit_context, wit_issue) = (facts::context(&context), facts::issue(issue));
+        let question = self.question(&context, Subject::Issue(issue));
         let mut merged: Option<Admission> = None;
         for loaded in self.of_kind(ModuleKind::Autonomy) {
-            let answer = loaded.module.admit(&around, None, &wit_context, &wit_issue);
+            let answer = loaded.module.admit(&question);
             if !counts(loaded) {
                 shadow_log(loaded, "admit", &answer);
                 continue;

@@ -1,17 +1,20 @@
 //! Contract line 1: a compiled module and the questions it can be asked. Each
 //! question runs in a fresh instance, under the module's limits, with nothing but
-//! `host` to call; settings are in force because `configure` runs first.
+//! `host` and what it was granted to call; settings are in force because
+//! `configure` runs first.
 
 use super::v1_bindings::autonomy::AutonomyPre;
 use super::v1_bindings::guardrail::GuardrailPre;
 use super::v1_bindings::risk::RiskPre;
 use super::v1_bindings::{host, types as wit};
-pub(crate) use super::v1_facts as facts;
+use super::v1_examples as examples;
+use super::v1_facts as facts;
+use super::{Description, Order, PolicyModule, Question, Subject};
+use crate::capabilities::{self, Capability, Denied, Origin, VirtualWasi};
 use crate::engine::{PolicyEngine, ticks};
-use crate::limits::{
-    HOST_CALLS, HostCallsDenied, LOG_BYTES, LOG_LINES, Limits, MemoryDenied, Meter,
-};
-use selfheal_domain::policy::{ModuleKind, PastCall};
+use crate::error::ModuleProblem;
+use crate::limits::{HOST_CALLS, HostCallsDenied, LOG_BYTES, LOG_LINES, MemoryDenied, Meter};
+use selfheal_domain::policy::{ModuleKind, PastCall, RunCounters};
 use selfheal_domain::risk::{Admission, AutonomyAction, RiskFactor, RiskScore};
 use selfheal_domain::verdict::{Evidence, Fault, Reason, Span, Verdict};
 use std::sync::Arc;
@@ -22,20 +25,54 @@ use wasmtime::{Store, Trap};
 const DESCRIPTION_BYTES: usize = 4 << 20;
 
 /// What a running module can ask the host for.
-pub(crate) struct Guest {
+struct Guest {
     module: Arc<str>,
     meter: Meter,
     lines_left: u32,
     calls_left: u32,
     surroundings: Surroundings,
+    /// Made when it is called first.
+    wasi: Option<Box<VirtualWasi>>,
 }
 
 /// The run around a question, for the host's read-only look-ups.
 #[derive(Clone, Default)]
-pub(crate) struct Surroundings {
-    pub(crate) counters: selfheal_domain::policy::RunCounters,
+struct Surroundings {
+    counters: RunCounters,
     /// Newest first.
-    pub(crate) history: Arc<[Arc<PastCall>]>,
+    history: Arc<[Arc<PastCall>]>,
+    /// For the random numbers of modules that were granted some; else zeros.
+    seed: [u8; 32],
+}
+
+/// A question in the words of this line.
+pub(super) struct Form {
+    context: wit::Context,
+    subject: FormSubject,
+}
+
+enum FormSubject {
+    ToolCall(wit::ToolCall),
+    Patch(wit::Patch),
+    Assessed(wit::Patch, wit::Assessment),
+    Issue(wit::Issue),
+}
+
+impl Form {
+    fn of(question: &Question<'_>) -> Self {
+        let subject = match question.subject {
+            Subject::ToolCall(call) => FormSubject::ToolCall(facts::tool_call(call)),
+            Subject::Patch(patch) => FormSubject::Patch(facts::patch(patch)),
+            Subject::Assessed(patch, assessment) => {
+                FormSubject::Assessed(facts::patch(patch), facts::assessment(assessment))
+            }
+            Subject::Issue(issue) => FormSubject::Issue(facts::issue(issue)),
+        };
+        Self {
+            context: facts::context(question.context),
+            subject,
+        }
+    }
 }
 
 impl Guest {
@@ -45,6 +82,16 @@ impl Guest {
             .checked_sub(1)
             .ok_or_else(|| wasmtime::Error::new(HostCallsDenied))?;
         Ok(())
+    }
+
+    fn wasi(&mut self) -> &mut VirtualWasi {
+        self.wasi.get_or_insert_with(|| {
+            Box::new(VirtualWasi::new(Origin {
+                module: Arc::clone(&self.module),
+                seconds: self.surroundings.counters.seconds,
+                seed: self.surroundings.seed,
+            }))
+        })
     }
 }
 
@@ -90,7 +137,7 @@ impl host::Host for Guest {
     }
 }
 
-/// Linked against `host` and nothing else.
+/// Linked against `host`, what was granted, and nothing else.
 enum Linked {
     Guardrail(GuardrailPre<Guest>),
     Risk(RiskPre<Guest>),
@@ -98,61 +145,45 @@ enum Linked {
 }
 
 /// A compiled module with its settings and limits.
-pub(crate) struct Module {
-    name: Arc<str>,
+struct Module {
+    order: Order,
     engine: PolicyEngine,
     linked: Linked,
-    settings: String,
-    limits: Limits,
 }
 
-/// Why a component is not a module of the kind that is expected.
-pub(crate) struct DoesNotFit(pub(crate) String);
-
-/// What `describe` says.
-pub(crate) struct Described {
-    pub(crate) version: String,
-    pub(crate) kind: ModuleKind,
-    pub(crate) settings_schema: String,
-    pub(crate) examples: Vec<wit::Example>,
+/// Links `component` for the kind that is ordered. Anything that it imports beyond
+/// the contract and its grants, and anything of the contract that it does not
+/// export, is refused here.
+pub(super) fn link(
+    engine: &PolicyEngine,
+    component: &Component,
+    order: Order,
+) -> Result<Box<dyn PolicyModule>, ModuleProblem> {
+    let misfit = |error: wasmtime::Error| ModuleProblem::Contract {
+        kind: super::kind_name(order.kind),
+        message: format!("{error:#}"),
+    };
+    let mut linker: Linker<Guest> = Linker::new(engine.wasm());
+    host::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(misfit)?;
+    capabilities::link(&mut linker, order.capabilities, Guest::wasi).map_err(misfit)?;
+    let instance = linker.instantiate_pre(component).map_err(misfit)?;
+    let linked = match order.kind {
+        ModuleKind::Guardrail => Linked::Guardrail(GuardrailPre::new(instance).map_err(misfit)?),
+        ModuleKind::Risk => Linked::Risk(RiskPre::new(instance).map_err(misfit)?),
+        ModuleKind::Autonomy => Linked::Autonomy(AutonomyPre::new(instance).map_err(misfit)?),
+    };
+    Ok(Box::new(Module {
+        order,
+        engine: engine.clone(),
+        linked,
+    }))
 }
 
-impl Module {
-    /// Links `component` for `kind`. Anything that it imports beyond the contract,
-    /// and anything of the contract that it does not export, is refused here.
-    pub(crate) fn link(
-        engine: &PolicyEngine,
-        name: &str,
-        kind: ModuleKind,
-        component: &Component,
-        settings: String,
-        limits: Limits,
-    ) -> Result<Self, DoesNotFit> {
-        let misfit = |error: wasmtime::Error| DoesNotFit(format!("{error:#}"));
-        let mut linker: Linker<Guest> = Linker::new(engine.wasm());
-        host::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(misfit)?;
-        let instance = linker.instantiate_pre(component).map_err(misfit)?;
-        let linked = match kind {
-            ModuleKind::Guardrail => {
-                Linked::Guardrail(GuardrailPre::new(instance).map_err(misfit)?)
-            }
-            ModuleKind::Risk => Linked::Risk(RiskPre::new(instance).map_err(misfit)?),
-            ModuleKind::Autonomy => Linked::Autonomy(AutonomyPre::new(instance).map_err(misfit)?),
-        };
-        Ok(Self {
-            name: name.into(),
-            engine: engine.clone(),
-            linked,
-            settings,
-            limits,
-        })
-    }
-
-    /// Asks what the module is.
-    pub(crate) fn describe(&self) -> Result<Described, Fault> {
+impl PolicyModule for Module {
+    fn describe(&self) -> Result<Description, Fault> {
         let description =
             self.guarded(
-                &Surroundings::default(),
+                Surroundings::default(),
                 DESCRIPTION_BYTES,
                 |store| match &self.linked {
                     Linked::Guardrail(pre) => pre.instantiate(&mut *store)?.call_describe(store),
@@ -160,23 +191,12 @@ impl Module {
                     Linked::Autonomy(pre) => pre.instantiate(&mut *store)?.call_describe(store),
                 },
             )?;
-        let kind = match description.kind {
-            wit::Kind::Guardrail => ModuleKind::Guardrail,
-            wit::Kind::Risk => ModuleKind::Risk,
-            wit::Kind::Autonomy => ModuleKind::Autonomy,
-        };
-        Ok(Described {
-            version: description.version,
-            kind,
-            settings_schema: description.settings_schema,
-            examples: description.examples,
-        })
+        examples::description(description)
     }
 
-    /// Tries settings; the inner error is the module's own words.
-    pub(crate) fn try_settings(&self, settings: &str) -> Result<Result<(), String>, Fault> {
+    fn try_settings(&self, settings: &str) -> Result<Result<(), String>, Fault> {
         self.guarded(
-            &Surroundings::default(),
+            Surroundings::default(),
             self.output(),
             |store| match &self.linked {
                 Linked::Guardrail(pre) => pre
@@ -192,65 +212,39 @@ impl Module {
         )
     }
 
-    /// May this call happen?
-    pub(crate) fn judge_tool_call(
-        &self,
-        around: &Surroundings,
-        settings: Option<&str>,
-        context: &wit::Context,
-        call: &wit::ToolCall,
-    ) -> Result<Verdict, Fault> {
-        let Linked::Guardrail(pre) = &self.linked else {
+    fn judge(&self, question: &Question<'_>) -> Result<Verdict, Fault> {
+        let form = self.form(question);
+        let (Linked::Guardrail(pre), FormSubject::ToolCall(_) | FormSubject::Patch(_)) =
+            (&self.linked, &form.subject)
+        else {
             return Err(wrong_kind());
         };
-        let verdict = self.guarded(around, self.output(), |store| {
+        let verdict = self.guarded(self.around(question), self.output(), |store| {
             let instance = pre.instantiate(&mut *store)?;
-            configured(instance.call_configure(&mut *store, self.settings(settings))?)?;
-            instance
-                .selfheal_policy_judge()
-                .call_judge_tool_call(store, context, call)
+            configured(instance.call_configure(&mut *store, self.settings(question))?)?;
+            let judge = instance.selfheal_policy_judge();
+            match &form.subject {
+                FormSubject::ToolCall(call) => {
+                    judge.call_judge_tool_call(store, &form.context, call)
+                }
+                FormSubject::Patch(patch) => judge.call_judge_patch(store, &form.context, patch),
+                FormSubject::Assessed(..) | FormSubject::Issue(_) => Ok(wit::Verdict::Allow),
+            }
         })?;
         self.verdict(verdict)
     }
 
-    /// Is this patch acceptable?
-    pub(crate) fn judge_patch(
-        &self,
-        around: &Surroundings,
-        settings: Option<&str>,
-        context: &wit::Context,
-        patch: &wit::Patch,
-    ) -> Result<Verdict, Fault> {
-        let Linked::Guardrail(pre) = &self.linked else {
+    fn assess(&self, question: &Question<'_>) -> Result<(RiskScore, Vec<RiskFactor>), Fault> {
+        let form = self.form(question);
+        let (Linked::Risk(pre), FormSubject::Patch(patch)) = (&self.linked, &form.subject) else {
             return Err(wrong_kind());
         };
-        let verdict = self.guarded(around, self.output(), |store| {
+        let answer = self.guarded(self.around(question), self.output(), |store| {
             let instance = pre.instantiate(&mut *store)?;
-            configured(instance.call_configure(&mut *store, self.settings(settings))?)?;
-            instance
-                .selfheal_policy_judge()
-                .call_judge_patch(store, context, patch)
-        })?;
-        self.verdict(verdict)
-    }
-
-    /// How risky is it?
-    pub(crate) fn assess(
-        &self,
-        around: &Surroundings,
-        settings: Option<&str>,
-        context: &wit::Context,
-        patch: &wit::Patch,
-    ) -> Result<(RiskScore, Vec<RiskFactor>), Fault> {
-        let Linked::Risk(pre) = &self.linked else {
-            return Err(wrong_kind());
-        };
-        let answer = self.guarded(around, self.output(), |store| {
-            let instance = pre.instantiate(&mut *store)?;
-            configured(instance.call_configure(&mut *store, self.settings(settings))?)?;
+            configured(instance.call_configure(&mut *store, self.settings(question))?)?;
             instance
                 .selfheal_policy_assess()
-                .call_assess(store, context, patch)
+                .call_assess(store, &form.context, patch)
         })?;
         let size: usize = answer
             .factors
@@ -269,24 +263,19 @@ impl Module {
         Ok((score, answer.factors.into_iter().map(factor).collect()))
     }
 
-    /// What happens to it?
-    pub(crate) fn decide(
-        &self,
-        around: &Surroundings,
-        settings: Option<&str>,
-        context: &wit::Context,
-        patch: &wit::Patch,
-        assessment: &wit::Assessment,
-    ) -> Result<(AutonomyAction, String), Fault> {
-        let Linked::Autonomy(pre) = &self.linked else {
+    fn decide(&self, question: &Question<'_>) -> Result<(AutonomyAction, String), Fault> {
+        let form = self.form(question);
+        let (Linked::Autonomy(pre), FormSubject::Assessed(patch, assessment)) =
+            (&self.linked, &form.subject)
+        else {
             return Err(wrong_kind());
         };
-        let answer = self.guarded(around, self.output(), |store| {
+        let answer = self.guarded(self.around(question), self.output(), |store| {
             let instance = pre.instantiate(&mut *store)?;
-            configured(instance.call_configure(&mut *store, self.settings(settings))?)?;
+            configured(instance.call_configure(&mut *store, self.settings(question))?)?;
             instance
                 .selfheal_policy_decide()
-                .call_decide(store, context, patch, assessment)
+                .call_decide(store, &form.context, patch, assessment)
         })?;
         self.fits(answer.reason.len())?;
         let action = match answer.action {
@@ -302,23 +291,18 @@ impl Module {
         Ok((action, answer.reason))
     }
 
-    /// May the issue start without an admin?
-    pub(crate) fn admit(
-        &self,
-        around: &Surroundings,
-        settings: Option<&str>,
-        context: &wit::Context,
-        issue: &wit::Issue,
-    ) -> Result<Admission, Fault> {
-        let Linked::Autonomy(pre) = &self.linked else {
+    fn admit(&self, question: &Question<'_>) -> Result<Admission, Fault> {
+        let form = self.form(question);
+        let (Linked::Autonomy(pre), FormSubject::Issue(issue)) = (&self.linked, &form.subject)
+        else {
             return Err(wrong_kind());
         };
-        let answer = self.guarded(around, self.output(), |store| {
+        let answer = self.guarded(self.around(question), self.output(), |store| {
             let instance = pre.instantiate(&mut *store)?;
-            configured(instance.call_configure(&mut *store, self.settings(settings))?)?;
+            configured(instance.call_configure(&mut *store, self.settings(question))?)?;
             instance
                 .selfheal_policy_decide()
-                .call_admit(store, context, issue)
+                .call_admit(store, &form.context, issue)
         })?;
         match answer {
             wit::Admission::Admit(why) => {
@@ -328,22 +312,38 @@ impl Module {
             wit::Admission::NeedsAdmin(reason) => Ok(Admission::NeedsAdmin(self.reason(reason)?)),
         }
     }
+}
 
-    fn settings<'a>(&'a self, other: Option<&'a str>) -> &'a str {
-        other.unwrap_or(&self.settings)
+impl Module {
+    /// The question in this line's words, made for the first module that is asked.
+    fn form<'a>(&self, question: &'a Question<'_>) -> &'a Form {
+        question.forms.v1.get_or_init(|| Form::of(question))
+    }
+
+    fn around(&self, question: &Question<'_>) -> Surroundings {
+        let random = self.order.capabilities.has(Capability::Random);
+        Surroundings {
+            counters: question.context.counters,
+            history: Arc::clone(&question.history),
+            seed: if random { question.seed() } else { [0; 32] },
+        }
+    }
+
+    fn settings<'a>(&'a self, question: &'a Question<'_>) -> &'a str {
+        question.settings.unwrap_or(&self.order.settings)
     }
 
     /// Bytes that may be copied out of the guest in one call. Records cost more
     /// than their texts, so this is wider than the check of the texts.
     fn output(&self) -> usize {
-        usize::try_from(self.limits.output())
+        usize::try_from(self.order.limits.output())
             .unwrap_or(usize::MAX)
             .saturating_mul(2)
     }
 
     fn fits(&self, size: usize) -> Result<(), Fault> {
         let bytes = size as u64;
-        if bytes > self.limits.output() {
+        if bytes > self.order.limits.output() {
             Err(Fault::Output { bytes })
         } else {
             Ok(())
@@ -385,16 +385,17 @@ impl Module {
     /// error turned into a fault.
     fn guarded<T>(
         &self,
-        around: &Surroundings,
+        surroundings: Surroundings,
         output: usize,
         question: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
     ) -> Result<T, Fault> {
         let guest = Guest {
-            module: Arc::clone(&self.name),
-            meter: Meter::new(&self.limits),
+            module: Arc::clone(&self.order.name),
+            meter: Meter::new(&self.order.limits),
             lines_left: LOG_LINES,
             calls_left: HOST_CALLS,
-            surroundings: around.clone(),
+            surroundings,
+            wasi: None,
         };
         let _place = self.engine.enter();
         #[expect(
@@ -403,7 +404,7 @@ impl Module {
         )]
         let mut store = Store::new(self.engine.wasm(), guest);
         store.limiter(|guest| &mut guest.meter);
-        store.set_epoch_deadline(ticks(self.limits.deadline()));
+        store.set_epoch_deadline(ticks(self.order.limits.deadline()));
         store.epoch_deadline_trap();
         store.set_hostcall_fuel(output);
         question(&mut store).map_err(|error| self.fault(&error))
@@ -412,12 +413,17 @@ impl Module {
     fn fault(&self, error: &wasmtime::Error) -> Fault {
         if error.downcast_ref::<MemoryDenied>().is_some() {
             return Fault::Memory {
-                bytes: self.limits.memory(),
+                bytes: self.order.limits.memory(),
             };
         }
         if let Some(refused) = error.downcast_ref::<SettingsRefused>() {
             return Fault::Nonsense {
                 message: refused.to_string(),
+            };
+        }
+        if let Some(denied) = error.downcast_ref::<Denied>() {
+            return Fault::Trap {
+                message: denied.to_string(),
             };
         }
         if let Some(flood) = error.downcast_ref::<HostCallsDenied>() {
@@ -428,7 +434,7 @@ impl Module {
         match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => {
                 let milliseconds =
-                    u64::try_from(self.limits.deadline().as_millis()).unwrap_or(u64::MAX);
+                    u64::try_from(self.order.limits.deadline().as_millis()).unwrap_or(u64::MAX);
                 Fault::Deadline { milliseconds }
             }
             Some(trap) => Fault::Trap {
