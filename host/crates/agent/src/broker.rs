@@ -14,7 +14,7 @@ use selfheal_domain::patch::FileChange;
 use selfheal_domain::policy::{AgentPhase, PolicyContext, RunCounters, ToolCallFacts, TrackRecord};
 use selfheal_domain::ports::{DraftingTools, RunWorktree, ToolSessionSpec};
 use selfheal_domain::tools::{ToolError, ToolOutput, ToolRequest, ToolSession, Tools};
-use selfheal_domain::verdict::{Judgement, Reason, Verdict};
+use selfheal_domain::verdict::{Reason, Verdict};
 use selfheal_sandbox::ASSETS_PATH;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -144,7 +144,7 @@ impl Broker {
         // One generation per decision, whatever is activated meanwhile.
         let policies = self.bench.policies.for_run(self.session.run);
         let judgement = policies.judge_tool_call(&context, &facts);
-        let verdict = strictest(&judgement);
+        let verdict = judgement.strictest();
         let id = DecisionId(self.bench.ids.uuid());
         self.record(Event::ToolCalled(ToolDecision {
             id,
@@ -222,17 +222,6 @@ impl Broker {
             .clone()
             .map_err(ToolError::Unavailable)
     }
-}
-
-/// The verdict, unless one of its parts is stricter: a merge that went wrong
-/// must not loosen anything.
-fn strictest(judgement: &Judgement) -> Verdict {
-    let verdict = judgement.verdict.clone();
-    if judgement.answers.is_empty() {
-        return verdict;
-    }
-    let merged = Judgement::merge(judgement.generation, judgement.answers.clone());
-    verdict.stricter(merged.verdict)
 }
 
 impl Tools for Broker {

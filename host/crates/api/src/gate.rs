@@ -85,7 +85,10 @@ async fn walk(
     };
     let mut call = blocking(move || admit(call, door)).await??;
     if route.verb != Verb::Get {
-        call.body = read_body(body, call.shared.options.max_body_bytes).await?;
+        let most = route
+            .bytes
+            .map_or(call.shared.options.max_body_bytes, |(_, most)| most);
+        call.body = read_body(body, most).await?;
     }
     blocking(move || answer(&call)).await?
 }

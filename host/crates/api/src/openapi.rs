@@ -3,7 +3,7 @@
 use crate::problem::{FieldErrorBody, PROBLEM_JSON, ProblemBody};
 use crate::routes::{Content, Parameter, ROUTES, Route, Shape, Verb, Who};
 use crate::sessions::COOKIE;
-use crate::views::{admin, issue, patch, record, vocabulary};
+use crate::views::{admin, issue, patch, policy, record, vocabulary};
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
@@ -16,8 +16,8 @@ use utoipa::OpenApi;
     admin::Health,
     admin::LogInRequest,
     admin::NewUser,
+    admin::EnforcementAge,
     admin::PolicyModule,
-    admin::PolicySet,
     admin::Service,
     admin::ServicePage,
     admin::Session,
@@ -46,6 +46,28 @@ use utoipa::OpenApi;
     patch::PatchReview,
     patch::ReasonView,
     patch::VerificationView,
+    policy::Change,
+    policy::Changed,
+    policy::Enforcement,
+    policy::ExplainedAnswer,
+    policy::ExplainedFactor,
+    policy::ExplanationView,
+    policy::KeptModule,
+    policy::ModuleEditSchema,
+    policy::ModuleStanding,
+    policy::Plan,
+    policy::Point,
+    policy::PolicyActivationRequest,
+    policy::PolicyExplanationRequest,
+    policy::PolicyGeneration,
+    policy::PolicyGrant,
+    policy::PolicyGrantRequest,
+    policy::PolicyPlanRequest,
+    policy::PolicyProposal,
+    policy::PolicyRollbackRequest,
+    policy::PolicySet,
+    policy::PolicyStanding,
+    policy::Trial,
     record::AuditPage,
     record::AuditRecord,
     record::Checkpoint,
@@ -54,11 +76,14 @@ use utoipa::OpenApi;
     record::EventPage,
     record::EventView,
     vocabulary::Category,
+    vocabulary::ChangeSource,
     vocabulary::CommentRole,
     vocabulary::IssueStatus,
+    vocabulary::ModuleState,
     vocabulary::Priority,
     vocabulary::RiskLevel,
     vocabulary::Role,
+    vocabulary::Rollout,
     vocabulary::RunStatus,
     vocabulary::Severity,
     vocabulary::Source,
@@ -199,6 +224,14 @@ fn operation(route: &Route) -> Value {
             });
             object.insert("requestBody".to_owned(), body);
         }
+        if let Some((media, most)) = route.bytes {
+            let body = json!({
+                "required": true,
+                "description": format!("At most {most} bytes."),
+                "content": { media: { "schema": { "type": "string", "format": "binary" } } }
+            });
+            object.insert("requestBody".to_owned(), body);
+        }
     }
     operation
 }
@@ -210,6 +243,18 @@ fn example(request: &str) -> Value {
         "CommentRequest" => json!({ "content": "It also happens with two items." }),
         "LogInRequest" => json!({ "username": "ada", "password": "correct horse battery" }),
         "PatchApprovalRequest" => json!({ "patchDigest": "0".repeat(64) }),
+        "PolicyActivationRequest" => json!({
+            "edits": [{ "name": "no-docker", "kind": "guardrail", "source": "sha256:…" }],
+            "rollout": "canary", "percent": 10, "reason": "containers are built elsewhere"
+        }),
+        "PolicyExplanationRequest" | "PolicyPlanRequest" => json!({
+            "edits": [{ "name": "shell-guard", "settings": { "deny": ["docker"] } }]
+        }),
+        "PolicyGrantRequest" => json!({
+            "rule": "shell.network", "issue": 12, "minutes": 30,
+            "reason": "the mirror is down; fetching from upstream by hand"
+        }),
+        "PolicyRollbackRequest" => json!({ "reason": "denies too much" }),
         "PatchRejectionRequest" => json!({ "reason": "too broad", "redraft": true }),
         "ReasonRequest" => json!({ "reason": "works as intended" }),
         "ReportRequest" => json!({
@@ -245,7 +290,9 @@ fn path_parameters(path: &str) -> Vec<Value> {
     let parameter = |name: &str| {
         let about = match name {
             "issue" => "Number or id of the issue.",
-            "id" => "Id of the decision.",
+            "id" => "Id of the decision, or its position in the log.",
+            "module" => "Name of the policy module.",
+            "number" => "Its number.",
             _ => "Name of the service.",
         };
         json!({
@@ -299,6 +346,7 @@ fn refusals(route: &Route) -> Vec<(&'static str, &'static str)> {
     let decides = takes_body
         && (route.has_issue()
             || route.path.ends_with("/restart")
+            || route.path.contains("/policies")
             || route.path.ends_with("/users"));
     let conditions = [
         (
@@ -317,14 +365,14 @@ fn refusals(route: &Route) -> Vec<(&'static str, &'static str)> {
             route.verb == Verb::Post || decides,
             ("409", "Not possible in the present state."),
         ),
-        (route.request.is_some(), ("400", "The body is not JSON.")),
+        (route.takes_body(), ("400", "The body cannot be read.")),
         (
-            route.request.is_some(),
+            route.takes_body(),
             ("408", "The body did not arrive in time."),
         ),
         (
-            route.request.is_some(),
-            ("415", "The body is not application/json."),
+            route.takes_body(),
+            ("415", "The body is not of the media type that is taken."),
         ),
         (takes_body, ("413", "The body is over its bound.")),
         (

@@ -3,7 +3,9 @@
 
 use crate::call::Call;
 use crate::gate::{self, Door};
-use crate::handlers::{accounts, assets, audit, issues, operations, patches, session, streams};
+use crate::handlers::{
+    accounts, assets, audit, issues, operations, patches, policies, session, streams,
+};
 use crate::problem::Problem;
 use crate::state::{ApiState, Shared};
 use axum::Router;
@@ -123,6 +125,8 @@ pub struct Route {
     /// Status of success.
     pub status: u16,
     pub(crate) request: Option<&'static str>,
+    /// Media type and bound of a body that is not JSON.
+    pub(crate) bytes: Option<(&'static str, usize)>,
     pub(crate) content: Content,
     pub(crate) handler: Handler,
 }
@@ -145,6 +149,17 @@ impl Route {
     const fn takes(mut self, schema: &'static str) -> Self {
         self.request = Some(schema);
         self
+    }
+
+    /// A body of bytes, with a bound of its own.
+    const fn takes_bytes(mut self, media: &'static str, most: usize) -> Self {
+        self.bytes = Some((media, most));
+        self
+    }
+
+    /// Whether it takes a body.
+    pub fn takes_body(&self) -> bool {
+        self.request.is_some() || self.bytes.is_some()
     }
 
     const fn answers(mut self, status: u16, content: Content) -> Self {
@@ -171,6 +186,7 @@ const fn row(
         query: &[],
         status: 200,
         request: None,
+        bytes: None,
         content: Content::Schema(schema),
         handler,
     }
@@ -219,6 +235,9 @@ const LAST_EVENT: &[Parameter] = &[text(
 use Verb::{Delete, Get, Patch, Post, Put};
 use Who::{Admin, AdminOrAuditor, Anyone, Reader, Reporter};
 
+/// Largest policy module, in bytes (DESIGN §6.7).
+const MAX_MODULE_BYTES: usize = 16 * 1024 * 1024;
+
 /// Every route of the network.
 #[rustfmt::skip]
 pub static ROUTES: &[Route] = &[
@@ -260,11 +279,26 @@ pub static ROUTES: &[Route] = &[
     row(Get, "/api/v1/users", Admin, ("listUsers", "All accounts."), "UserPage", accounts::list),
     row(Post, "/api/v1/users", Admin, ("addUser", "Makes an account; its token is shown once."), "NewUser", accounts::add).takes("UserRequest").answers(201, Content::Schema("NewUser")),
 
-    row(Get, "/api/v1/policies", AdminOrAuditor, ("listPolicies", "The active policy set."), "PolicySet", operations::policies),
+    row(Get, "/api/v1/policies", AdminOrAuditor, ("listPolicies", "The active policy set: its modules and how each does, trial, proposals, grants, generations to go back to, and the proof that it is enforced."), "PolicySet", policies::get),
+    row(Get, "/api/v1/policies/text", AdminOrAuditor, ("getPolicyText", "The `policy.toml` in force."), "", policies::text).answers(200, Content::Text("application/toml")),
+    row(Get, "/api/v1/policies/enforcement", AdminOrAuditor, ("getEnforcement", "What the latest marker actions, which every enforcement point must refuse, came to."), "Enforcement", policies::enforcement),
+    row(Post, "/api/v1/policies/modules", Admin, ("keepPolicyModule", "Keeps a module's bytes under their digest, so that a candidate can name it as `sha256:HEX`. `Selfheal-Signature` carries a detached signature in Base64. Brings nothing into force."), "KeptModule", policies::keep_module).takes_bytes("application/wasm", MAX_MODULE_BYTES).answers(201, Content::Schema("KeptModule")),
+    row(Post, "/api/v1/policies/plan", Admin, ("planPolicies", "What a candidate would have changed in the latest recorded decisions. Changes nothing."), "PolicyPlan", policies::plan).takes("PolicyPlanRequest"),
+    row(Post, "/api/v1/policies/activate", Admin, ("activatePolicies", "Brings a candidate into force, on trial beside the set in force, or before a second admin."), "PolicyChange", policies::activate).takes("PolicyActivationRequest"),
+    row(Post, "/api/v1/policies/proposals/{number}/confirm", Admin, ("confirmPolicyProposal", "Agrees to another admin's change."), "PolicyChange", policies::confirm).takes("EmptyRequest"),
+    row(Delete, "/api/v1/policies/proposals/{number}", Admin, ("withdrawPolicyProposal", "Takes a proposal back."), "PolicySet", policies::withdraw).takes("ReasonRequest"),
+    row(Post, "/api/v1/policies/trial/promote", Admin, ("promotePolicyTrial", "Brings the set on trial into force."), "PolicyChange", policies::promote).takes("ReasonRequest"),
+    row(Post, "/api/v1/policies/trial/end", Admin, ("endPolicyTrial", "Ends the trial."), "PolicyChange", policies::stop_trial).takes("ReasonRequest"),
+    row(Post, "/api/v1/policies/rollback", Admin, ("rollBackPolicies", "Goes back to a kept generation, as a new one."), "PolicyChange", policies::roll_back).takes("PolicyRollbackRequest"),
+    row(Post, "/api/v1/policies/quarantine/{module}/release", Admin, ("releasePolicyModule", "Asks a quarantined module again."), "PolicySet", policies::release).takes("ReasonRequest"),
+    row(Post, "/api/v1/policies/grants", Admin, ("grantPolicyRule", "Breaks the glass over a rule for at most four hours: what it asks or denies does not count."), "PolicyGrant", policies::grant).takes("PolicyGrantRequest").answers(201, Content::Schema("PolicyGrant")),
+    row(Delete, "/api/v1/policies/grants/{number}", Admin, ("revokePolicyGrant", "Ends a grant early."), "PolicySet", policies::revoke).takes("ReasonRequest"),
+    row(Get, "/api/v1/decisions/{id}/explanation", AdminOrAuditor, ("explainDecision", "Which rule of which module decided and why, and what the set in force says to the same question now."), "Explanation", policies::explain),
+    row(Post, "/api/v1/decisions/{id}/explanation", AdminOrAuditor, ("explainDecisionUnder", "The same under another set. Changes nothing."), "Explanation", policies::explain_under).takes("PolicyExplanationRequest"),
     row(Get, "/api/v1/audit", AdminOrAuditor, ("listAudit", "The audit log, oldest first."), "AuditPage", audit::list).query(PAGE),
     row(Get, "/api/v1/audit/checkpoint", AdminOrAuditor, ("checkpoint", "Length and head hash of the audit log."), "Checkpoint", audit::checkpoint),
     row(Get, "/api/v1/decisions", AdminOrAuditor, ("listDecisions", "Decisions on tool calls, oldest first. A page looks at a bounded part of the log and may be short or empty although `nextCursor` is there."), "DecisionPage", audit::decisions).query(PAGE),
-    row(Get, "/api/v1/decisions/{id}", AdminOrAuditor, ("getDecision", "One decision with the facts it was made on and its outcome."), "Decision", audit::decision),
+    row(Get, "/api/v1/decisions/{id}", AdminOrAuditor, ("getDecision", "One decision on a tool call, by id or position in the log, with the facts it was made on and its outcome."), "Decision", audit::decision),
 ];
 
 /// Routes of the operator's local socket, whose file permissions are the
@@ -273,6 +307,22 @@ pub static ROUTES: &[Route] = &[
 pub static CONTROL_ROUTES: &[Route] = &[
     row(Post, "/users", Admin, ("addUser", "Makes an account; its token is shown once."), "NewUser", accounts::add).takes("UserRequest").answers(201, Content::Schema("NewUser")),
     row(Get, "/status", Admin, ("status", "How the host stands."), "Status", operations::status),
+    row(Get, "/api/v1/policies", AdminOrAuditor, ("listPolicies", "The active policy set: its modules and how each does, trial, proposals, grants, generations to go back to, and the proof that it is enforced."), "PolicySet", policies::get),
+    row(Get, "/api/v1/policies/text", AdminOrAuditor, ("getPolicyText", "The `policy.toml` in force."), "", policies::text).answers(200, Content::Text("application/toml")),
+    row(Get, "/api/v1/policies/enforcement", AdminOrAuditor, ("getEnforcement", "What the latest marker actions, which every enforcement point must refuse, came to."), "Enforcement", policies::enforcement),
+    row(Post, "/api/v1/policies/modules", Admin, ("keepPolicyModule", "Keeps a module's bytes under their digest, so that a candidate can name it as `sha256:HEX`. `Selfheal-Signature` carries a detached signature in Base64. Brings nothing into force."), "KeptModule", policies::keep_module).takes_bytes("application/wasm", MAX_MODULE_BYTES).answers(201, Content::Schema("KeptModule")),
+    row(Post, "/api/v1/policies/plan", Admin, ("planPolicies", "What a candidate would have changed in the latest recorded decisions. Changes nothing."), "PolicyPlan", policies::plan).takes("PolicyPlanRequest"),
+    row(Post, "/api/v1/policies/activate", Admin, ("activatePolicies", "Brings a candidate into force, on trial beside the set in force, or before a second admin."), "PolicyChange", policies::activate).takes("PolicyActivationRequest"),
+    row(Post, "/api/v1/policies/proposals/{number}/confirm", Admin, ("confirmPolicyProposal", "Agrees to another admin's change."), "PolicyChange", policies::confirm).takes("EmptyRequest"),
+    row(Delete, "/api/v1/policies/proposals/{number}", Admin, ("withdrawPolicyProposal", "Takes a proposal back."), "PolicySet", policies::withdraw).takes("ReasonRequest"),
+    row(Post, "/api/v1/policies/trial/promote", Admin, ("promotePolicyTrial", "Brings the set on trial into force."), "PolicyChange", policies::promote).takes("ReasonRequest"),
+    row(Post, "/api/v1/policies/trial/end", Admin, ("endPolicyTrial", "Ends the trial."), "PolicyChange", policies::stop_trial).takes("ReasonRequest"),
+    row(Post, "/api/v1/policies/rollback", Admin, ("rollBackPolicies", "Goes back to a kept generation, as a new one."), "PolicyChange", policies::roll_back).takes("PolicyRollbackRequest"),
+    row(Post, "/api/v1/policies/quarantine/{module}/release", Admin, ("releasePolicyModule", "Asks a quarantined module again."), "PolicySet", policies::release).takes("ReasonRequest"),
+    row(Post, "/api/v1/policies/grants", Admin, ("grantPolicyRule", "Breaks the glass over a rule for at most four hours: what it asks or denies does not count."), "PolicyGrant", policies::grant).takes("PolicyGrantRequest").answers(201, Content::Schema("PolicyGrant")),
+    row(Delete, "/api/v1/policies/grants/{number}", Admin, ("revokePolicyGrant", "Ends a grant early."), "PolicySet", policies::revoke).takes("ReasonRequest"),
+    row(Get, "/api/v1/decisions/{id}/explanation", AdminOrAuditor, ("explainDecision", "Which rule of which module decided and why, and what the set in force says to the same question now."), "Explanation", policies::explain),
+    row(Post, "/api/v1/decisions/{id}/explanation", AdminOrAuditor, ("explainDecisionUnder", "The same under another set. Changes nothing."), "Explanation", policies::explain_under).takes("PolicyExplanationRequest"),
 ];
 
 /// The network's router.

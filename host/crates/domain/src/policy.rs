@@ -282,6 +282,9 @@ pub struct Asked {
     /// The issue, where the question was about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issue: Option<IssueFacts>,
+    /// The patch's assessment, where the question was what happens to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assessment: Option<Box<Assessment>>,
 }
 
 /// One immutable generation of modules with their settings and limits. Every

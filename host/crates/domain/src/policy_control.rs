@@ -116,6 +116,10 @@ pub struct PolicyPlan {
     pub replayed: u64,
     /// Of these, how many the set in force answers as recorded.
     pub reproduced: u64,
+    /// Recorded decisions that do not say what was asked, because an earlier version
+    /// wrote them.
+    #[serde(default)]
+    pub skipped: u64,
     /// Answers that got looser.
     pub loosened: u64,
     /// Answers that got stricter.
@@ -301,7 +305,7 @@ pub struct TrialStatus {
 }
 
 /// What a marker action that must be refused came to.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EnforcementStatus {
     /// All enforcement points refused their marker when last asked.

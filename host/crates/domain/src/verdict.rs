@@ -184,6 +184,12 @@ pub enum Fault {
     /// No module answered at all.
     #[error("no policy module is loaded that could answer")]
     Silence,
+    /// It misbehaved too often and is not asked any more.
+    #[error("is in quarantine since it {cause}")]
+    Quarantined {
+        /// The fault that was one too many.
+        cause: String,
+    },
 }
 
 impl From<Fault> for Verdict {
@@ -240,10 +246,29 @@ pub struct Judgement {
 impl Judgement {
     /// Merges by `max`; no answer at all is a denial.
     pub fn merge(generation: u64, answers: Vec<ModuleAnswer>) -> Self {
+        Self::merge_granting(generation, answers, |_| false)
+    }
+
+    /// The same, but an answer under a rule that is `granted` counts as allow, and is
+    /// listed. Faults, silence and the host's own rules (`host.*`) always count.
+    pub fn merge_granting(
+        generation: u64,
+        answers: Vec<ModuleAnswer>,
+        granted: impl Fn(&str) -> bool,
+    ) -> Self {
+        let mut used = Vec::new();
         let verdict = answers
             .iter()
             .map(|answer| match &answer.answer {
-                Answer::Verdict(verdict) => verdict.clone(),
+                Answer::Verdict(verdict) => match verdict.reason() {
+                    Some(reason) if !reason.rule.starts_with("host.") && granted(&reason.rule) => {
+                        if !used.contains(&reason.rule) {
+                            used.push(reason.rule.clone());
+                        }
+                        Verdict::Allow
+                    }
+                    _ => verdict.clone(),
+                },
                 Answer::Fault(fault) => fault.clone().into(),
             })
             .reduce(Verdict::stricter)
@@ -252,15 +277,122 @@ impl Judgement {
             verdict,
             answers,
             generation,
-            granted: Vec::new(),
+            granted: used,
             asked: None,
         }
+    }
+
+    /// The verdict, unless one of the answers that count is stricter: a merge that
+    /// went wrong must not loosen anything. Answers of modules on trial do not count,
+    /// nor does what a granted rule says; the host's own rules are never granted, and
+    /// a fault is no rule's answer.
+    pub fn strictest(&self) -> Verdict {
+        let counted = self
+            .answers
+            .iter()
+            .filter(|answer| !answer.is_shadow())
+            .map(|answer| match &answer.answer {
+                Answer::Fault(fault) => fault.clone().into(),
+                Answer::Verdict(verdict) => match verdict.reason() {
+                    Some(reason) if self.is_granted(&reason.rule) => Verdict::Allow,
+                    Some(_) | None => verdict.clone(),
+                },
+            });
+        counted.fold(self.verdict.clone(), Verdict::stricter)
+    }
+
+    fn is_granted(&self, rule: &str) -> bool {
+        !rule.starts_with("host.") && self.granted.iter().any(|granted| granted == rule)
+    }
+}
+
+impl ModuleAnswer {
+    /// What the names of modules begin with whose answers are only recorded.
+    pub const SHADOW: &'static str = "shadow:";
+
+    /// The answer is recorded only; it decides nothing.
+    pub fn is_shadow(&self) -> bool {
+        self.module.starts_with(Self::SHADOW)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn answer(module: &str, answer: Answer) -> ModuleAnswer {
+        ModuleAnswer {
+            module: module.to_owned(),
+            digest: Digest::of(module.as_bytes()),
+            answer,
+            micros: 1,
+        }
+    }
+
+    fn denies(rule: &str) -> Answer {
+        Answer::Verdict(Verdict::Deny(Reason::new(rule, "no")))
+    }
+
+    fn judged(answers: Vec<ModuleAnswer>, granted: &[&str]) -> u8 {
+        let judgement = Judgement {
+            verdict: Verdict::Allow,
+            granted: granted.iter().map(ToString::to_string).collect(),
+            ..Judgement::merge(1, answers)
+        };
+        judgement.strictest().strictness()
+    }
+
+    #[test]
+    fn a_merge_that_went_wrong_loosens_nothing() {
+        assert_eq!(judged(vec![answer("a", denies("shell.rm"))], &[]), 2);
+        let fault = Answer::Fault(Fault::Silence);
+        assert_eq!(judged(vec![answer("a", fault)], &[]), 2);
+        let allows = answer("a", Answer::Verdict(Verdict::Allow));
+        assert_eq!(judged(vec![allows], &[]), 0);
+    }
+
+    #[test]
+    fn what_is_on_trial_decides_nothing() {
+        assert_eq!(judged(vec![answer("shadow:a", denies("shell.rm"))], &[]), 0);
+    }
+
+    #[test]
+    fn a_grant_opens_its_own_rule_and_nothing_else() {
+        let rm = || answer("a", denies("shell.rm"));
+        assert_eq!(judged(vec![rm()], &["shell.rm"]), 0);
+        assert_eq!(judged(vec![rm()], &["shell"]), 2);
+        assert_eq!(
+            judged(vec![rm(), answer("b", denies("x.y"))], &["shell.rm"]),
+            2
+        );
+        let own = answer("a", denies("host.marker"));
+        assert_eq!(judged(vec![own], &["host.marker"]), 2);
+        let fault = answer("a", Answer::Fault(Fault::Silence));
+        assert_eq!(judged(vec![fault], &["host.fault"]), 2);
+    }
+
+    #[test]
+    fn merging_lists_the_grants_that_were_used() {
+        let both = || vec![answer("a", denies("shell.rm")), answer("b", denies("x.y"))];
+        let judgement = Judgement::merge_granting(1, both(), |rule| rule == "shell.rm");
+        assert_eq!(judgement.granted, ["shell.rm"]);
+        assert_eq!(judgement.verdict.strictness(), 2);
+        let judgement = Judgement::merge_granting(1, both(), |_| true);
+        assert_eq!(judgement.granted, ["shell.rm", "x.y"]);
+        assert_eq!(judgement.verdict, Verdict::Allow);
+        assert_eq!(judgement.strictest(), Verdict::Allow);
+        // No answer, and the host's own rules: nothing to grant.
+        assert_eq!(
+            Judgement::merge_granting(1, vec![], |_| true)
+                .verdict
+                .strictness(),
+            2
+        );
+        let own = vec![answer("a", denies("host.marker"))];
+        let judgement = Judgement::merge_granting(1, own, |_| true);
+        assert_eq!(judgement.verdict.strictness(), 2);
+        assert!(judgement.granted.is_empty());
+    }
 
     #[test]
     fn evidence_points_into_the_judged_text_or_nowhere() {

@@ -3,14 +3,20 @@
 //! then sets work going.
 
 use crate::bounds;
+use crate::enforcement::Warden;
 use crate::healer::Healer;
 use crate::settings::Settings;
+use chrono::{DateTime, Utc};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{Approval, Event, Record, ReviewAnswer, ToolOutcome};
 use selfheal_domain::ids::{CommentId, IssueId, IssueNumber};
 use selfheal_domain::issue::{Comment, CommentRole, Issue, Priority, Severity, Source};
 use selfheal_domain::ledger::{Ledger, RecordError};
-use selfheal_domain::policy::{AgentPhase, Asked, IssueFacts, ModuleIdentity, PolicyContext, PolicyHost, RunCounters, TrackRecord};
+use selfheal_domain::policy::{
+    AgentPhase, Asked, IssueFacts, ModuleIdentity, PolicyContext, PolicyHost, RunCounters,
+    TrackRecord,
+};
+use selfheal_domain::policy_control::{EnforcementStatus, PolicyControl, PolicyStatus};
 use selfheal_domain::ports::{
     Clock, IdSource, IssueFilter, IssueSummary, Page, ServiceStatus, Services, StoreError,
 };
@@ -112,6 +118,8 @@ pub struct IssueDesk {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
     settings: Arc<Settings>,
+    control: Option<Arc<dyn PolicyControl>>,
+    warden: Option<Arc<Warden>>,
 }
 
 impl IssueDesk {
@@ -133,7 +141,23 @@ impl IssueDesk {
             clock,
             ids,
             settings,
+            control: None,
+            warden: None,
         }
+    }
+
+    /// With what changes the policies of the running host.
+    #[must_use]
+    pub fn with_policy_control(mut self, control: Arc<dyn PolicyControl>) -> Self {
+        self.control = Some(control);
+        self
+    }
+
+    /// With the proof of enforcement.
+    #[must_use]
+    pub fn with_warden(mut self, warden: Arc<Warden>) -> Self {
+        self.warden = Some(warden);
+        self
     }
 
     /// Files a report. Where the environment allows it, an autonomy module may let
@@ -199,6 +223,7 @@ impl IssueDesk {
                     history: Arc::default(),
                     patch: None,
                     issue: Some(facts),
+                    assessment: None,
                 };
                 let approval = Approval::Module {
                     reason,
@@ -383,7 +408,8 @@ impl IssueDesk {
         let digest: Digest = digest.parse().map_err(|error| {
             DeskError::Invalid(vec![FieldError::new("patchDigest", format!("{error}"))])
         })?;
-        let generation = self.policies.current().generation();
+        let run = issue.run().map(|run| run.reference(issue.number));
+        let generation = self.policies.for_run(run).generation();
         let (issue, _) = self
             .ledger
             .record_if(issue.number, caller.actor(), |issue| {
@@ -486,7 +512,7 @@ impl IssueDesk {
         Ok(AutonomyView {
             level: self.healer.level()?,
             ceiling: self.settings.ceiling,
-            frozen: switches.frozen,
+            frozen: switches.frozen || self.healer.alarmed(),
         })
     }
 
@@ -529,9 +555,16 @@ impl IssueDesk {
         self.must_decide(caller)?;
         let reason = required("reason", reason)?;
         let frozen = frozen == Freeze::On;
-        self.ledger
-            .record_host(caller.actor(), Event::FreezeChanged { frozen, reason })?;
-        if !frozen {
+        if frozen {
+            self.healer.set_frozen_by(caller.actor(), reason)?;
+        } else {
+            // Whoever lifts a freeze does so over enforcement that holds.
+            if let Some(warden) = &self.warden {
+                warden.clear().map_err(DeskError::Conflict)?;
+            }
+            self.ledger
+                .record_host(caller.actor(), Event::FreezeChanged { frozen, reason })?;
+            self.healer.set_alarm(false);
             self.healer.resume()?;
         }
         self.autonomy()
@@ -584,6 +617,60 @@ impl IssueDesk {
     pub fn policies(&self) -> (u64, Digest, Vec<ModuleIdentity>) {
         let set = self.policies.current();
         (set.generation(), set.digest(), set.modules())
+    }
+
+    /// What changes the policies of this host, to read from.
+    ///
+    /// # Errors
+    /// [`DeskError::Conflict`] when this host's policies are fixed.
+    pub fn policy_control(&self) -> Result<&dyn PolicyControl, DeskError> {
+        self.control.as_deref().ok_or_else(|| {
+            DeskError::Conflict("the policies of this host cannot be changed while it runs".into())
+        })
+    }
+
+    /// The same for an admin's word.
+    ///
+    /// # Errors
+    /// See [`DeskError`].
+    pub fn policy_decision(&self, caller: &Caller) -> Result<&dyn PolicyControl, DeskError> {
+        self.must_decide(caller)?;
+        self.policy_control()
+    }
+
+    /// The same for a change, which only an admin may make and gives a reason for.
+    ///
+    /// # Errors
+    /// See [`DeskError`].
+    pub fn policy_change(
+        &self,
+        caller: &Caller,
+        reason: &str,
+    ) -> Result<&dyn PolicyControl, DeskError> {
+        required("reason", reason)?;
+        self.policy_decision(caller)
+    }
+
+    /// How the policies stand, with the proof of enforcement.
+    ///
+    /// # Errors
+    /// See [`IssueDesk::policy_control`].
+    pub fn policy_status(&self) -> Result<PolicyStatus, DeskError> {
+        Ok(PolicyStatus {
+            enforcement: self.enforcement(),
+            ..self.policy_control()?.status()
+        })
+    }
+
+    /// The latest proof of enforcement.
+    pub fn enforcement(&self) -> EnforcementStatus {
+        let latest = self.warden.as_ref().map(|warden| warden.latest());
+        latest.unwrap_or_default()
+    }
+
+    /// Now, as this host counts time.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
     }
 
     /// Records of one issue the caller may see, from `from` on. Reporters see what

@@ -16,6 +16,7 @@ use selfheal_domain::risk::AutonomyLevel;
 use selfheal_domain::state::{IllegalTransition, Phase};
 use selfheal_domain::user::Actor;
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -67,6 +68,7 @@ impl Healer {
                 settings,
                 doors,
                 log_marks: Mutex::default(),
+                alarmed: AtomicBool::new(false),
             },
             queue: Mutex::default(),
             changed: Condvar::new(),
@@ -301,7 +303,11 @@ impl Healer {
             let version = self.issue(number)?.version;
             match walked {
                 Ok(Step::Rest) => return Ok(()),
-                Ok(Step::On) if version == issue.version && !self.is_told(number) => {
+                Ok(Step::On)
+                    if version == issue.version
+                        && !self.is_told(number)
+                        && !cancel.is_cancelled() =>
+                {
                     tracing::error!(
                         issue = number.0,
                         phase = ?issue.phase,
@@ -328,6 +334,49 @@ impl Healer {
     fn is_told(&self, number: IssueNumber) -> bool {
         let queue = self.lock();
         queue.closed || queue.aborts.contains_key(&number)
+    }
+
+    /// Freezes healing: on record first, then every agent is stopped.
+    pub(crate) fn set_frozen_by(&self, actor: Actor, reason: String) -> Result<(), RecordError> {
+        let frozen = Event::FreezeChanged {
+            frozen: true,
+            reason,
+        };
+        self.rooms.ledger.record_host(actor, frozen)?;
+        self.stop_agents();
+        Ok(())
+    }
+
+    /// Stops every agent at work, because healing is frozen. What touched the live
+    /// tree goes on until it is verified or undone.
+    pub(crate) fn stop_agents(&self) {
+        let queue = self.lock();
+        for (number, token) in &queue.working {
+            let touched = self
+                .issue(*number)
+                .is_ok_and(|issue| issue.phase.may_have_touched_live_tree());
+            if !touched {
+                token.cancel();
+            }
+        }
+    }
+
+    /// From now on (or no longer) frozen by an alarm, whatever the record says.
+    pub(crate) fn set_alarm(&self, on: bool) {
+        self.rooms.alarmed.store(on, Ordering::SeqCst);
+        if on {
+            self.stop_agents();
+        }
+    }
+
+    /// An enforcement point failed its proof, and nobody lifted the freeze since.
+    pub(crate) fn alarmed(&self) -> bool {
+        self.rooms.alarmed.load(Ordering::SeqCst)
+    }
+
+    /// The doors that the rooms work through.
+    pub(crate) fn doors(&self) -> &Doors {
+        &self.rooms.doors
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {

@@ -7,6 +7,7 @@
 
 mod bounds;
 pub mod desk;
+pub mod enforcement;
 pub mod facts;
 pub mod feed;
 pub mod healer;

@@ -98,21 +98,35 @@ pub(crate) fn decisions(call: &Call) -> Result<Response<Body>, Problem> {
     json(StatusCode::OK, &page)
 }
 
-/// Reads the log from the beginning: decisions have no index of their own.
-pub(crate) fn decision(call: &Call) -> Result<Response<Body>, Problem> {
-    let text = call.param("id")?;
+/// Position in the log of the decision with this id; or the position that the text
+/// is. Reads the log from the beginning: decisions have no index of their own.
+pub(crate) fn position_of(call: &Call, text: &str) -> Result<u64, Problem> {
+    if let Ok(seq) = text.parse::<u64>() {
+        return Ok(seq);
+    }
     let missing = || Problem::not_found(format!("there is no decision {text}"));
     let id: Uuid = text.parse().map_err(|_| missing())?;
     let made = |record: &Record| matches!(&record.event, Event::ToolCalled(it) if it.id.0 == id);
-    let ended = |record: &Record| matches!(&record.event, Event::ToolFinished { decision, .. } if decision.0 == id);
     let one = (1, usize::MAX);
     let (found, _) = collect(&call.shared, None, 0, one, made).map_err(DeskError::from)?;
-    let Some((record, decision)) = found.first().and_then(|record| match &record.event {
+    found.first().map(|record| record.seq).ok_or_else(missing)
+}
+
+/// One decision on a tool call, by id or position.
+pub(crate) fn decision(call: &Call) -> Result<Response<Body>, Problem> {
+    let text = call.param("id")?;
+    let seq = position_of(call, text)?;
+    let found = call.shared.store().records(None, seq, 1);
+    let found = found.map_err(DeskError::from)?;
+    let made = found.first().filter(|record| record.seq == seq);
+    let Some((record, decision)) = made.and_then(|record| match &record.event {
         Event::ToolCalled(decision) => Some((record, decision)),
         _ => None,
     }) else {
-        return Err(missing());
+        return Err(Problem::not_found(format!("there is no decision {text}")));
     };
+    let id = decision.id;
+    let ended = |record: &Record| matches!(&record.event, Event::ToolFinished { decision, .. } if *decision == id);
     let near = (1, DECISION_SCAN);
     let (ends, _) =
         collect(&call.shared, record.issue, record.seq, near, ended).map_err(DeskError::from)?;

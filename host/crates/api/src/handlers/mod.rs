@@ -6,5 +6,6 @@ pub(crate) mod audit;
 pub(crate) mod issues;
 pub(crate) mod operations;
 pub(crate) mod patches;
+pub(crate) mod policies;
 pub(crate) mod session;
 pub(crate) mod streams;

@@ -1,14 +1,14 @@
 //! Switches, services, policies, health and metrics.
 
 use crate::call::{Call, bytes_of, json};
+use crate::handlers::policies::{proof, standing};
 use crate::openapi;
 use crate::problem::Problem;
-use crate::views::admin::{
-    Autonomy, AutonomyRequest, Health, PolicyModule, PolicySet, Service, ServicePage, Status,
-};
+use crate::views::admin::{Autonomy, AutonomyRequest, Health, Service, ServicePage, Status};
 use crate::views::issue::{EmptyRequest, ReasonRequest};
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
+use selfheal_domain::policy_control::{ModuleState, ModuleStatus};
 use selfheal_pipeline::desk::Freeze;
 use std::fmt::Write as _;
 use std::sync::PoisonError;
@@ -83,6 +83,67 @@ pub(crate) fn metrics(call: &Call) -> Result<Response<Body>, Problem> {
         "Answered requests by status.",
         by_status.collect(),
     );
+    let (generation, _, _) = call.shared.desk.policies();
+    gauge(
+        "selfheal_policy_generation",
+        "gauge",
+        "Generation of the policy set in force.",
+        vec![(String::new(), generation)],
+    );
+    let proof = proof(call);
+    gauge(
+        "selfheal_enforcement_proved",
+        "gauge",
+        "Every enforcement point refused its marker when last asked.",
+        vec![(String::new(), u64::from(proof.proved))],
+    );
+    gauge(
+        "selfheal_enforcement_proof_age_seconds",
+        "gauge",
+        "How long ago that was.",
+        proof
+            .age_seconds
+            .map(|age| (String::new(), age))
+            .into_iter()
+            .collect(),
+    );
+    if let Ok(status) = call.shared.desk.policy_status() {
+        let of_each = |value: fn(&ModuleStatus) -> u64| {
+            let each = status.modules.iter();
+            each.map(|module| {
+                (
+                    format!("{{module=\"{}\"}}", module.identity.name),
+                    value(module),
+                )
+            })
+            .collect()
+        };
+        gauge(
+            "selfheal_policy_module_faults_total",
+            "counter",
+            "Faults of a policy module since it came into force.",
+            of_each(|module| module.faults),
+        );
+        gauge(
+            "selfheal_policy_module_asked_total",
+            "counter",
+            "Questions that a policy module answered since it came into force.",
+            of_each(|module| module.asked),
+        );
+        gauge(
+            "selfheal_policy_module_quarantined",
+            "gauge",
+            "A policy module misbehaved too often and counts as its strictest answer.",
+            of_each(|module| u64::from(module.state == ModuleState::Quarantined)),
+        );
+        let grants = u64::try_from(status.grants.len()).unwrap_or(u64::MAX);
+        gauge(
+            "selfheal_policy_grants",
+            "gauge",
+            "Rules over which the glass is broken now.",
+            vec![(String::new(), grants)],
+        );
+    }
     Ok(bytes_of(
         StatusCode::OK,
         "text/plain; version=0.0.4; charset=utf-8",
@@ -91,17 +152,15 @@ pub(crate) fn metrics(call: &Call) -> Result<Response<Body>, Problem> {
 }
 
 pub(crate) fn autonomy(call: &Call) -> Result<Response<Body>, Problem> {
-    json(
-        StatusCode::OK,
-        &Autonomy::from(call.shared.desk.autonomy()?),
-    )
+    let view = call.shared.desk.autonomy()?;
+    json(StatusCode::OK, &Autonomy::of(view, &proof(call)))
 }
 
 pub(crate) fn set_autonomy(call: &Call) -> Result<Response<Body>, Problem> {
     let request: AutonomyRequest = call.json()?;
     let desk = &call.shared.desk;
     let view = desk.set_autonomy(call.caller()?, request.level, &request.reason)?;
-    json(StatusCode::OK, &Autonomy::from(view))
+    json(StatusCode::OK, &Autonomy::of(view, &proof(call)))
 }
 
 fn set_frozen(call: &Call, frozen: Freeze) -> Result<Response<Body>, Problem> {
@@ -110,7 +169,7 @@ fn set_frozen(call: &Call, frozen: Freeze) -> Result<Response<Body>, Problem> {
         .shared
         .desk
         .set_frozen(call.caller()?, frozen, &request.reason)?;
-    json(StatusCode::OK, &Autonomy::from(view))
+    json(StatusCode::OK, &Autonomy::of(view, &proof(call)))
 }
 
 pub(crate) fn freeze(call: &Call) -> Result<Response<Body>, Problem> {
@@ -141,16 +200,6 @@ pub(crate) fn restart_service(call: &Call) -> Result<Response<Body>, Problem> {
     json(StatusCode::OK, &Service::from(one))
 }
 
-pub(crate) fn policies(call: &Call) -> Result<Response<Body>, Problem> {
-    let (generation, digest, modules) = call.shared.desk.policies();
-    let view = PolicySet {
-        generation,
-        digest: digest.to_string(),
-        items: modules.into_iter().map(PolicyModule::from).collect(),
-    };
-    json(StatusCode::OK, &view)
-}
-
 pub(crate) fn status(call: &Call) -> Result<Response<Body>, Problem> {
     let desk = &call.shared.desk;
     let (log_size, head) = desk.audit_head();
@@ -160,8 +209,9 @@ pub(crate) fn status(call: &Call) -> Result<Response<Body>, Problem> {
         log_head: head.to_string(),
         accounts: call.shared.accounts()?.len(),
         open_streams: open_streams(call),
-        autonomy: desk.autonomy()?.into(),
+        autonomy: Autonomy::of(desk.autonomy()?, &proof(call)),
         policy_generation: desk.policies().0,
+        policies: standing(call)?,
         services: desk.services().into_iter().map(Service::from).collect(),
     };
     json(StatusCode::OK, &view)

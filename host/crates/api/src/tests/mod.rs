@@ -3,6 +3,7 @@
 mod bounds;
 mod matrix;
 mod patches;
+mod policies;
 mod sessions;
 mod sockets;
 mod streams;

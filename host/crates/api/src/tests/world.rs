@@ -15,6 +15,7 @@ use selfheal_domain::ledger::Ledger;
 use selfheal_domain::patch::{FileChange, Patch};
 use selfheal_domain::permit::{Apply, DraftPatch, Permit, Rollback};
 use selfheal_domain::policy::*;
+use selfheal_domain::policy_control::*;
 use selfheal_domain::ports::*;
 use selfheal_domain::risk::*;
 use selfheal_domain::tools::Tools;
@@ -28,8 +29,8 @@ use selfheal_pipeline::settings::{PatchLimits, PathMatcher, Settings};
 use selfheal_store::{JournalStore, Options};
 use serde_json::Value;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -263,12 +264,266 @@ impl PolicyHost for Policies {
     }
 }
 
+/// Writes down what it is asked for; number 7, module `guard` and rule `a.b` are
+/// all there is.
+#[derive(Default)]
+pub(super) struct Control(Mutex<Vec<String>>);
+
+impl Control {
+    /// What was asked for since the last look.
+    pub(super) fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+
+    fn note(&self, what: String) {
+        self.0.lock().unwrap().push(what);
+    }
+
+    fn known(&self, found: bool, what: &str) -> Result<(), PolicyRefusal> {
+        if found {
+            Ok(())
+        } else {
+            Err(PolicyRefusal::Unknown(what.to_owned()))
+        }
+    }
+}
+
+pub(super) fn a_time() -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2030, 1, 1, 0, 0, 0).unwrap()
+}
+
+fn a_plan() -> PolicyPlan {
+    let changed = ChangedDecision {
+        seq: 3,
+        question: "Bash: git push".into(),
+        before: "deny shell.git-push".into(),
+        after: "allow".into(),
+        reason: Some(Reason::new("shell.git-push", "no pushing")),
+    };
+    PolicyPlan {
+        digest: "d".repeat(64),
+        against: 1,
+        replayed: 12,
+        reproduced: 12,
+        loosened: 1,
+        loosening: vec![changed],
+        ..PolicyPlan::default()
+    }
+}
+
+fn activated(generation: u64) -> ChangeOutcome {
+    ChangeOutcome::Activated {
+        generation,
+        plan: Box::new(a_plan()),
+    }
+}
+
+impl PolicyControl for Control {
+    fn status(&self) -> PolicyStatus {
+        let module = |name: &str, state| ModuleStatus {
+            identity: ModuleIdentity {
+                name: name.into(),
+                version: "1.0.0".into(),
+                kind: ModuleKind::Guardrail,
+                digest: Digest::of(name.as_bytes()),
+            },
+            state,
+            reason: None,
+            source: "bundled:guard".into(),
+            publisher: None,
+            capabilities: Vec::new(),
+            generation: 1,
+            since: a_time(),
+            asked: 5,
+            hits: [("a.b".to_owned(), 2), ("never_hit".to_owned(), 0)].into(),
+            faults: 1,
+            last_fault: Some("trapped".into()),
+            p50_micros: 9.5,
+            p99_micros: 20.0,
+        };
+        PolicyStatus {
+            generation: 1,
+            digest: Digest::of(b"set"),
+            since: a_time(),
+            source: ChangeSource::File,
+            environment: Environment::Production,
+            ceiling: AutonomyLevel::AutoLow,
+            four_eyes: true,
+            modules: vec![
+                module("guard", ModuleState::Enforcing),
+                module("odd", ModuleState::Quarantined),
+            ],
+            not_in_force: Some("policy.toml: line 3: what is this".into()),
+            trial: Some(TrialStatus {
+                generation: 2,
+                rollout: Rollout::Canary { percent: 10 },
+                by: Actor::Operator,
+                since: a_time(),
+                asked: 3,
+                looser: 1,
+                stricter: 0,
+                faults: 0,
+                differences: Vec::new(),
+            }),
+            proposals: vec![Proposal {
+                number: 7,
+                by: None,
+                reason: "an edit".into(),
+                at: a_time(),
+                plan: a_plan(),
+            }],
+            grants: vec![self.a_grant("a.b", None, Actor::Operator, "now")],
+            kept: vec![KeptGeneration {
+                generation: 1,
+                digest: Digest::of(b"set"),
+                at: a_time(),
+                source: ChangeSource::Start,
+            }],
+            enforcement: EnforcementStatus::default(),
+        }
+    }
+    fn text(&self) -> String {
+        "four_eyes = true\n".into()
+    }
+    fn keep_module(&self, bytes: &[u8], sign: Option<&[u8]>) -> Result<Digest, PolicyRefusal> {
+        self.note(format!("keep {} {sign:?}", bytes.len()));
+        Ok(Digest::of(bytes))
+    }
+    fn plan(&self, candidate: &Candidate, most: u64) -> Result<PolicyPlan, PolicyRefusal> {
+        self.note(format!("plan {candidate:?} {most}"));
+        if matches!(candidate, Candidate::Text(text) if text == "nonsense") {
+            return Err(PolicyRefusal::Unusable("policy.toml: line 1".into()));
+        }
+        Ok(a_plan())
+    }
+    fn activate(
+        &self,
+        candidate: &Candidate,
+        rollout: Rollout,
+        by: &Actor,
+        reason: &str,
+    ) -> Result<ChangeOutcome, PolicyRefusal> {
+        self.note(format!("activate {candidate:?} {rollout:?} {by} {reason}"));
+        let plan = Box::new(a_plan());
+        Ok(match rollout {
+            Rollout::Full => ChangeOutcome::Proposed {
+                proposal: 7,
+                generation: 1,
+                plan,
+            },
+            Rollout::Shadow | Rollout::Canary { .. } => ChangeOutcome::OnTrial {
+                generation: 2,
+                rollout,
+                plan,
+            },
+        })
+    }
+    fn confirm(&self, proposal: u64, by: &Actor) -> Result<ChangeOutcome, PolicyRefusal> {
+        self.note(format!("confirm {proposal} {by}"));
+        self.known(proposal == 7, "proposal")?;
+        match by {
+            Actor::User(_) => Ok(activated(2)),
+            _ => Err(PolicyRefusal::Forbidden("another admin must".into())),
+        }
+    }
+    fn withdraw(&self, proposal: u64, by: &Actor, reason: &str) -> Result<(), PolicyRefusal> {
+        self.note(format!("withdraw {proposal} {by} {reason}"));
+        self.known(proposal == 7, "proposal")
+    }
+    fn end_trial(
+        &self,
+        promote: Promote,
+        by: &Actor,
+        reason: &str,
+    ) -> Result<ChangeOutcome, PolicyRefusal> {
+        self.note(format!("trial {promote:?} {by} {reason}"));
+        match promote {
+            Promote::Yes => Ok(activated(2)),
+            Promote::No => Ok(ChangeOutcome::Unchanged { generation: 1 }),
+        }
+    }
+    fn roll_back(
+        &self,
+        to: Option<u64>,
+        by: &Actor,
+        reason: &str,
+    ) -> Result<ChangeOutcome, PolicyRefusal> {
+        self.note(format!("back to {to:?} {by} {reason}"));
+        match to {
+            None => Ok(activated(2)),
+            Some(_) => Err(PolicyRefusal::Unavailable("policy.toml: disk full".into())),
+        }
+    }
+    fn release(&self, module: &str, by: &Actor, reason: &str) -> Result<(), PolicyRefusal> {
+        self.note(format!("release {module} {by} {reason}"));
+        if module == "guard" {
+            return Err(PolicyRefusal::Conflict("it is not in quarantine".into()));
+        }
+        self.known(module == "odd", "module")
+    }
+    fn grant(
+        &self,
+        rule: &str,
+        issue: Option<IssueNumber>,
+        minutes: u32,
+        by: &Actor,
+        reason: &str,
+    ) -> Result<Grant, PolicyRefusal> {
+        self.note(format!("grant {rule} {issue:?} {minutes} {by} {reason}"));
+        Ok(self.a_grant(rule, issue, by.clone(), reason))
+    }
+    fn revoke(&self, grant: u64, by: &Actor, reason: &str) -> Result<(), PolicyRefusal> {
+        self.note(format!("revoke {grant} {by} {reason}"));
+        self.known(grant == 7, "grant")
+    }
+    fn explain(&self, seq: u64, under: Option<&Candidate>) -> Result<Explanation, PolicyRefusal> {
+        self.note(format!("explain {seq} {under:?}"));
+        self.known(seq < 1_000, "decision")?;
+        let said = |answer: &str, factors| Explained {
+            module: "guard".into(),
+            answer: answer.into(),
+            reason: Some(Reason::new("shell.git-push", "no pushing")),
+            factors,
+            decided: true,
+        };
+        Ok(Explanation {
+            seq,
+            question: "Bash: git push".into(),
+            recorded: "deny shell.git-push".into(),
+            modules: vec![said("deny shell.git-push", Vec::new())],
+            under: "generation 1".into(),
+            answer: "score 40".into(),
+            again: vec![said(
+                "score 40",
+                vec![("size".into(), 40, "900 lines".into())],
+            )],
+            same: false,
+        })
+    }
+}
+
+impl Control {
+    fn a_grant(&self, rule: &str, issue: Option<IssueNumber>, by: Actor, reason: &str) -> Grant {
+        Grant {
+            number: 7,
+            rule: rule.into(),
+            issue,
+            reason: reason.into(),
+            by,
+            at: a_time(),
+            until: a_time() + ChronoDuration::minutes(30),
+            used: 0,
+        }
+    }
+}
+
 /// A host with one account of each role, and a second user.
 pub(super) struct World {
     pub(super) router: Router,
     pub(super) state: ApiState,
     pub(super) feed: Arc<Feed>,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) control: Arc<Control>,
     tokens: Vec<(&'static str, String)>,
     _directory: tempfile::TempDir,
 }
@@ -372,6 +627,8 @@ impl World {
             ticks.clone(),
             ticks,
         );
+        let control = Arc::new(Control::default());
+        let desk = desk.with_policy_control(control.clone());
         let mut tokens = Vec::new();
         for (name, role) in NAMES {
             let made = new_token().unwrap();
@@ -390,6 +647,7 @@ impl World {
             state,
             feed,
             ledger,
+            control,
             tokens,
             _directory: directory,
         }

@@ -1,8 +1,10 @@
 //! Accounts, sessions, services, policies and switches as JSON.
 
+use super::policy::{Enforcement, ModuleStanding, PolicySet};
 use super::vocabulary;
 use chrono::{DateTime, Utc};
 use selfheal_domain::policy::{ModuleIdentity, ModuleKind};
+use selfheal_domain::policy_control::ModuleStatus;
 use selfheal_domain::ports::ServiceStatus;
 use selfheal_domain::user::{Account, Role};
 use selfheal_pipeline::desk::AutonomyView;
@@ -128,6 +130,18 @@ pub(crate) struct PolicyModule {
     /// `guardrail`, `risk` or `autonomy`.
     kind: &'static str,
     digest: String,
+    #[serde(flatten)]
+    standing: Option<ModuleStanding>,
+}
+
+impl PolicyModule {
+    /// With how it does.
+    pub(crate) fn of(status: ModuleStatus) -> Self {
+        Self {
+            standing: Some(status.clone().into()),
+            ..Self::from(status.identity)
+        }
+    }
 }
 
 impl From<ModuleIdentity> for PolicyModule {
@@ -141,16 +155,9 @@ impl From<ModuleIdentity> for PolicyModule {
                 ModuleKind::Autonomy => "autonomy",
             },
             digest: module.digest.to_string(),
+            standing: None,
         }
     }
-}
-
-/// The active policy set.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct PolicySet {
-    pub(crate) generation: u64,
-    pub(crate) digest: String,
-    pub(crate) items: Vec<PolicyModule>,
 }
 
 /// The autonomy switch.
@@ -167,11 +174,37 @@ pub(crate) struct Autonomy {
     ceiling_name: String,
     /// All healing is stopped.
     frozen: bool,
+    /// Every way from an agent to the world is proved to obey the policies.
+    enforcement: EnforcementAge,
 }
 
-impl From<AutonomyView> for Autonomy {
-    fn from(view: AutonomyView) -> Self {
+/// How fresh the proof of enforcement is.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct EnforcementAge {
+    proved: bool,
+    /// Generation that was proved.
+    generation: u64,
+    /// How long ago; absent before the first proof.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    age_seconds: Option<u64>,
+}
+
+impl From<&Enforcement> for EnforcementAge {
+    fn from(proof: &Enforcement) -> Self {
         Self {
+            proved: proof.proved,
+            generation: proof.generation,
+            age_seconds: proof.age_seconds,
+        }
+    }
+}
+
+impl Autonomy {
+    /// The switch, and how fresh the proof of enforcement is.
+    pub(crate) fn of(view: AutonomyView, proof: &Enforcement) -> Self {
+        Self {
+            enforcement: proof.into(),
             level: view.level.into(),
             level_name: view.level.to_string(),
             ceiling: view.ceiling.into(),
@@ -210,5 +243,6 @@ pub(crate) struct Status {
     pub(crate) open_streams: usize,
     pub(crate) autonomy: Autonomy,
     pub(crate) policy_generation: u64,
+    pub(crate) policies: PolicySet,
     pub(crate) services: Vec<Service>,
 }

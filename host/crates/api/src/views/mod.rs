@@ -3,5 +3,6 @@
 pub(crate) mod admin;
 pub(crate) mod issue;
 pub(crate) mod patch;
+pub(crate) mod policy;
 pub(crate) mod record;
 pub(crate) mod vocabulary;

@@ -311,7 +311,10 @@ pub(crate) fn summary(event: &Event) -> String {
             proposal.number
         ),
         Event::PolicyWithdrawn { proposal, reason } => {
-            format!("policy proposal {proposal} was withdrawn: {}", short(reason))
+            format!(
+                "policy proposal {proposal} was withdrawn: {}",
+                short(reason)
+            )
         }
         Event::QuarantineChanged {
             module,

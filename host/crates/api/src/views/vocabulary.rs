@@ -27,6 +27,20 @@ schema_enum!(
     }
 );
 schema_enum!(
+    /// Where a change of the policies came from.
+    ChangeSource { Start = "start", File = "file", Api = "api", Return = "return" }
+);
+schema_enum!(
+    /// What becomes of a module's answers.
+    ModuleState {
+        Enforcing = "enforcing", Shadow = "shadow", Off = "off", Quarantined = "quarantined",
+    }
+);
+schema_enum!(
+    /// How far a candidate is trusted with traffic.
+    Rollout { Full = "full", Shadow = "shadow", Canary = "canary" }
+);
+schema_enum!(
     /// How bad it is.
     Severity { Critical = "CRITICAL", High = "HIGH", Medium = "MEDIUM", Low = "LOW" }
 );
@@ -107,6 +121,9 @@ mod tests {
         spelt::<domain::risk::RiskLevel>(super::RiskLevel::VALUES);
         spelt::<domain::run::RunStatus>(super::RunStatus::VALUES);
         spelt::<domain::user::Role>(super::Role::VALUES);
+        spelt::<domain::policy_control::ChangeSource>(super::ChangeSource::VALUES);
+        spelt::<domain::policy_control::ModuleState>(super::ModuleState::VALUES);
+        assert_eq!(super::Rollout::VALUES, ["full", "shadow", "canary"]);
         for (verdict, name) in [
             (Verdict::Allow, "allow"),
             (Verdict::Ask(Reason::new("r", "m")), "ask"),

@@ -23,10 +23,10 @@ impl Rooms {
         };
         let snapshot = snapshot_of(run);
         // A review is for one diff on one base under one generation; any change voids it.
-        if let Some(change) = self.no_longer_cleared(run)? {
+        if let Some(change) = self.no_longer_cleared(issue, run)? {
             return self.send_back(issue, &change);
         }
-        let set = self.doors.policies.current();
+        let set = self.policies_of(issue);
         if let Err(error) = self.doors.repository.check_fits(&snapshot, &draft.patch) {
             return self.send_back(issue, &chain(&error));
         }

@@ -63,7 +63,7 @@ impl Rooms {
             snapshot: snapshot.commit,
             base_commit: snapshot.base,
             live_branch: snapshot.branch,
-            policy_generation: self.doors.policies.current().generation(),
+            policy_generation: self.doors.policies.for_run(Some(run)).generation(),
         };
         let (issue, _permit) =
             self.ledger

@@ -75,7 +75,7 @@ impl Rooms {
                 };
                 let facts = patch_facts(&patch, claims, &self.settings.limits.protected);
                 let context = self.context(&issue, AgentPhase::Drafting)?;
-                let judgement = self.doors.policies.current().judge_patch(&context, &facts);
+                let judgement = self.policies_of(&issue).judge_patch(&context, &facts);
                 let message = CommitMessage {
                     subject: format!("draft: {}", issue.report.title),
                     body: draft.rationale.clone(),

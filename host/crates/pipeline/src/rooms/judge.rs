@@ -19,7 +19,7 @@ impl Rooms {
         };
         let facts = draft_facts(draft, issue, Proved::Yes, &self.settings.limits.protected);
         let context = self.context(issue, AgentPhase::Verification)?;
-        let assessment = self.doors.policies.current().assess(&context, &facts);
+        let assessment = self.policies_of(issue).assess(&context, &facts);
         self.record(issue, Event::RiskAssessed(assessment))
     }
 
@@ -30,7 +30,7 @@ impl Rooms {
         else {
             return self.escalate(issue, "the run has no assessed patch to decide on");
         };
-        let set = self.doors.policies.current();
+        let set = self.policies_of(issue);
         if [draft.judgement.generation, assessment.generation] != [set.generation(); 2] {
             // Guardrails and risk modules that are in force now have not seen it.
             return self.record(issue, Event::RunInterrupted);
@@ -44,13 +44,17 @@ impl Rooms {
 
     /// Why a patch that was cleared must not be applied after all: policies or level
     /// changed since.
-    pub(super) fn no_longer_cleared(&self, run: &Run) -> Result<Option<String>, RecordError> {
+    pub(super) fn no_longer_cleared(
+        &self,
+        issue: &Issue,
+        run: &Run,
+    ) -> Result<Option<String>, RecordError> {
         let (Some(draft), Some(assessment), Some(decision)) =
             (&run.draft, &run.assessment, &run.autonomy)
         else {
             return Ok(Some("the patch was never judged".to_owned()));
         };
-        let generation = self.doors.policies.current().generation();
+        let generation = self.policies_of(issue).generation();
         let judged = [
             draft.judgement.generation,
             assessment.generation,
@@ -75,7 +79,7 @@ fn capped(
     draft: &DraftedPatch,
     risk: RiskLevel,
 ) -> AutonomyDecision {
-    let asked = matches!(draft.judgement.verdict, Verdict::Ask(_));
+    let asked = matches!(draft.judgement.strictest(), Verdict::Ask(_));
     let mut files = draft.patch.files.iter();
     let tests = files.any(|file| is_test_path(&file.path));
     tightened(decision, level, risk, asked, tests)

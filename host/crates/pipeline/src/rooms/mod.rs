@@ -4,7 +4,7 @@ mod apply;
 mod diagnose;
 mod draft;
 mod judge;
-mod prove;
+pub(crate) mod prove;
 mod undo;
 mod verify;
 
@@ -17,7 +17,9 @@ use selfheal_domain::agent::Agent;
 use selfheal_domain::event::{Event, ToolOutcome};
 use selfheal_domain::issue::Issue;
 use selfheal_domain::ledger::{Ledger, RecordError};
-use selfheal_domain::policy::{AgentPhase, PolicyContext, PolicyHost, PolicySet, RunCounters, TrackRecord};
+use selfheal_domain::policy::{
+    AgentPhase, PolicyContext, PolicyHost, PolicySet, RunCounters, TrackRecord,
+};
 use selfheal_domain::ports::{
     CancelToken, Clock, IdSource, Probes, Repository, Services, Snapshot, StoreError,
     ToolSessionSpec, Workbench,
@@ -27,6 +29,7 @@ use selfheal_domain::run::Run;
 use selfheal_domain::state::Phase;
 use selfheal_domain::user::Actor;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Everything the rooms reach the world through.
@@ -65,13 +68,15 @@ pub(crate) struct Rooms {
     pub(crate) doors: Doors,
     /// Where each service's log ended before its last restart by a room.
     pub(crate) log_marks: Mutex<HashMap<String, u64>>,
+    /// An enforcement point failed its proof: holds even where no record can be made.
+    pub(crate) alarmed: AtomicBool,
 }
 
 impl Rooms {
     /// The next step of an issue, decided by its phase alone.
     pub(crate) fn step(&self, issue: &Issue, cancel: &CancelToken) -> Result<Step, RecordError> {
         let undone = matches!(issue.phase, Phase::RolledBack | Phase::AbortRolledBack);
-        if self.ledger.store().switches()?.frozen
+        if (self.alarmed.load(Ordering::SeqCst) || self.ledger.store().switches()?.frozen)
             && !undone
             && !issue.phase.may_have_touched_live_tree()
         {
@@ -144,6 +149,12 @@ impl Rooms {
             issue: issue.number,
             note: note.to_owned(),
         });
+    }
+
+    /// The policy generation that is in force for the issue's run.
+    pub(crate) fn policies_of(&self, issue: &Issue) -> Arc<dyn PolicySet> {
+        let run = issue.run().map(|run| run.reference(issue.number));
+        self.doors.policies.for_run(run)
     }
 
     fn agent_actor(&self) -> Actor {

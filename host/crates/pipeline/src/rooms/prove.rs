@@ -10,8 +10,19 @@ use selfheal_domain::issue::Issue;
 use selfheal_domain::ledger::RecordError;
 use selfheal_domain::patch::Patch;
 use selfheal_domain::ports::{CancelToken, Snapshot};
-use selfheal_domain::verdict::Verdict;
+use selfheal_domain::verdict::{Judgement, Verdict};
 use selfheal_domain::verification::{CheckEvidence, Verification, VerificationResult};
+
+/// Why the guardrails refuse a patch, if they do.
+pub(crate) fn refusal(judgement: &Judgement) -> Option<String> {
+    match judgement.strictest() {
+        Verdict::Deny(reason) => {
+            let reason = format!("denied by rule {}: {}", reason.rule, reason.message);
+            Some(bounds::clip(reason, bounds::DETAIL))
+        }
+        Verdict::Allow | Verdict::Ask(_) => None,
+    }
+}
 
 impl Rooms {
     pub(super) fn prove(&self, issue: &Issue, cancel: &CancelToken) -> Result<Step, RecordError> {
@@ -19,9 +30,7 @@ impl Rooms {
         else {
             return self.escalate(issue, "the run has no patch to prove");
         };
-        if let Verdict::Deny(reason) = &draft.judgement.verdict {
-            let reason = format!("denied by rule {}: {}", reason.rule, reason.message);
-            let reason = bounds::clip(reason, bounds::DETAIL);
+        if let Some(reason) = refusal(&draft.judgement) {
             return self.record(
                 issue,
                 Event::PatchRefuted {

@@ -38,7 +38,7 @@ impl Rooms {
             .as_deref()
             .or(issue.end_reason.as_deref())
             .unwrap_or("it did not hold");
-        let set = self.doors.policies.current();
+        let set = self.policies_of(issue);
         let message = rollback_message(issue, run, reason, &self.trail(set.as_ref()));
         match self
             .doors
