@@ -1,6 +1,10 @@
 //! Matching without a regular-expression engine: a fresh instance per decision
 //! would compile every pattern anew.
 
+mod needles;
+
+pub use needles::Needles;
+
 /// Does `path` match `glob`? `*` and `?` stay within a component, `**` crosses
 /// them; a pattern without `/` matches any component's name at the end, as in
 /// `.gitignore`. ASCII case is ignored: file systems may.

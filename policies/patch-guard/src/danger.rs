@@ -1,204 +1,169 @@
-//! Dangerous operations in added code, by language-independent marks. A repair
-//! has no need for any of them; where one was there before, it is not new.
+//! Dangerous operations in added code, by language. A repair hardly ever needs
+//! one; what was there before is not new, and changing it is a question.
+//!
+//! Rules look at a line without its comments, most of them without its strings
+//! (see [`Line`]). Only lines with a rule's most telling word are taken apart.
 
-use selfheal_policy_sdk::text::{phrase, squeeze, tighten};
+mod marks;
 
-/// Mark on the squeezed line, rule, what it does.
-const MARKS: [(&str, &str, &str); 50] = [
-    ("os.system(", "patch.runs-programs", "runs a program"),
-    ("os.popen(", "patch.runs-programs", "runs a program"),
-    ("os.exec", "patch.runs-programs", "runs a program"),
-    ("os.spawn", "patch.runs-programs", "runs a program"),
-    ("pty.spawn", "patch.runs-programs", "runs a program"),
-    ("subprocess.", "patch.runs-programs", "runs a program"),
-    ("import subprocess", "patch.runs-programs", "runs a program"),
-    ("from subprocess", "patch.runs-programs", "runs a program"),
-    ("shell=true", "patch.runs-programs", "runs a shell"),
-    ("shell: true", "patch.runs-programs", "runs a shell"),
-    ("child_process", "patch.runs-programs", "runs a program"),
-    ("execsync(", "patch.runs-programs", "runs a program"),
-    ("spawnsync(", "patch.runs-programs", "runs a program"),
-    (
-        "runtime.getruntime().exec",
-        "patch.runs-programs",
-        "runs a program",
-    ),
-    ("processbuilder(", "patch.runs-programs", "runs a program"),
-    ("command::new(", "patch.runs-programs", "runs a program"),
-    ("exec.command(", "patch.runs-programs", "runs a program"),
-    ("shell_exec(", "patch.runs-programs", "runs a program"),
-    ("passthru(", "patch.runs-programs", "runs a program"),
-    ("proc_open(", "patch.runs-programs", "runs a program"),
-    ("new function(", "patch.evaluates", "evaluates text as code"),
-    ("vm.runin", "patch.evaluates", "evaluates text as code"),
-    ("__import__(", "patch.evaluates", "loads code by name"),
-    (
-        "importlib.import_module(",
-        "patch.evaluates",
-        "loads code by name",
-    ),
-    (
-        "pickle.loads(",
-        "patch.evaluates",
-        "runs what it deserialises",
-    ),
-    (
-        "pickle.load(",
-        "patch.evaluates",
-        "runs what it deserialises",
-    ),
-    (
-        "marshal.loads(",
-        "patch.evaluates",
-        "runs what it deserialises",
-    ),
-    (
-        "yaml.unsafe_load(",
-        "patch.evaluates",
-        "runs what it deserialises",
-    ),
-    (
-        "unserialize(",
-        "patch.evaluates",
-        "runs what it deserialises",
-    ),
-    ("shutil.rmtree", "patch.removes", "removes whole trees"),
-    ("rmtree(", "patch.removes", "removes whole trees"),
-    ("os.removedirs(", "patch.removes", "removes directories"),
-    ("fs.rmsync(", "patch.removes", "removes files"),
-    ("fs.rm(", "patch.removes", "removes files"),
-    ("rimraf", "patch.removes", "removes whole trees"),
-    ("remove_dir_all(", "patch.removes", "removes whole trees"),
-    ("os.removeall(", "patch.removes", "removes whole trees"),
-    ("rm -rf", "patch.removes", "removes whole trees"),
-    ("rm -fr", "patch.removes", "removes whole trees"),
-    ("drop table", "patch.destroys-data", "drops a table"),
-    ("drop database", "patch.destroys-data", "drops a database"),
-    ("drop schema", "patch.destroys-data", "drops a schema"),
-    ("truncate table", "patch.destroys-data", "empties a table"),
-    ("mkfs.", "patch.destroys-data", "makes a file system"),
-    ("dd if=", "patch.destroys-data", "copies raw devices"),
-    (
-        "verify=false",
-        "patch.weakens",
-        "switches off the check of certificates",
-    ),
-    (
-        "rejectunauthorized: false",
-        "patch.weakens",
-        "switches off the check of certificates",
-    ),
-    (
-        "insecureskipverify: true",
-        "patch.weakens",
-        "switches off the check of certificates",
-    ),
-    ("chmod 777", "patch.weakens", "opens files to everybody"),
-    ("0o777", "patch.weakens", "opens files to everybody"),
-];
+use crate::language::{Language, Line};
+use marks::MARKS;
+use selfheal_policy_sdk::text::{Needles, phrase};
 
-/// The rule that the line breaks and what it does, if it does.
-pub(crate) fn find(path: &str, line: &str) -> Option<(&'static str, &'static str)> {
-    if is_comment(path, line) {
-        return None;
+/// What a rule says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Rule {
+    /// Stable id.
+    pub(crate) id: &'static str,
+    /// Completes "an added line …".
+    pub(crate) what: &'static str,
+    /// What to do instead, for whoever writes the patch.
+    pub(crate) instead: &'static str,
+    /// Asked, whatever the setting: it is often right.
+    pub(crate) soft: bool,
+}
+
+/// Which form of the line a mark looks at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Without strings.
+    Code,
+    /// With strings.
+    Text,
+    /// With comments, too.
+    Raw,
+}
+
+/// One way to break a rule.
+struct Mark {
+    rule: &'static Rule,
+    languages: Language,
+    form: Form,
+    /// In lower case; stands in the line with no word character around it.
+    phrase: &'static str,
+    /// A condition; see [`Mark::stands_in`].
+    and: &'static str,
+}
+
+static WORDS: Needles<{ MARKS.len() }> = Needles::new(words());
+
+/// The most telling word of every mark.
+#[allow(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler: an index out of range does not compile"
+)]
+const fn words() -> [&'static str; MARKS.len()] {
+    let mut words = [""; MARKS.len()];
+    let mut mark = 0;
+    while mark < words.len() {
+        words[mark] = longest_word(MARKS[mark].phrase);
+        mark += 1;
     }
-    let squeezed = squeeze(line);
-    let tight = tighten(&squeezed);
-    let marks = |text: &str| {
-        MARKS
+    words
+}
+
+/// The longest run of letters, digits and underscores.
+#[allow(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler: an index out of range does not compile"
+)]
+const fn longest_word(phrase: &'static str) -> &'static str {
+    let bytes = phrase.as_bytes();
+    let (mut from, mut length) = (0, 0);
+    let (mut start, mut at) = (0, 0);
+    while at <= bytes.len() {
+        if at < bytes.len() && (bytes[at].is_ascii_alphanumeric() || bytes[at] == b'_') {
+            at += 1;
+            continue;
+        }
+        if at - start > length {
+            (from, length) = (start, at - start);
+        }
+        at += 1;
+        start = at;
+    }
+    if length < 2 {
+        return phrase;
+    }
+    phrase.split_at(from).1.split_at(length).0
+}
+
+/// The rules that this line breaks, each once.
+pub(crate) fn find(language: Language, line: &str) -> Vec<&'static Rule> {
+    let mut found: Vec<&'static Rule> = Vec::new();
+    if has_hidden_text(line) {
+        found.push(&marks::HIDDEN_TEXT);
+    }
+    if language == Language::PROSE {
+        return found;
+    }
+    let mut taken_apart: Option<Line> = None;
+    WORDS.scan(line, |word, _| {
+        let Some(mark) = MARKS.get(word) else {
+            return false;
+        };
+        if mark.languages.meets(language) && !found.contains(&mark.rule) {
+            let line = taken_apart.get_or_insert_with(|| Line::of(language, line));
+            if mark.stands_in(line) {
+                found.push(mark.rule);
+            }
+        }
+        false
+    });
+    found
+}
+
+impl Mark {
+    fn stands_in(&self, line: &Line) -> bool {
+        let form = match self.form {
+            Form::Code => &line.code,
+            Form::Text => &line.text,
+            Form::Raw => &line.raw,
+        };
+        match self.and {
+            "" => phrase(form, self.phrase),
+            // Only without what makes it harmless.
+            and if and.starts_with('!') => {
+                phrase(form, self.phrase) && !phrase(form, and.get(1..).unwrap_or_default())
+            }
+            // Called by that name, not a method or a definition of that name.
+            "bare" => is_bare_call(form, self.phrase),
+            "built" => phrase(form, self.phrase) && is_built(form),
+            and => phrase(form, self.phrase) && form.contains(and),
+        }
+    }
+}
+
+/// A bare `eval(`; `regex.exec(`, `session.exec(` or `def compile(` are something
+/// else.
+fn is_bare_call(code: &str, name: &str) -> bool {
+    code.match_indices(name).any(|(start, _)| {
+        let head = code.get(..start).unwrap_or_default();
+        let method = head.ends_with(|c: char| c.is_alphanumeric() || "_.$>".contains(c));
+        let defined = ["::", "def ", "function ", "fn ", "func ", "async ", "void "]
             .iter()
-            .find(|(mark, _, _)| phrase(text, mark))
-            .map(|(_, rule, what)| (*rule, *what))
-    };
-    marks(&squeezed)
-        .or_else(|| marks(&tight))
-        .or_else(|| evaluates(&tight).then_some(("patch.evaluates", "evaluates text as code")))
-        .or_else(|| {
-            deletes_all(&squeezed)
-                .then_some(("patch.destroys-data", "deletes rows without saying which"))
-        })
+            .any(|before| head.ends_with(before));
+        !method && !defined
+    })
 }
 
-/// A bare `eval(` or `exec(`; methods such as `regex.exec(` or `session.exec(` are
-/// something else.
-fn evaluates(tight: &str) -> bool {
-    ["eval(", "exec(", "execfile(", "compile("]
-        .iter()
-        .any(|name| {
-            tight.match_indices(name).any(|(start, _)| {
-                let before = tight.get(..start).and_then(|head| head.chars().next_back());
-                !before.is_some_and(|c| c.is_alphanumeric() || "_.$:>".contains(c))
-                    && !tight.get(..start).unwrap_or_default().ends_with("def ")
-                    && !tight
-                        .get(..start)
-                        .unwrap_or_default()
-                        .ends_with("function ")
-            })
-        })
-}
-
-/// `DELETE FROM` without `WHERE` on the same line.
-fn deletes_all(squeezed: &str) -> bool {
-    phrase(squeezed, "delete from") && !phrase(squeezed, "where")
-}
-
-/// Whole-line comments say things; they do nothing.
-fn is_comment(path: &str, line: &str) -> bool {
-    let hash = [".py", ".rb", ".sh", ".yml", ".yaml", ".toml", ".pl"];
-    let slash = [
-        ".js", ".ts", ".jsx", ".tsx", ".mjs", ".cjs", ".rs", ".go", ".java", ".c", ".cpp", ".h",
-        ".cs", ".kt", ".php",
+/// SQL that is put together from pieces.
+fn is_built(text: &str) -> bool {
+    let verbs = ["select ", "insert into", "update ", "delete from", "where "];
+    let pieces = [
+        "\" +", "' +", "\"+", "'+", "+ \"", "+ '", "f\"", "f'", "${", ".format(", "\" %", "' %",
+        "#{", "sprintf", "format!(", "\" .", "' .", "concat(",
     ];
-    let begins = |marks: &[&str]| marks.iter().any(|mark| line.starts_with(mark));
-    let ends = |endings: &[&str]| endings.iter().any(|ending| path.ends_with(ending));
-    ends(&hash) && begins(&["#"]) && !line.starts_with("#!") || ends(&slash) && begins(&["//"])
+    verbs.iter().any(|verb| text.contains(verb)) && pieces.iter().any(|piece| text.contains(piece))
+}
+
+/// Characters that show a reader something else than what runs.
+fn has_hidden_text(line: &str) -> bool {
+    !line.is_ascii()
+        && line.chars().any(|c| {
+            matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2060}')
+        })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dangerous_lines_are_found() {
-        for (path, line) in [
-            ("a.py", "os.system('ls ' + name)"),
-            ("a.py", "os . system('ls')"),
-            ("a.py", "subprocess.run(cmd, shell=True)"),
-            ("a.py", "result = eval(text)"),
-            ("a.py", "return eval(text)"),
-            ("a.py", "x = y or eval (text)"),
-            ("a.py", "return os . system('ls')"),
-            ("a.py", "exec( code )"),
-            ("a.js", "const cp = require('child_process');"),
-            ("a.js", "return new Function(body)();"),
-            ("a.py", "shutil.rmtree(path)"),
-            ("a.py", "cursor.execute('DROP  TABLE users')"),
-            ("a.py", "cursor.execute('DELETE FROM users')"),
-            ("a.sh", "rm -rf \"$DIR\""),
-            ("a.py", "requests.get(url, verify = False)"),
-        ] {
-            assert!(find(path, line).is_some(), "{line}");
-        }
-    }
-
-    #[test]
-    fn ordinary_lines_are_not() {
-        for (path, line) in [
-            ("a.js", "const match = /x/.exec(text);"),
-            ("a.py", "session.exec(query)"),
-            ("a.py", "model.eval()"),
-            ("a.py", "def compile(self, source):"),
-            ("a.py", "pattern = re.compile(text)"),
-            (
-                "a.py",
-                "cursor.execute('DELETE FROM users WHERE id = ?', (id,))",
-            ),
-            ("a.py", "# never use eval() here"),
-            ("a.py", "retrieval(text)"),
-            ("a.py", "self.rows.remove(row)"),
-            ("a.py", "airdrop table"),
-        ] {
-            assert_eq!(find(path, line), None, "{line}");
-        }
-    }
-}
+mod tests;

@@ -1,157 +1,246 @@
-//! Secrets in added lines: known shapes, and values that look random where a name
-//! says that they are secret.
+//! Secrets in added lines: the rules of gitleaks, and three shapes of our own that
+//! hold whatever a rule set says.
+//!
+//! gitleaks' rules are data (`rules/gitleaks.json`), made tables by `build.rs`. A
+//! line is looked at by a rule only when it has one of the rule's keywords and a
+//! run of token characters as long as every match of the rule must have; so a
+//! regular expression is hardly ever built for ordinary code.
 
+mod rules;
+mod shapes;
+
+use regex_automata::nfa::thompson::{self, pikevm::PikeVM};
+use regex_automata::util::{captures::Captures, syntax};
+use rules::{Allow, EVERYWHERE, KEYWORDS, RULES, RULES_OF, Rule, Target};
 use selfheal_policy_sdk::text::entropy;
 
-/// Beginnings of tokens whose issuers gave them one, with the fewest characters
-/// that follow.
-const PREFIXES: [(&str, usize, &str); 22] = [
-    ("AKIA", 16, "an AWS key"),
-    ("ASIA", 16, "an AWS key"),
-    ("ghp_", 30, "a GitHub token"),
-    ("gho_", 30, "a GitHub token"),
-    ("ghs_", 30, "a GitHub token"),
-    ("ghu_", 30, "a GitHub token"),
-    ("github_pat_", 40, "a GitHub token"),
-    ("glpat-", 20, "a GitLab token"),
-    ("xoxb-", 20, "a Slack token"),
-    ("xoxp-", 20, "a Slack token"),
-    ("xapp-", 20, "a Slack token"),
-    ("sk-ant-", 20, "an API key"),
-    ("sk-proj-", 20, "an API key"),
-    ("sk_live_", 16, "a payment key"),
-    ("rk_live_", 16, "a payment key"),
-    ("AIza", 35, "a Google key"),
-    ("ya29.", 20, "a Google token"),
-    ("npm_", 36, "an npm token"),
-    ("pypi-", 40, "a PyPI token"),
-    ("dop_v1_", 40, "a cloud token"),
-    ("SG.", 40, "a mail key"),
-    ("eyJhbGciOi", 40, "a signed token"),
-];
-
-/// Names of variables whose value is a secret.
-const NAMES: [&str; 13] = [
-    "password",
-    "passwd",
-    "pwd",
-    "secret",
-    "token",
-    "apikey",
-    "api_key",
-    "api-key",
-    "private_key",
-    "access_key",
-    "auth_key",
-    "credential",
-    "encryption_key",
-];
-
-/// What kind of secret is in this line, if one is.
-pub(crate) fn find(line: &str) -> Option<&'static str> {
-    if line.contains("-----BEGIN") && line.contains("PRIVATE KEY") {
-        return Some("a private key");
-    }
-    let known = PREFIXES.iter().find(|(prefix, least, _)| {
-        line.match_indices(prefix).any(|(start, _)| {
-            let begins = !line
-                .get(..start)
-                .unwrap_or_default()
-                .ends_with(|c: char| c.is_ascii_alphanumeric());
-            let rest = line.get(start + prefix.len()..).unwrap_or_default();
-            let token = rest
-                .chars()
-                .take_while(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c))
-                .count();
-            begins && token >= *least
-        })
-    });
-    if let Some((_, _, what)) = known {
-        return Some(what);
-    }
-    if url_with_password(line) {
-        return Some("a password in an address");
-    }
-    assigned(line)
+/// A secret that was found. Never holds the secret itself.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// gitleaks' id of the rule, or the name of a shape.
+    pub(crate) rule: &'static str,
+    /// Number of the line among those that were looked at.
+    pub(crate) line: usize,
 }
 
-/// `scheme://user:password@host` with a literal password.
-fn url_with_password(line: &str) -> bool {
-    line.match_indices("://").any(|(start, _)| {
-        let rest = line.get(start + 3..).unwrap_or_default();
-        let authority: String = rest
-            .chars()
-            .take_while(|c| !c.is_whitespace() && !"/\"'`".contains(*c))
-            .collect();
-        let Some((user, _host)) = authority.rsplit_once('@') else {
+/// Which of the rules count.
+pub(crate) struct Search<'a> {
+    /// Path of the file.
+    pub(crate) path: &'a str,
+    /// Rules that the installation switched off, by id.
+    pub(crate) off: &'a [String],
+}
+
+/// Characters that tokens are made of; the same as in `build.rs`.
+fn dense(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_+/=.~\\-".contains(&byte)
+}
+
+/// Length of the longest run of token characters; of such with something other
+/// than a letter in them, too.
+#[derive(Clone, Copy, Default)]
+struct Runs {
+    any: u32,
+    mixed: u32,
+}
+
+impl Runs {
+    fn of(line: &str) -> Self {
+        let mut longest = Self::default();
+        let (mut length, mut mixed) = (0, false);
+        for byte in line.bytes().chain([b' ']) {
+            if dense(byte) {
+                length += 1;
+                mixed |= byte.is_ascii_digit() || b"+/=\\~".contains(&byte);
+                continue;
+            }
+            longest.any = longest.any.max(length);
+            if mixed {
+                longest.mixed = longest.mixed.max(length);
+            }
+            (length, mixed) = (0, false);
+        }
+        longest
+    }
+
+    fn allow(self, rule: &Rule) -> bool {
+        if rule.around > 0 {
+            return true;
+        }
+        // So many different characters are needed for that much entropy.
+        let needed = rule.run.max(if rule.mixed { 12 } else { 0 });
+        let have = if rule.mixed { self.mixed } else { self.any };
+        have >= needed
+    }
+}
+
+impl Search<'_> {
+    /// The first secret in these lines, which follow each other in the patch.
+    pub(crate) fn find(&self, lines: &[&str]) -> Option<Found> {
+        if let Some(found) = lines.iter().enumerate().find_map(|(line, text)| {
+            let rule = shapes::find(text)?;
+            (!self.is_off(rule)).then_some(Found { rule, line })
+        }) {
+            return Some(found);
+        }
+        let mut tried: Vec<u16> = Vec::new();
+        lines.iter().enumerate().find_map(|(line, text)| {
+            let mut found = None;
+            let mut runs = None;
+            tried.clear();
+            KEYWORDS.scan(text, |word, _| {
+                for number in RULES_OF.get(word).copied().unwrap_or_default() {
+                    let Some(rule) = RULES.get(usize::from(*number)) else {
+                        continue;
+                    };
+                    if tried.contains(number) {
+                        continue;
+                    }
+                    tried.push(*number);
+                    let next = lines.get(line + 1).copied().unwrap_or_default();
+                    let runs: Runs = *runs.get_or_insert_with(|| {
+                        let (here, there) = (Runs::of(text), Runs::of(next));
+                        Runs {
+                            any: here.any.max(there.any),
+                            mixed: here.mixed.max(there.mixed),
+                        }
+                    });
+                    if runs.allow(rule) && !self.is_off(rule.id) && self.holds(rule, lines, line) {
+                        found = Some(Found {
+                            rule: rule.id,
+                            line,
+                        });
+                        return true;
+                    }
+                }
+                false
+            });
+            found
+        })
+    }
+
+    fn is_off(&self, rule: &str) -> bool {
+        self.off.iter().any(|off| off == rule)
+    }
+
+    /// Does the rule match in the lines around this one, with what its allow-lists
+    /// say taken off?
+    fn holds(&self, rule: &Rule, lines: &[&str], line: usize) -> bool {
+        if !rule.path.is_empty() && !matches(rule.path, self.path) {
             return false;
+        }
+        let from = line.saturating_sub(rule.around);
+        let window = lines
+            .get(from..lines.len().min(line + rule.around + 2))
+            .unwrap_or_default()
+            .join("\n");
+        let Some(regex) = compiled(rule.pattern) else {
+            // Cannot happen: a test compiles every rule. What cannot be checked counts.
+            return true;
         };
-        let Some((_, password)) = user.split_once(':') else {
-            return false;
+        let mut cache = regex.create_cache();
+        regex.captures_iter(&mut cache, &window).any(|captures| {
+            let Some(secret) = secret(rule, &captures, &window) else {
+                return false;
+            };
+            if rule.entropy > 0.0 && entropy(secret) <= rule.entropy {
+                return false;
+            }
+            let whole = captures
+                .get_match()
+                .and_then(|found| window.get(found.range()))
+                .unwrap_or_default();
+            let text = Matched {
+                secret,
+                whole,
+                line: line_of(&window, &captures),
+                path: self.path,
+            };
+            !rule
+                .allow
+                .iter()
+                .chain([&EVERYWHERE])
+                .any(|allow| allow.covers(&text))
+        })
+    }
+}
+
+/// What a rule matched.
+struct Matched<'a> {
+    secret: &'a str,
+    whole: &'a str,
+    line: &'a str,
+    path: &'a str,
+}
+
+impl Allow {
+    fn covers(&self, text: &Matched<'_>) -> bool {
+        let target = match self.target {
+            Target::Secret => text.secret,
+            Target::Match => text.whole,
+            Target::Line => text.line,
         };
-        // Placeholders and interpolation are how it should be.
-        !password.is_empty()
-            && !password.contains(['{', '$', '<', '%', '*'])
-            && password != "password"
+        let regex = || self.regexes.iter().any(|regex| matches(regex, target));
+        let path = || self.paths.iter().any(|regex| matches(regex, text.path));
+        let word = || {
+            let lower = text.secret.to_ascii_lowercase();
+            self.stopwords.iter().any(|word| lower.contains(word))
+        };
+        if self.all {
+            (self.regexes.is_empty() || regex())
+                && (self.paths.is_empty() || path())
+                && (self.stopwords.is_empty() || word())
+        } else {
+            regex() || path() || word()
+        }
+    }
+}
+
+/// The group that the rule names, else the first that matched, else all of it.
+fn secret<'a>(rule: &Rule, captures: &Captures, window: &'a str) -> Option<&'a str> {
+    let group = |index: usize| {
+        captures
+            .get_group(index)
+            .and_then(|span| window.get(span.range()))
+            .filter(|text| !text.is_empty())
+    };
+    if rule.group > 0 {
+        return group(rule.group);
+    }
+    (1..captures.group_len())
+        .find_map(group)
+        .or_else(|| group(0))
+}
+
+fn line_of<'a>(window: &'a str, captures: &Captures) -> &'a str {
+    let start = captures.get_match().map_or(0, |found| found.start());
+    let from = window
+        .get(..start)
+        .and_then(|head| head.rfind('\n'))
+        .map_or(0, |at| at + 1);
+    window
+        .get(from..)
+        .and_then(|rest| rest.lines().next())
+        .unwrap_or_default()
+}
+
+/// Does the pattern match anywhere? A pattern that cannot be compiled does not;
+/// none of the allow-lists' may, or they would allow too much.
+fn matches(pattern: &str, text: &str) -> bool {
+    compiled(pattern).is_some_and(|regex| {
+        let mut cache = regex.create_cache();
+        regex.is_match(&mut cache, text)
     })
 }
 
-/// A random-looking literal given to something with a telling name.
-fn assigned(line: &str) -> Option<&'static str> {
-    let lower = line.to_ascii_lowercase();
-    let name_at = NAMES
-        .iter()
-        .filter_map(|name| lower.find(name).map(|at| at + name.len()))
-        .min()?;
-    let rest = line.get(name_at..)?;
-    let value_at = rest.find(['=', ':', '('])?;
-    let rest = rest.get(value_at..)?;
-    let open = rest.find(['"', '\'', '`'])?;
-    let quote = rest.get(open..)?.chars().next()?;
-    let value = rest.get(open + 1..)?.split(quote).next()?;
-    let plain = value.len() >= 12
-        && !value.contains([' ', '{', '<', '$', '/'])
-        && value.chars().any(|c| c.is_ascii_digit())
-        && value.chars().any(|c| c.is_ascii_alphabetic());
-    (plain && entropy(value) > 3.2).then_some("a secret value")
+/// gitleaks' patterns are Go's: bytes, ASCII classes.
+fn compiled(pattern: &str) -> Option<PikeVM> {
+    PikeVM::builder()
+        .syntax(syntax::Config::new().unicode(false).utf8(false))
+        .thompson(thompson::Config::new().utf8(false))
+        .build(pattern)
+        .ok()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Put together here, so that no scanner finds a token in this file.
-    fn glued(parts: &[&str]) -> String {
-        parts.concat()
-    }
-
-    #[test]
-    fn secrets_are_found() {
-        for line in [
-            glued(&["key = '", "AK", "IA", "IOSFODNN7EXAMPLE", "'"]),
-            glued(&["token: gh", "p_", "abcdefghijklmnopqrstuvwxyz0123456789"]),
-            glued(&["-----BEGIN RSA ", "PRIVATE KEY-----"]),
-            glued(&["const API_KEY = \"", "q8Zx71LwPq9RtVbN3c", "\";"]),
-            glued(&["password=\"", "Tr0ub4dor&3xyzq", "\""]),
-            glued(&["db = 'postgres://app:", "hunter22", "@db/app'"]),
-        ] {
-            assert!(find(&line).is_some(), "{line}");
-        }
-    }
-
-    #[test]
-    fn ordinary_lines_are_not() {
-        for line in [
-            "password = os.environ['APP_PASSWORD']",
-            "token = request.headers.get('Authorization')",
-            "if not secret: raise ValueError('missing secret value in settings')",
-            "db = f'postgres://{user}:{password}@db/app'",
-            "api_key = \"YOUR_API_KEY_HERE\"",
-            "skip_token = tokens[i + 1]",
-            "url = 'https://example.org/password-reset'",
-            "digest = 'd41d8cd98f00b204e9800998ecf8427e'",
-        ] {
-            assert_eq!(find(line), None, "{line}");
-        }
-    }
-}
+mod tests;
