@@ -11,11 +11,15 @@ use std::process::Command;
 
 /// Which of our crates may depend on which; dev-dependencies are free. A crate
 /// that is not listed may depend on none of ours.
-const EDGES: [(&str, &[&str]); 16] = [
+const EDGES: [(&str, &[&str]); 17] = [
     ("selfheal-domain", &[]),
     ("selfheal-audit", &["selfheal-domain"]),
     ("selfheal-store", &["selfheal-domain", "selfheal-audit"]),
-    ("selfheal-policy-host", &["selfheal-domain"]),
+    ("selfheal-policy-source", &["selfheal-domain"]),
+    (
+        "selfheal-policy-host",
+        &["selfheal-domain", "selfheal-policy-source"],
+    ),
     ("selfheal-sandbox", &["selfheal-domain"]),
     (
         "selfheal-worktree",
@@ -40,6 +44,7 @@ const EDGES: [(&str, &[&str]); 16] = [
             "selfheal-audit",
             "selfheal-store",
             "selfheal-policy-host",
+            "selfheal-policy-source",
             "selfheal-sandbox",
             "selfheal-worktree",
             "selfheal-agent",
@@ -56,11 +61,14 @@ const EDGES: [(&str, &[&str]); 16] = [
 const GUEST_PREFIX: &str = "selfheal-policy-";
 
 /// Engines that exactly one crate names.
-const ENGINES: [(&str, &str); 4] = [
+const ENGINES: [(&str, &str); 7] = [
     ("sled", "selfheal-store"),
     ("wasmtime", "selfheal-policy-host"),
     ("git2", "selfheal-worktree"),
     ("libgit2-sys", "selfheal-worktree"),
+    ("ed25519-dalek", "selfheal-policy-source"),
+    ("oci-client", "selfheal-policy-source"),
+    ("rustls", "selfheal-policy-source"),
 ];
 
 /// Longest module, in lines.
