@@ -1,5 +1,6 @@
 //! Embeds the bundled policy modules that `cargo xtask build-policies` made. A
 //! plain `cargo build` works without them: the binary then has none and says so.
+//! Embeds the SDK too, which `selfheal policy new` writes into projects.
 #![allow(clippy::print_stdout, reason = "how a build script talks to cargo")]
 
 use std::env;
@@ -32,7 +33,43 @@ fn main() -> io::Result<()> {
     }
     code.push_str("];\n");
     let out = env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets OUT_DIR"))?;
-    fs::write(Path::new(&out).join("bundled_policies.rs"), code)
+    fs::write(Path::new(&out).join("bundled_policies.rs"), code)?;
+    fs::write(Path::new(&out).join("sdk_files.rs"), sdk()?)
+}
+
+/// The SDK's files as code: path within the SDK, and text.
+fn sdk() -> io::Result<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../guest-sdk")
+        .canonicalize()?;
+    println!("cargo::rerun-if-changed={}", root.display());
+    let mut files = Vec::new();
+    for part in ["src", "wit"] {
+        collect(&root.join(part), &mut files)?;
+    }
+    files.sort();
+    let mut code = String::from(
+        "/// Path and text of each file of the SDK, without its manifest.\npub(crate) const SDK: &[(&str, &str)] = &[\n",
+    );
+    for path in &files {
+        let name = path.strip_prefix(&root).unwrap_or(path);
+        // Writing to a string cannot fail.
+        let _ = writeln!(code, "    ({name:?}, include_str!({path:?})),");
+    }
+    code.push_str("];\n");
+    Ok(code)
+}
+
+fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(())
 }
 
 fn policies() -> PathBuf {

@@ -19,10 +19,12 @@ mod effects;
 mod facts;
 mod layer;
 mod masking;
+mod preview;
 mod session;
 mod view;
 mod walk;
 mod workbench;
 
 pub use config::{DEFAULT_PROTECTED_PATHS, DEFAULT_SECRET_PATHS, WorkbenchConfig, WorkbenchError};
+pub use preview::{FactPreview, PreviewConfig};
 pub use workbench::SandboxWorkbench;

@@ -9,8 +9,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const QJS: &str = "componentize-qjs-0.4.5";
-const PY: &str = "componentize-py-0.25.1";
+/// Componentizer of JavaScript, with its version.
+pub const QJS: &str = "componentize-qjs-0.4.5";
+/// Componentizer of Python, with its version.
+pub const PY: &str = "componentize-py-0.25.1";
 const PACKAGE: &str = include_str!("../componentizers/package.json");
 const LOCK: &str = include_str!("../componentizers/package-lock.json");
 const REQUIREMENTS: &str = include_str!("../componentizers/requirements.txt");

@@ -47,4 +47,4 @@ pub use host::{PreparedSet, WasmPolicyHost};
 pub use limits::Limits;
 pub use loader::{BundledModules, LARGEST_MODULE};
 pub use set::ActiveSet;
-pub use single::{Anatomy, ExampleResult, SelfDescription, SingleModule, read_module};
+pub use single::{Anatomy, ExampleResult, RunAs, SelfDescription, SingleModule, read_module};

@@ -4,7 +4,7 @@
 
 use crate::abi::{self, Order, PolicyModule, Question, Subject, kind_name};
 use crate::cache::CodeCache;
-use crate::capabilities::Capabilities;
+use crate::capabilities::{Capabilities, Capability};
 use crate::engine::PolicyEngine;
 use crate::error::ModuleProblem;
 use crate::limits::Limits;
@@ -39,8 +39,9 @@ pub struct Anatomy {
 }
 
 impl Anatomy {
-    /// Everything about the outside that would keep a host from loading it.
-    pub fn problems(&self) -> Vec<String> {
+    /// Everything about the outside that would keep a host from loading it with
+    /// these capabilities.
+    pub fn problems(&self, granted: Capabilities) -> Vec<String> {
         let mut problems = Vec::new();
         if self.size > LARGEST_MODULE {
             let problem = ModuleProblem::TooLarge {
@@ -49,12 +50,23 @@ impl Anatomy {
             };
             problems.push(problem.to_string());
         }
-        for import in &self.imports {
-            if !offered(import) {
-                problems.push(format!(
-                    "it imports `{import}`, which no host grants; a module imports `{PACKAGE}host` only"
-                ));
+        let mut missing = Vec::new();
+        let mut grants = granted;
+        for import in self.imports.iter().filter(|import| !offered(import)) {
+            match Capability::of_import(import) {
+                Some(capability) if granted.has(capability) => {}
+                Some(capability) => {
+                    missing.push(import.clone());
+                    grants = grants.with(capability);
+                }
+                None => {
+                    let import = import.clone();
+                    problems.push(ModuleProblem::Import { import }.to_string());
+                }
             }
+        }
+        if !missing.is_empty() {
+            problems.push(ModuleProblem::NotGranted { missing, grants }.to_string());
         }
         if self.kind.is_none() {
             problems.push(format!(
@@ -92,8 +104,23 @@ pub struct ExampleResult {
     pub problem: Option<ModuleProblem>,
 }
 
+/// How a module is run: as its entry in `policy.toml` would say.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RunAs {
+    /// Name in logs and messages.
+    pub name: String,
+    /// JSON; in force in every question that brings none of its own.
+    pub settings: String,
+    /// Of each decision.
+    pub limits: Limits,
+    /// What it is granted.
+    pub capabilities: Capabilities,
+}
+
 /// A module that fits the contract, ready to be asked.
 pub struct SingleModule {
+    engine: PolicyEngine,
+    component: Component,
     anatomy: Anatomy,
     kind: ModuleKind,
     module: Box<dyn PolicyModule>,
@@ -112,34 +139,54 @@ impl SingleModule {
         compile(engine, cache, bytes).map(|(anatomy, _)| anatomy)
     }
 
-    /// Compiles and links a module of whatever kind it is. `settings` (JSON) are
-    /// those of every question that brings none of its own.
+    /// Compiles and links a module of whatever kind it is.
     ///
     /// # Errors
     /// The bytes are no component, or it does not fit the contract.
     pub fn load(
         engine: &PolicyEngine,
         cache: &CodeCache,
-        name: &str,
         bytes: &[u8],
-        settings: &str,
-        limits: Limits,
-        capabilities: Capabilities,
+        run_as: RunAs,
     ) -> Result<Self, ModuleProblem> {
         let (anatomy, component) = compile(engine, cache, bytes)?;
+        Self::link(engine.clone(), component, anatomy, run_as)
+    }
+
+    /// The same module, compiled once, run in another way.
+    ///
+    /// # Errors
+    /// It does not fit the contract with these capabilities.
+    pub fn again(&self, run_as: RunAs) -> Result<Self, ModuleProblem> {
+        Self::link(
+            self.engine.clone(),
+            self.component.clone(),
+            self.anatomy.clone(),
+            run_as,
+        )
+    }
+
+    fn link(
+        engine: PolicyEngine,
+        component: Component,
+        anatomy: Anatomy,
+        run_as: RunAs,
+    ) -> Result<Self, ModuleProblem> {
         let kind = anatomy.kind.ok_or_else(|| {
             let message = "it exports neither judge, assess nor decide".to_owned();
             ModuleProblem::NotAModule(message)
         })?;
         let order = Order {
-            name: name.into(),
+            name: run_as.name.into(),
             kind,
-            settings: settings.to_owned(),
-            limits,
-            capabilities,
+            settings: run_as.settings,
+            limits: run_as.limits,
+            capabilities: run_as.capabilities,
         };
-        let module = abi::link(engine, &component, order)?;
+        let module = abi::link(&engine, &component, order)?;
         Ok(Self {
+            engine,
+            component,
             anatomy,
             kind,
             module,

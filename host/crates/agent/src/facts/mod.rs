@@ -31,7 +31,7 @@ const MAX_INPUT_TEXT: usize = 64 * 1024;
 const MAX_FACTS: usize = 2_000;
 
 /// Whether a path (absolute, and relative when inside) is out of reach.
-type Reach<'a> = Box<dyn Fn(&Path, Option<&str>) -> bool + 'a>;
+pub(crate) type Reach<'a> = Box<dyn Fn(&Path, Option<&str>) -> bool + 'a>;
 
 /// What facts are made from.
 pub(crate) struct Scope<'a> {
@@ -55,6 +55,25 @@ impl<'a> Scope<'a> {
                     })
             }),
             masker: &bench.masker,
+        }
+    }
+}
+
+impl<'a> Scope<'a> {
+    /// A scope without a bench around it.
+    pub(crate) fn with(
+        view: &'a View,
+        environment: &'a BTreeMap<String, String>,
+        masker: &'a Masker,
+        tracked: Box<dyn Fn(&str) -> bool + 'a>,
+        protected: Reach<'a>,
+    ) -> Self {
+        Self {
+            view,
+            environment,
+            tracked,
+            protected,
+            masker,
         }
     }
 }
