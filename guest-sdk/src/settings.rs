@@ -59,6 +59,25 @@ impl Settings {
             .ok_or_else(|| format!("setting `{key}` is a list of texts, got {value}"))
     }
 
+    /// A text, or none.
+    ///
+    /// # Errors
+    /// The value is anything else.
+    pub fn text(&self, key: &str) -> Result<Option<&str>, String> {
+        match self.0.get(key) {
+            None => Ok(None),
+            Some(value) => value
+                .as_str()
+                .map(Some)
+                .ok_or_else(|| format!("setting `{key}` is a text, got {value}")),
+        }
+    }
+
+    /// The value as it stands, for a module that knows what to do with any.
+    pub fn value(&self, key: &str) -> Option<&Value> {
+        self.0.get(key)
+    }
+
     /// A number from `low` to `high`, or `default`.
     ///
     /// # Errors
@@ -137,6 +156,10 @@ mod tests {
             settings.only(&["max", "names", "mode", "on"]).unwrap_err(),
             "unknown setting `odd`; there are max, names, mode, on"
         );
+        assert_eq!(
+            settings.text("max").unwrap_err(),
+            "setting `max` is a text, got 900"
+        );
         assert!(Settings::parse("[]").is_err());
         assert!(Settings::parse("{").is_err());
     }
@@ -148,5 +171,7 @@ mod tests {
         assert_eq!(settings.texts("names", &["a"]), Ok(vec!["a".to_owned()]));
         assert_eq!(settings.choice("mode", &["deny", "ask"]), Ok("deny"));
         assert_eq!(settings.flag("on", true), Ok(true));
+        assert_eq!(settings.text("rules"), Ok(None));
+        assert_eq!(settings.value("rules"), None);
     }
 }
