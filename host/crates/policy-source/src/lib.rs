@@ -8,6 +8,7 @@
 //!
 //! Nothing here runs or compiles a module.
 
+mod bundle;
 mod component;
 mod envelope;
 mod fetch;
@@ -20,6 +21,7 @@ mod source;
 mod store;
 mod trust;
 
+pub use bundle::{BundleProblem, Bundled, load, save};
 pub use fetch::{SourceProblem, Sources, signature_path};
 pub use key::{BadKey, KeyProblem, PublicKey, SecretKey};
 pub use manifest::BadManifest;
@@ -37,5 +39,7 @@ use std::time::Duration;
 pub const LARGEST_MODULE: u64 = 16 << 20;
 /// Largest detached signature, in bytes; one is about 150 bytes long.
 pub const LARGEST_SIGNATURE: u64 = 4 << 10;
+/// Largest bundle, in bytes.
+pub const LARGEST_BUNDLE: u64 = 256 << 20;
 /// Longest that a registry is waited for.
 pub const SLOWEST_PULL: Duration = Duration::from_secs(60);

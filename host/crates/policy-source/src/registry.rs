@@ -124,6 +124,8 @@ pub struct Registries {
     insecure: Vec<String>,
     credentials: Credentials,
     online: bool,
+    /// Longest that one operation is waited for.
+    patience: Duration,
 }
 
 /// Manifest, config and module, as pulled.
@@ -137,6 +139,7 @@ impl Registries {
             insecure: insecure.to_vec(),
             credentials: Credentials::default(),
             online: true,
+            patience: SLOWEST_PULL,
         }
     }
 
@@ -146,6 +149,7 @@ impl Registries {
             insecure: Vec::new(),
             credentials: Credentials::default(),
             online: false,
+            patience: SLOWEST_PULL,
         }
     }
 
@@ -163,9 +167,10 @@ impl Registries {
     pub fn resolve(&self, target: &OciTarget) -> Result<OciRef, RegistryProblem> {
         let reference = tagged(target);
         let manifest = self.ask(&target.name, TALK_BUDGET, async |session| {
-            session.manifest(&reference).await
+            let manifest = session.manifest(&reference).await?;
+            ModuleManifest::read(&manifest).map_err(RegistryProblem::Manifest)?;
+            Ok(manifest)
         })?;
-        ModuleManifest::read(&manifest).map_err(RegistryProblem::Manifest)?;
         Ok(OciRef {
             name: target.name.clone(),
             digest: Digest::of(&manifest),
@@ -241,8 +246,14 @@ impl Registries {
             let result = runtime.block_on(async {
                 let session = self.session(name, budget).await?;
                 let registry = name.registry().to_owned();
-                match tokio::time::timeout(SLOWEST_PULL, work(&session)).await {
-                    Ok(Ok(done)) => Ok(done),
+                match tokio::time::timeout(self.patience, work(&session)).await {
+                    // A body that the relay cut off can look like one that ended.
+                    Ok(Ok(done)) => match session.relay.stopped() {
+                        Some(Stopped::Budget(limit)) => {
+                            Err(RegistryProblem::TooMuch { registry, limit })
+                        }
+                        _ => Ok(done),
+                    },
                     Ok(Err(problem)) => Err(session.cause(problem)),
                     Err(_) => Err(RegistryProblem::TooSlow { registry }),
                 }
@@ -519,3 +530,6 @@ fn quote(error: &dyn std::error::Error) -> String {
         .take(LONGEST_QUOTE)
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -105,6 +105,10 @@ impl Shared {
         };
         let expected = STANDARD.encode(format!("relay:{}", self.token));
         if request.authorization != Some(expected.as_str()) {
+            // The client leaves its token out where it follows a redirect elsewhere.
+            if let Err(why) = self.encrypted(&request) {
+                self.stop(why);
+            }
             return client
                 .write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
                 .await;
@@ -140,13 +144,8 @@ impl Shared {
         self.copy(client, server).await
     }
 
-    /// Where a request may go.
-    async fn addresses(&self, request: &Request<'_>) -> Result<Vec<SocketAddr>, Stopped> {
-        let to = format!("{}:{}", request.host, request.port);
-        let refused = |why| Stopped::Refused {
-            to: to.clone(),
-            why,
-        };
+    /// Whether a request is for the registry itself; any other has to be encrypted.
+    fn encrypted(&self, request: &Request<'_>) -> Result<bool, Stopped> {
         let default = if self.plain.is_some() { 80 } else { 443 };
         let (host, port) = match self.registry.split_once(':') {
             Some((host, port)) => (host, port.parse().unwrap_or(default)),
@@ -155,8 +154,22 @@ impl Shared {
         let the_registry = request.host == host && request.port == port;
         let plainly = the_registry && self.plain.is_some();
         if !request.tunnel && !plainly {
-            return Err(refused("it is not encrypted"));
+            return Err(Stopped::Refused {
+                to: format!("{}:{}", request.host, request.port),
+                why: "it is not encrypted",
+            });
         }
+        Ok(the_registry)
+    }
+
+    /// Where a request may go.
+    async fn addresses(&self, request: &Request<'_>) -> Result<Vec<SocketAddr>, Stopped> {
+        let the_registry = self.encrypted(request)?;
+        let to = format!("{}:{}", request.host, request.port);
+        let refused = |why| Stopped::Refused {
+            to: to.clone(),
+            why,
+        };
         let found = tokio::net::lookup_host((request.host, request.port))
             .await
             .map_err(|error| Stopped::Unreachable(format!("{to}: {error}")))?;
