@@ -11,6 +11,7 @@ mod policies;
 mod stamp;
 mod tidy;
 mod web;
+mod wit_freeze;
 
 use anyhow::{Result, bail};
 use std::path::{Path, PathBuf};
@@ -21,7 +22,8 @@ cargo xtask TASK
 
   build-policies [--force]  build the bundled policy modules into target/policies
   build-web                 check the web page that the server embeds
-  tidy                      check the layering and the file rules
+  wit-freeze                freeze the lines of the policy contract as they are now
+  tidy                      check the layering, the file rules and the frozen contract
   ci                        all that the continuous integration runs
   demo [ARGUMENTS]          build everything, then `selfheal demo ARGUMENTS`
 ";
@@ -47,6 +49,7 @@ fn run() -> Result<()> {
             policies::build(&root, policies::Reuse::Nothing)
         }
         ("build-web", []) => web::build(&root),
+        ("wit-freeze", []) => wit_freeze::freeze(&root),
         ("tidy", []) => tidy::run(&root),
         ("ci", []) => ci::run_all(&root),
         ("demo", rest) => ci::demo(&root, rest),

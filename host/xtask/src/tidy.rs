@@ -1,6 +1,7 @@
-//! `tidy`: the layering between our crates, who may name which engine, and the
-//! rules that every source file keeps.
+//! `tidy`: the layering between our crates, who may name which engine, the rules
+//! that every source file keeps, and the lines of the contract that never change.
 
+use crate::wit_freeze;
 use anyhow::{Context, Result, bail};
 use selfheal_guest_build::process::{cargo, output};
 use serde_json::Value;
@@ -121,6 +122,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         Ok(text) => findings.extend(dead_links(&text, &map)),
         Err(_) => findings.push("host/ARCHITECTURE.md is missing".to_owned()),
     }
+    findings.extend(wit_freeze::findings(root)?);
     if findings.is_empty() {
         println!("tidy: {} files and the layering are in order", files.len());
         return Ok(());

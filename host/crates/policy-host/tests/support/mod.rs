@@ -66,7 +66,22 @@ pub(crate) fn component_with(
     describe: &str,
     configure: &str,
 ) -> Vec<u8> {
-    let module = format!(
+    let module = module(kind, functions, parts, describe, configure);
+    let mut resolve = wit_parser::Resolve::default();
+    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../guest-sdk/wit/v1");
+    let (package, _) = resolve.push_dir(wit).unwrap();
+    encode(&module, &resolve, package, world)
+}
+
+/// The text of a core module with what every world exports.
+pub(crate) fn module(
+    kind: u8,
+    functions: &str,
+    parts: &str,
+    describe: &str,
+    configure: &str,
+) -> String {
+    format!(
         r#"(module
   (import "selfheal:policy/host@1.0.0" "log" (func $log (param i32 i32 i32)))
   (memory (export "memory") 4)
@@ -90,13 +105,19 @@ pub(crate) fn component_with(
   (func (export "configure") (param i32 i32) (result i32) {configure})
   {functions}
   {parts})"#
-    );
+    )
+}
+
+/// A component of a core module for a world of a package.
+pub(crate) fn encode(
+    module: &str,
+    resolve: &wit_parser::Resolve,
+    package: wit_parser::PackageId,
+    world: &str,
+) -> Vec<u8> {
     let mut module = wat::parse_str(module).unwrap();
-    let mut resolve = wit_parser::Resolve::default();
-    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../guest-sdk/wit/v1");
-    let (package, _) = resolve.push_dir(wit).unwrap();
     let world = resolve.select_world(&[package], Some(world)).unwrap();
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8).unwrap();
     ComponentEncoder::default()
         .module(&module)
         .unwrap()
