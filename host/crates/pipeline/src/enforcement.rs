@@ -23,10 +23,10 @@ use selfheal_domain::policy_control::{
 use selfheal_domain::ports::{
     CallRecorder, CancelToken, DraftingTools, RecordRefused, RunWorktree, ToolSessionSpec,
 };
-use selfheal_domain::risk::AutonomyLevel;
+use selfheal_domain::risk::{AutonomyAction, AutonomyLevel};
 use selfheal_domain::tools::{ToolError, ToolRequest, Tools, WorkspaceAccess};
 use selfheal_domain::user::{Actor, TrustClass};
-use selfheal_domain::verdict::{Answer, Judgement, Verdict};
+use selfheal_domain::verdict::{Answer, Judgement, ModuleAnswer, Verdict};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -296,6 +296,12 @@ impl Warden {
             (true, Err(missing)) => (false, missing),
         };
         points.push(point("patch:guardrails".to_owned(), refused, detail));
+        let assessment = set.assess(&context, &facts);
+        let decision = set.decide(&context, &facts, &assessment);
+        let stops = decision.action == AutonomyAction::Stop;
+        let same = [assessment.generation, decision.generation] == [set.generation(); 2];
+        let detail = format!("risk {}: {}", assessment.score.get(), decision.reason);
+        points.push(point("patch:autonomy".to_owned(), stops && same, detail));
         let many = (0..=settings.limits.max_files)
             .take(MOST_FILES)
             .map(|number| marked(format!("{ENFORCEMENT_MARKER}-{number}")));
@@ -412,7 +418,7 @@ fn answered(judgement: &Judgement, set: &dyn PolicySet) -> Result<String, String
     for module in &guardrails {
         let answers = judgement.answers.iter();
         let heard = answers.filter(|answer| {
-            let name = answer.module.strip_prefix("shadow:");
+            let name = answer.module.strip_prefix(ModuleAnswer::SHADOW);
             name.unwrap_or(&answer.module) == module.name
         });
         if heard.count() == 0 {

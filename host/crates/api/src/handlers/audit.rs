@@ -9,7 +9,7 @@ use crate::views::record::{
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
 use selfheal_domain::event::{Event, Record};
-use selfheal_domain::ids::IssueNumber;
+use selfheal_domain::ids::{DecisionId, IssueNumber};
 use selfheal_domain::ports::StoreError;
 use selfheal_pipeline::desk::{DeskError, visible};
 use uuid::Uuid;
@@ -99,27 +99,23 @@ pub(crate) fn decisions(call: &Call) -> Result<Response<Body>, Problem> {
 }
 
 /// Position in the log of the decision with this id; or the position that the text
-/// is. Reads the log from the beginning: decisions have no index of their own.
+/// is.
 pub(crate) fn position_of(call: &Call, text: &str) -> Result<u64, Problem> {
     if let Ok(seq) = text.parse::<u64>() {
         return Ok(seq);
     }
     let missing = || Problem::not_found(format!("there is no decision {text}"));
     let id: Uuid = text.parse().map_err(|_| missing())?;
-    let made = |record: &Record| matches!(&record.event, Event::ToolCalled(it) if it.id.0 == id);
-    let one = (1, usize::MAX);
-    let (found, _) = collect(&call.shared, None, 0, one, made).map_err(DeskError::from)?;
-    found.first().map(|record| record.seq).ok_or_else(missing)
+    let found = call.shared.store().decision(DecisionId(id));
+    found.map_err(DeskError::from)?.ok_or_else(missing)
 }
 
 /// One decision on a tool call, by id or position.
 pub(crate) fn decision(call: &Call) -> Result<Response<Body>, Problem> {
     let text = call.param("id")?;
     let seq = position_of(call, text)?;
-    let found = call.shared.store().records(None, seq, 1);
-    let found = found.map_err(DeskError::from)?;
-    let made = found.first().filter(|record| record.seq == seq);
-    let Some((record, decision)) = made.and_then(|record| match &record.event {
+    let found = call.shared.store().record(seq).map_err(DeskError::from)?;
+    let Some((record, decision)) = found.as_ref().and_then(|record| match &record.event {
         Event::ToolCalled(decision) => Some((record, decision)),
         _ => None,
     }) else {
