@@ -65,6 +65,7 @@ pub mod bindings;
 mod check;
 mod export;
 pub mod facts;
+mod input;
 mod policy;
 mod settings;
 pub mod text;

@@ -78,6 +78,26 @@ impl Settings {
         self.0.get(key)
     }
 
+    /// A list of texts that are each one of `choices`, or `default`.
+    ///
+    /// # Errors
+    /// The value is anything else.
+    pub fn texts_of(
+        &self,
+        key: &str,
+        default: &[&str],
+        choices: &[&str],
+    ) -> Result<Vec<String>, String> {
+        let texts = self.texts(key, default)?;
+        match texts.iter().find(|text| !choices.contains(&text.as_str())) {
+            None => Ok(texts),
+            Some(wrong) => Err(format!(
+                "setting `{key}` takes {}, not {wrong:?}",
+                choices.join(", ")
+            )),
+        }
+    }
+
     /// A number from `low` to `high`, or `default`.
     ///
     /// # Errors
@@ -146,6 +166,7 @@ mod tests {
             settings.choice("mode", &["deny", "ask"]).unwrap_err(),
             "setting `mode` is one of deny, ask"
         );
+        assert!(settings.texts_of("names", &[], &["a"]).is_err());
         assert!(
             settings
                 .flag("on", true)

@@ -81,6 +81,26 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
 /// The text in lower case with every run of blanks as one blank: the form that
 /// [`phrase`] searches.
 pub fn squeeze(text: &str) -> String {
+    if !text.is_ascii() {
+        return squeeze_characters(text);
+    }
+    let mut squeezed = Vec::with_capacity(text.len());
+    let mut blank_before = false;
+    for byte in text.bytes() {
+        // The vertical tab is a blank to `char`, not to `u8`.
+        let blank = byte.is_ascii_whitespace() || byte == 0x0b;
+        if !blank {
+            squeezed.push(byte.to_ascii_lowercase());
+        } else if !blank_before {
+            squeezed.push(b' ');
+        }
+        blank_before = blank;
+    }
+    // All bytes are ASCII, so nothing is lost.
+    String::from_utf8(squeezed).unwrap_or_default()
+}
+
+fn squeeze_characters(text: &str) -> String {
     let mut squeezed = String::with_capacity(text.len());
     for character in text.chars() {
         if character.is_whitespace() {
@@ -117,18 +137,31 @@ pub fn phrase(text: &str, needle: &str) -> bool {
 
 /// Where [`phrase`] finds it, as a byte offset.
 pub fn find_phrase(text: &str, needle: &str) -> Option<usize> {
-    let word = |c: char| c.is_alphanumeric() || c == '_';
+    let first = *needle.as_bytes().first()?;
+    let mut from = 0;
+    while let Some(rest) = text.as_bytes().get(from..) {
+        let start = from + rest.iter().position(|byte| *byte == first)?;
+        from = start + 1;
+        let there = text.as_bytes().get(start..start + needle.len())?;
+        if there == needle.as_bytes() && stands_alone(text, start, needle) {
+            return Some(start);
+        }
+    }
+    None
+}
+
+/// Is the word that begins at `start` of `text` no part of a longer one? Only its
+/// edges that are letters, digits or underscores count.
+pub fn stands_alone(text: &str, start: usize, word: &str) -> bool {
+    let inner = |c: char| c.is_alphanumeric() || c == '_';
     let open = |edge: Option<char>, outside: Option<char>| {
-        !(edge.is_some_and(word) && outside.is_some_and(word))
+        !(edge.is_some_and(inner) && outside.is_some_and(inner))
     };
-    text.match_indices(needle).find_map(|(start, found)| {
-        let before = text.get(..start).and_then(|head| head.chars().next_back());
-        let after = text
-            .get(start + found.len()..)
-            .and_then(|tail| tail.chars().next());
-        (open(needle.chars().next(), before) && open(needle.chars().next_back(), after))
-            .then_some(start)
-    })
+    let before = text.get(..start).and_then(|head| head.chars().next_back());
+    let after = text
+        .get(start + word.len()..)
+        .and_then(|tail| tail.chars().next());
+    open(word.chars().next(), before) && open(word.chars().next_back(), after)
 }
 
 /// Shannon entropy in bits per character; about 4 and more for random tokens.
@@ -191,6 +224,10 @@ mod tests {
             "return eval(os.system)"
         );
         assert_eq!(squeeze("DELETE \t\n FROM x"), "delete from x");
+        assert_eq!(squeeze(" A\u{b} b "), " a b ");
+        assert_eq!(squeeze("\u{c9}T\u{c9} \u{a0} x"), "\u{e9}t\u{e9} x");
+        assert!(!phrase("x", ""));
+        assert!(!phrase("\u{e9}eval(", "eval(") && phrase("\u{2192}eval(", "eval("));
     }
 
     #[test]

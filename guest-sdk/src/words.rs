@@ -5,6 +5,7 @@ use crate::{
     Context, Evidence, Example, Expectation, Factor, PatchFile, Question, Reason, SimpleCommand,
     Span, ToolCall, Verdict,
 };
+use std::borrow::Cow;
 
 impl Verdict {
     /// A denial by `rule`.
@@ -133,15 +134,27 @@ impl SimpleCommand {
 impl ToolCall {
     /// The shell command as written, for `Bash`; else the whole input.
     pub fn command_text(&self) -> String {
+        self.command_or_input().into_owned()
+    }
+
+    /// [`ToolCall::command_text`] without a copy where none is needed.
+    pub fn command_or_input(&self) -> Cow<'_, str> {
+        if let Some(command) = crate::input::text(&self.input, "command") {
+            return command;
+        }
+        // As other agents put it: `{"tool": …, "input": {"command": …}}`.
         let input: Option<serde_json::Value> = serde_json::from_str(&self.input).ok();
-        let command = input.as_ref().and_then(|value| {
-            value
-                .get("command")
-                .or_else(|| value.get("input").and_then(|inner| inner.get("command")))
-        });
-        command
-            .and_then(serde_json::Value::as_str)
-            .map_or_else(|| self.input.clone(), str::to_owned)
+        input
+            .as_ref()
+            .and_then(|value| value.get("input")?.get("command")?.as_str())
+            .map_or(Cow::Borrowed(&self.input), |command| {
+                Cow::Owned(command.to_owned())
+            })
+    }
+
+    /// How long the call may take, in seconds, where its input says so.
+    pub fn timeout_seconds(&self) -> Option<u64> {
+        crate::input::seconds(&self.input, "timeout")
     }
 }
 

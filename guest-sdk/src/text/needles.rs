@@ -108,6 +108,11 @@ impl<const N: usize> Needles<N> {
         false
     }
 
+    /// The word with this number; empty where there is none.
+    pub fn word(&self, number: usize) -> &'static str {
+        self.words.get(number).copied().unwrap_or_default()
+    }
+
     /// Is any of the words in `text`?
     pub fn any(&self, text: &str) -> bool {
         self.scan(text, |_, _| true)

@@ -18,9 +18,21 @@ pub(crate) struct Rule {
     /// Completes "an added line …".
     pub(crate) what: &'static str,
     /// What to do instead, for whoever writes the patch.
-    pub(crate) instead: &'static str,
+    pub(crate) advice: &'static str,
+    /// Lines that do it, by language.
+    pub(crate) lines: &'static [(Language, &'static str)],
     /// Asked, whatever the setting: it is often right.
     pub(crate) soft: bool,
+}
+
+impl Rule {
+    /// A line of this language that does it properly.
+    pub(crate) fn line(&self, language: Language) -> Option<&'static str> {
+        self.lines
+            .iter()
+            .find(|(known, _)| known.meets(language))
+            .map(|(_, line)| *line)
+    }
 }
 
 /// Which form of the line a mark looks at.

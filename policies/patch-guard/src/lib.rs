@@ -324,10 +324,11 @@ impl PatchGuard {
                 } else {
                     self.dangerous
                 };
-                let message = format!("an added line of {path} {}", rule.what);
-                let answer = choose(setting, rule.id, &message)
-                    .shows(line)
-                    .instead(rule.instead);
+                let message = format!("an added line of {path} {}; {}", rule.what, rule.advice);
+                let mut answer = choose(setting, rule.id, &message).shows(line);
+                if let Some(other) = rule.line(language) {
+                    answer = answer.instead(other);
+                }
                 verdict = verdict.stricter(answer);
             }
         }

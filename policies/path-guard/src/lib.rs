@@ -4,10 +4,12 @@
 //! Judges the canonical targets that the host resolved, so a link or `..` leads
 //! nowhere. The sandbox holds the same lines; this says why, before it happens.
 
+mod examples;
+
 use selfheal_policy_sdk::text::glob;
 use selfheal_policy_sdk::{
-    AccessMode, Context, Description, Example, Expectation, Guardrail, Kind, Patch, PathAccess,
-    Phase, Policy, Settings, ToolCall, Verdict, example, example_with, facts,
+    AccessMode, Context, Description, Guardrail, Kind, Patch, PathAccess, Phase, Policy, Settings,
+    ToolCall, Verdict,
 };
 
 const SCHEMA: &str = r#"{
@@ -15,13 +17,40 @@ const SCHEMA: &str = r#"{
   "type": "object",
   "additionalProperties": false,
   "properties": {
-    "protected_paths": {"type": "array", "items": {"type": "string"}, "description": "Globs inside the workspace that no agent may write, beside what the host protects"},
-    "secret_paths": {"type": "array", "items": {"type": "string"}, "description": "Globs that no agent may read or write"},
-    "scratch_paths": {"type": "array", "items": {"type": "string"}, "description": "Globs of absolute paths outside the workspace that commands may write"}
+    "allowed_paths": {"type": "array", "items": {"type": "string"}, "default": [], "description": "Globs inside the workspace; where given, agents write nothing else"},
+    "denied_paths": {"type": "array", "items": {"type": "string"}, "default": [], "description": "Globs that no agent may read or write, beside secret_paths; absolute ones begin with /"},
+    "protected_paths": {"type": "array", "items": {"type": "string"}, "description": "Globs inside the workspace that no agent may write, beside what the host protects; replaces the module's own list (git's files, CI workflows, policy.toml, selfheal.toml, agents' settings)"},
+    "secret_paths": {"type": "array", "items": {"type": "string"}, "description": "Globs that no agent may read or write; replaces the module's own list (.env, private keys, credentials of tools and clouds, /etc/shadow, environments of processes)"},
+    "scratch_paths": {"type": "array", "items": {"type": "string"}, "default": ["/tmp/**", "/var/tmp/**", "/dev/shm/**", "/dev/null"], "description": "Globs of absolute paths outside the workspace that commands may write"},
+    "command_write_phases": {"type": "array", "items": {"enum": ["diagnosis", "drafting", "verification"]}, "default": ["diagnosis", "drafting", "verification"], "description": "Phases in which commands may write files of the workspace; what they write while diagnosing or verifying goes to a throw-away layer"},
+    "tracked_deletes": {"enum": ["allow", "ask", "deny"], "default": "allow", "description": "Commands that delete files which git knows"},
+    "links": {"enum": ["allow", "ask", "deny"], "default": "allow", "description": "Writes through a symbolic link whose target may be written"},
+    "max_write_bytes": {"type": "integer", "minimum": 1, "maximum": 1073741824, "default": 1048576, "description": "Bytes that one call may write"},
+    "max_run_files": {"type": "integer", "minimum": 1, "maximum": 1000000, "default": 1000, "description": "Files that one run may write with the tools for it"},
+    "max_run_bytes": {"type": "integer", "minimum": 1, "maximum": 1099511627776, "default": 67108864, "description": "Bytes that one run may write with the tools for it"}
   }
 }"#;
 
-const SECRETS: [&str; 24] = [
+const PHASES: [&str; 3] = ["diagnosis", "drafting", "verification"];
+
+const SECRETS: [&str; 41] = [
+    ".git-credentials",
+    ".vault-token",
+    ".terraformrc",
+    "terraform.tfstate",
+    "*.ppk",
+    "*.kdbx",
+    "credentials.json",
+    "service-account*.json",
+    "secrets.yml",
+    "secrets.yaml",
+    "secrets.json",
+    ".azure",
+    "**/.config/gcloud/**",
+    "**/.config/gh/**",
+    "/etc/gshadow",
+    "/proc/*/mem",
+    "/proc/*/task/*/environ",
     ".env",
     ".env.local",
     ".env.production",
@@ -66,6 +95,14 @@ const SCRATCH: [&str; 4] = ["/tmp/**", "/var/tmp/**", "/dev/shm/**", "/dev/null"
 
 /// The policy with its settings.
 pub struct PathGuard {
+    allowed: Vec<String>,
+    denied: Vec<String>,
+    command_write_phases: Vec<String>,
+    tracked_deletes: &'static str,
+    links: &'static str,
+    max_write_bytes: u64,
+    max_run_files: u64,
+    max_run_bytes: u64,
     protected: Vec<String>,
     secrets: Vec<String>,
     scratch: Vec<String>,
@@ -78,13 +115,33 @@ impl Policy for PathGuard {
             version: env!("CARGO_PKG_VERSION").into(),
             kind: Kind::Guardrail,
             settings_schema: SCHEMA.into(),
-            examples: examples(),
+            examples: examples::all(),
         }
     }
 
     fn configure(settings: &Settings) -> Result<Self, String> {
-        settings.only(&["protected_paths", "secret_paths", "scratch_paths"])?;
+        settings.only(&[
+            "allowed_paths",
+            "denied_paths",
+            "protected_paths",
+            "secret_paths",
+            "scratch_paths",
+            "command_write_phases",
+            "tracked_deletes",
+            "links",
+            "max_write_bytes",
+            "max_run_files",
+            "max_run_bytes",
+        ])?;
         Ok(Self {
+            allowed: settings.texts("allowed_paths", &[])?,
+            denied: settings.texts("denied_paths", &[])?,
+            command_write_phases: settings.texts_of("command_write_phases", &PHASES, &PHASES)?,
+            tracked_deletes: settings.choice("tracked_deletes", &["allow", "ask", "deny"])?,
+            links: settings.choice("links", &["allow", "ask", "deny"])?,
+            max_write_bytes: settings.number("max_write_bytes", 1 << 20, 1, 1 << 30)?,
+            max_run_files: settings.number("max_run_files", 1_000, 1, 1_000_000)?,
+            max_run_bytes: settings.number("max_run_bytes", 64 << 20, 1, 1 << 40)?,
             protected: settings.texts("protected_paths", &PROTECTED)?,
             secrets: settings.texts("secret_paths", &SECRETS)?,
             scratch: settings.texts("scratch_paths", &SCRATCH)?,
@@ -104,10 +161,15 @@ impl Guardrail for PathGuard {
         if writer && call.paths.is_empty() {
             return Verdict::deny("path.unknown", "which file this changes cannot be known");
         }
+        let size = if writer {
+            self.judge_size(context, call)
+        } else {
+            Verdict::Allow
+        };
         call.paths
             .iter()
-            .map(|access| self.judge_access(writer, access))
-            .fold(Verdict::Allow, Verdict::stricter)
+            .map(|access| self.judge_access(context, writer, access))
+            .fold(size, Verdict::stricter)
     }
 
     fn judge_patch(&self, _context: &Context, patch: &Patch) -> Verdict {
@@ -127,11 +189,35 @@ impl Guardrail for PathGuard {
 }
 
 impl PathGuard {
-    fn judge_access(&self, writer: bool, access: &PathAccess) -> Verdict {
+    fn judge_size(&self, context: &Context, call: &ToolCall) -> Verdict {
+        if call.bytes > self.max_write_bytes {
+            let message = format!(
+                "{} bytes are more than the {} that one call may write",
+                call.bytes, self.max_write_bytes
+            );
+            return Verdict::deny("path.too-large", message);
+        }
+        let run = &context.counters;
+        if run.files_written >= self.max_run_files
+            || run.bytes_written.saturating_add(call.bytes) > self.max_run_bytes
+        {
+            let message = format!(
+                "a run may write {} files and {} bytes; this one has written {} and {}",
+                self.max_run_files, self.max_run_bytes, run.files_written, run.bytes_written
+            );
+            return Verdict::deny("path.run-limit", message);
+        }
+        Verdict::Allow
+    }
+
+    fn judge_access(&self, context: &Context, writer: bool, access: &PathAccess) -> Verdict {
         let inside = access.relative.as_deref();
         let shown = inside.unwrap_or(&access.path);
         if any(&self.secrets, shown) || any(&self.secrets, &access.path) {
             return Verdict::deny("path.secret", "the file holds secrets").shows(shown);
+        }
+        if any(&self.denied, shown) || any(&self.denied, &access.path) {
+            return Verdict::deny("path.denied", "this installation denies the path").shows(shown);
         }
         if access.mode == AccessMode::Read {
             // The host's own data; protected files of the workspace may be read.
@@ -143,7 +229,9 @@ impl PathGuard {
             };
         }
         match inside {
-            Some(path) => self.judge_inside(path, access.protected, shown),
+            Some(path) => self
+                .judge_inside(path, access.protected, shown)
+                .stricter(self.judge_way(context, writer, access)),
             None if !writer && !access.protected && any(&self.scratch, &access.path) => {
                 Verdict::Allow
             }
@@ -155,6 +243,32 @@ impl PathGuard {
                 Verdict::ask("path.perhaps-outside", message).shows(shown)
             }
         }
+    }
+
+    /// How a file of the workspace is written: when, through what, and whether it
+    /// goes altogether.
+    fn judge_way(&self, context: &Context, writer: bool, access: &PathAccess) -> Verdict {
+        let shown = access.relative.as_deref().unwrap_or(&access.path);
+        let phase = match context.phase {
+            Phase::Diagnosis => "diagnosis",
+            Phase::Drafting => "drafting",
+            Phase::Verification => "verification",
+        };
+        if !writer && !self.command_write_phases.iter().any(|known| known == phase) {
+            let message = format!("commands write no files of the workspace in {phase}");
+            return Verdict::deny("path.command-writes", message).shows(shown);
+        }
+        let mut verdict = Verdict::Allow;
+        if let Some(link) = &access.link {
+            let message = format!("{link} is a link to {shown}; write the file itself");
+            verdict = choose(self.links, "path.link", &message).shows(link);
+        }
+        if !writer && access.mode == AccessMode::Delete && access.tracked {
+            let message = "deletes a file that git knows";
+            let answer = choose(self.tracked_deletes, "path.deletes-tracked", message);
+            verdict = verdict.stricter(answer.shows(shown));
+        }
+        verdict
     }
 
     /// A write to a path relative to the workspace.
@@ -171,7 +285,22 @@ impl PathGuard {
         if any(&self.secrets, path) {
             return Verdict::deny("path.secret", "the file holds secrets").shows(shown);
         }
+        if any(&self.denied, path) {
+            return Verdict::deny("path.denied", "this installation denies the path").shows(shown);
+        }
+        if !self.allowed.is_empty() && !any(&self.allowed, path) {
+            let message = "the path is not among those that agents may write";
+            return Verdict::deny("path.not-allowed", message).shows(shown);
+        }
         Verdict::Allow
+    }
+}
+
+fn choose(setting: &str, rule: &str, message: &str) -> Verdict {
+    match setting {
+        "allow" => Verdict::Allow,
+        "ask" => Verdict::ask(rule, message),
+        _ => Verdict::deny(rule, message),
     }
 }
 
@@ -186,106 +315,38 @@ fn any(globs: &[String], path: &str) -> bool {
     })
 }
 
-fn examples() -> Vec<Example> {
-    use AccessMode::{Create, Delete, Read, Write};
-    let mut all = Vec::new();
-    for (tool, path, mode, expect) in [
-        ("Write", "src/app.py", Write, Expectation::Allow),
-        ("Edit", "web/index.js", Write, Expectation::Allow),
-        ("Write", "src/new.py", Create, Expectation::Allow),
-        ("Read", "src/app.py", Read, Expectation::Allow),
-        ("Read", "/usr/lib/python3/os.py", Read, Expectation::Allow),
-        ("Read", ".github/workflows/ci.yml", Read, Expectation::Allow),
-        ("Bash", "build/out.txt", Create, Expectation::Allow),
-        ("Bash", "build/out.txt", Delete, Expectation::Allow),
-        ("Bash", "/tmp/out.txt", Create, Expectation::Allow),
-        ("Write", "/tmp/out.txt", Create, Expectation::Deny),
-        ("Write", "/etc/passwd", Write, Expectation::Deny),
-        ("Bash", "/etc/passwd", Write, Expectation::Deny),
-        ("Bash", "/home/user/.bashrc", Delete, Expectation::Deny),
-        ("Edit", ".git/config", Write, Expectation::Deny),
-        ("Bash", ".git/hooks/pre-commit", Create, Expectation::Deny),
-        ("Bash", "vendor/lib/.GIT/config", Write, Expectation::Deny),
-        (
-            "Write",
-            ".github/workflows/ci.yml",
-            Write,
-            Expectation::Deny,
-        ),
-        ("Write", "policy.toml", Write, Expectation::Deny),
-        ("Write", ".env", Write, Expectation::Deny),
-        ("Read", ".env", Read, Expectation::Deny),
-        ("Read", "deploy/server.pem", Read, Expectation::Deny),
-        ("Bash", "/root/.ssh/id_rsa", Read, Expectation::Deny),
-        ("Bash", "/etc/shadow", Read, Expectation::Deny),
-        ("Bash", "/proc/self/environ", Read, Expectation::Deny),
-    ] {
-        let name = format!("{tool} {mode:?} {path}");
-        all.push(example(
-            &name,
-            facts::context(),
-            facts::access(tool, path, mode),
-            expect,
-        ));
-    }
-    let mut diagnosis = facts::context();
-    diagnosis.phase = Phase::Diagnosis;
-    all.push(example(
-        "no edits while diagnosing",
-        diagnosis,
-        facts::access("Edit", "a.py", Write),
-        Expectation::Deny,
-    ));
-    all.push(example(
-        "a plain patch",
-        facts::context(),
-        facts::patch(vec![facts::file("a.py", &["x"], &["y"])]),
-        Expectation::Allow,
-    ));
-    for path in [
-        ".git/config",
-        "../a.py",
-        "/etc/passwd",
-        ".github/workflows/ci.yml",
-        "deploy/.env",
-    ] {
-        let patch = facts::patch(vec![facts::file(path, &["x"], &["y"])]);
-        all.push(example(
-            &format!("no patch of {path}"),
-            facts::context(),
-            patch,
-            Expectation::Deny,
-        ));
-    }
-    let settings =
-        r#"{"protected_paths": ["billing/**"], "secret_paths": ["vault"], "scratch_paths": []}"#;
-    for (tool, path, mode, expect) in [
-        ("Write", "billing/tax.py", Write, Expectation::Deny),
-        ("Read", "vault/key", Read, Expectation::Deny),
-        ("Bash", "/tmp/x", Create, Expectation::Deny),
-        ("Write", "shop/cart.py", Write, Expectation::Allow),
-    ] {
-        all.push(example_with(
-            settings,
-            path,
-            facts::context(),
-            facts::access(tool, path, mode),
-            expect,
-        ));
-    }
-    all
-}
-
 selfheal_policy_sdk::export_guardrail!(PathGuard);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use selfheal_policy_sdk::check_examples_guardrail;
+    use selfheal_policy_sdk::{Question, check_examples_guardrail, facts};
 
     #[test]
     fn every_example_holds() {
         assert!(check_examples_guardrail::<PathGuard>().unwrap() > 30);
+    }
+
+    #[test]
+    fn every_rule_has_an_example() {
+        let mut seen = std::collections::BTreeSet::new();
+        for example in PathGuard::describe().examples {
+            let settings = Settings::parse(example.settings.as_deref().unwrap_or("")).unwrap();
+            let guard = PathGuard::configure(&settings).unwrap();
+            let verdict = match &example.question {
+                Question::ToolCall(call) => guard.judge_tool_call(&example.context, call),
+                Question::Patch(patch) => guard.judge_patch(&example.context, patch),
+                _ => continue,
+            };
+            seen.extend(verdict.reason().map(|reason| reason.rule.clone()));
+        }
+        let rules = include_str!("lib.rs").split('"').filter(|text| {
+            text.strip_prefix("path.").is_some_and(|name| {
+                !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+            })
+        });
+        let missing: Vec<&str> = rules.filter(|rule| !seen.contains(*rule)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
     }
 
     #[test]

@@ -1,8 +1,20 @@
 //! What this policy promises; the host asks all of it when it loads the module.
 
-use selfheal_policy_sdk::{Example, Expectation, Phase, Trust, example, example_with, facts};
+use selfheal_policy_sdk::{
+    Example, Expectation, Phase, Question, Trust, example, example_with, facts,
+};
 
-const ALLOWED: [&str; 46] = [
+const ALLOWED: [&str; 56] = [
+    "npx playwright test --browser=chromium",
+    "webpack --env=production",
+    "NODE_OPTIONS=--experimental-vm-modules npx jest",
+    "NODE_ENV=test node test.js",
+    "sleep 2",
+    "ps aux",
+    "ps -ef",
+    "jq -r .name package.json",
+    "python3.11 -m pytest -q",
+    "less README.md",
     "python3 -m pytest -q",
     "python3 -m pytest tests/test_a.py -x -q --tb=short",
     "python3 -m unittest discover -s tests",
@@ -51,7 +63,11 @@ const ALLOWED: [&str; 46] = [
     "tail -n 100 logs/app.log",
 ];
 
-const ASKED: [&str; 9] = [
+const ASKED: [&str; 13] = [
+    "find . $ARGS",
+    "ps eww",
+    "export -p",
+    "declare -x",
     "python3 -c 'print(1)'",
     "node -e 'console.log(1)'",
     "perl -ne 'print if /x/' log.txt",
@@ -63,7 +79,25 @@ const ASKED: [&str; 9] = [
     "echo 'print(1)' | python3",
 ];
 
-const DENIED: [&str; 70] = [
+const DENIED: [&str; 88] = [
+    "unlink -r x",
+    "sleep 100000",
+    "find . -exec cat {} +",
+    "PERL5OPT=-MZ perl x.pl",
+    "RUSTC_WRAPPER=./x cargo build",
+    "GIT_PAGER=./x git log",
+    "PAGER='sh -c x' git log",
+    "git -c core.pager=x log",
+    "redis-cli FLUSHALL",
+    "mongosh shop",
+    "vim app.py",
+    "/lib64/ld-linux-x86-64.so.2 /bin/ls",
+    ":(){ :|:& };:",
+    "git add .",
+    "git-shell -c x",
+    "chmod 777 run.sh",
+    "gpg --export-secret-keys",
+    "cpan install X",
     "rm -rf build",
     "rm -fr -- build",
     "rm -r --force build",
@@ -174,15 +208,7 @@ pub(crate) fn all() -> Vec<Example> {
         facts::bash("python3 -c 'import os; os.remove(\"a\")'"),
         Expectation::Deny,
     ));
-    let settings = r#"{"allowed_commands": ["docker compose run test"], "denied_programs": ["make"], "inline_code": "deny", "unknown_programs": "ask"}"#;
-    for (command, expect) in [
-        ("docker compose run test", Expectation::Allow),
-        ("docker compose run other", Expectation::Deny),
-        ("make test", Expectation::Deny),
-        ("python3 -c 'print(1)'", Expectation::Deny),
-        ("frobnicate", Expectation::Ask),
-        ("pytest -q", Expectation::Allow),
-    ] {
+    for (settings, command, expect) in SET {
         all.push(example_with(
             settings,
             command,
@@ -191,5 +217,146 @@ pub(crate) fn all() -> Vec<Example> {
             expect,
         ));
     }
+    let mut unclear = facts::bash_call("for f in $(ls); do $f; done");
+    unclear.parsed = false;
+    all.push(example(
+        "what is not understood is asked",
+        facts::context(),
+        Question::ToolCall(unclear),
+        Expectation::Ask,
+    ));
+    let mut own = facts::bash_call("./format src");
+    for command in &mut own.commands {
+        command.resolved = Some("/app/format".into());
+    }
+    all.push(example(
+        "a script of the application called like a program of the machine",
+        facts::context(),
+        Question::ToolCall(own),
+        Expectation::Allow,
+    ));
+    let mut slow = facts::bash_call("pytest -q");
+    slow.input = r#"{"command":"pytest -q","timeout":{"nanos":0,"secs":7200}}"#.into();
+    all.push(example(
+        "two hours are too long",
+        facts::context(),
+        Question::ToolCall(slow),
+        Expectation::Deny,
+    ));
+    all.push(example(
+        "a command nobody reads",
+        facts::context(),
+        facts::bash(&"true;".repeat(14_000)),
+        Expectation::Deny,
+    ));
+    all.push(example(
+        "more programs than one command needs",
+        facts::context(),
+        facts::bash(&"true;".repeat(201)),
+        Expectation::Deny,
+    ));
+    for (host, expect) in [
+        ("registry.example.org:443", Expectation::Allow),
+        ("evil.example.com:443", Expectation::Deny),
+    ] {
+        let mut install = facts::bash_call("npm ci");
+        install.network = vec![host.into()];
+        all.push(example_with(
+            r#"{"packages": "allow", "registries": ["registry.example.org"]}"#,
+            host,
+            facts::context(),
+            Question::ToolCall(install),
+            expect,
+        ));
+    }
+    for (name, command, expect) in LISTED {
+        let mut context = facts::context();
+        context.trust = Trust::External;
+        all.push(example_with(
+            r#"{"allow_list_trust": ["external"], "allowed_programs": ["./run_tests.sh"]}"#,
+            name,
+            context,
+            facts::bash(command),
+            expect,
+        ));
+    }
     all
 }
+
+/// Settings, command, and what becomes of it.
+const SET: [(&str, &str, Expectation); 18] = [
+    (STRICT, "docker compose run test", Expectation::Allow),
+    (STRICT, "docker compose run other", Expectation::Deny),
+    (STRICT, "make test", Expectation::Deny),
+    (STRICT, "python3 -c 'print(1)'", Expectation::Deny),
+    (STRICT, "frobnicate", Expectation::Ask),
+    (STRICT, "pytest -q", Expectation::Allow),
+    (
+        r#"{"unknown_programs": "deny"}"#,
+        "frobnicate",
+        Expectation::Deny,
+    ),
+    (
+        r#"{"allowed_git": ["add"]}"#,
+        "git add app.py",
+        Expectation::Allow,
+    ),
+    (
+        r#"{"allowed_git": ["add"]}"#,
+        "git commit -m x",
+        Expectation::Deny,
+    ),
+    (
+        r#"{"denied_git": ["blame"]}"#,
+        "git blame app.py",
+        Expectation::Deny,
+    ),
+    (r#"{"packages": "ask"}"#, "npm ci", Expectation::Ask),
+    (r#"{"packages": "allow"}"#, "npm ci", Expectation::Allow),
+    (
+        r#"{"packages": "allow"}"#,
+        "apt-get install vim",
+        Expectation::Deny,
+    ),
+    (
+        r#"{"allowed_hosts": ["*.example.org"]}"#,
+        "curl -sS https://api.example.org/x",
+        Expectation::Allow,
+    ),
+    (
+        r#"{"allowed_hosts": ["*.example.org"]}"#,
+        "curl -sS https://api.example.org.evil.com/x",
+        Expectation::Deny,
+    ),
+    (
+        r#"{"loopback": false}"#,
+        "curl -sS http://127.0.0.1:8000/healthz",
+        Expectation::Deny,
+    ),
+    (r#"{"max_seconds": 10}"#, "sleep 11", Expectation::Deny),
+    (r#"{"mode": "allow-list"}"#, "pytest -q", Expectation::Allow),
+];
+
+const STRICT: &str = r#"{"allowed_commands": ["docker compose run test"], "denied_programs": ["make"], "inline_code": "deny", "unknown_programs": "ask"}"#;
+
+/// Allow-list mode.
+const LISTED: [(&str, &str, Expectation); 10] = [
+    (
+        "tests run in allow-list mode",
+        "python3 -m pytest -q",
+        Expectation::Allow,
+    ),
+    (
+        "looking is listed",
+        "git status --short",
+        Expectation::Allow,
+    ),
+    ("readers take globs", "cat src/*.py", Expectation::Allow),
+    ("a listed script", "./run_tests.sh", Expectation::Allow),
+    ("another script is not", "./other.sh", Expectation::Deny),
+    ("an unknown program is not", "frobnicate", Expectation::Deny),
+    ("no uncertain arguments", "python3 $FILE", Expectation::Deny),
+    ("nor an uncertain program", "$TOOL run", Expectation::Deny),
+    ("nothing sourced", ". ./env.sh", Expectation::Deny),
+    ("nor evaluated", "eval ls", Expectation::Deny),
+];

@@ -1,6 +1,7 @@
 //! Git: looking is free, changing is not the agent's business. The host makes all
 //! commits, so that every one of them has its record.
 
+use crate::settings::ShellGuard;
 use selfheal_policy_sdk::{SimpleCommand, Verdict};
 
 /// Subcommands that only look.
@@ -45,7 +46,7 @@ const TALKS: [&str; 9] = [
     "lfs",
 ];
 
-pub(crate) fn judge(name: &str, command: &SimpleCommand) -> Option<Verdict> {
+pub(crate) fn judge(guard: &ShellGuard, name: &str, command: &SimpleCommand) -> Option<Verdict> {
     if name != "git" {
         return name
             .starts_with("git-")
@@ -78,6 +79,17 @@ pub(crate) fn judge(name: &str, command: &SimpleCommand) -> Option<Verdict> {
         }
     };
     let rest: Vec<&str> = arguments.collect();
+    let among = |names: &[String]| names.iter().any(|name| name == subcommand);
+    if among(&guard.denied_git) {
+        return Some(denied(
+            "git.denied",
+            "this installation denies the subcommand",
+            command,
+        ));
+    }
+    if among(&guard.allowed_git) && !rest.iter().any(|argument| starts_program(argument)) {
+        return Some(Verdict::Allow);
+    }
     if TALKS.contains(&subcommand) {
         return Some(denied(
             "git.network",

@@ -2,7 +2,7 @@
 //! it is plainly dangerous.
 
 use selfheal_policy_sdk::SimpleCommand;
-use selfheal_policy_sdk::text::{phrase, squeeze, tighten};
+use selfheal_policy_sdk::text::{Needles, phrase, squeeze, stands_alone, tighten};
 
 /// Code that an interpreter would run without a file.
 pub(crate) struct Inline {
@@ -15,7 +15,7 @@ pub(crate) struct Inline {
 }
 
 /// What no one-liner needs.
-const DANGERS: [&str; 58] = [
+static DANGERS: Needles<116> = Needles::new([
     "os.system",
     "os.popen",
     "os.exec",
@@ -70,20 +70,90 @@ const DANGERS: [&str; 58] = [
     "unlink",
     "popen",
     "backtick",
-    "qx",
     "fork",
-    "%x",
     "fileutils",
-];
+    "spawn",
+    "tempfile",
+    "posix",
+    "signal",
+    "multiprocessing",
+    "asyncio.create_sub",
+    "cgi",
+    "telnetlib",
+    "aiohttp",
+    "httpx",
+    "boto3",
+    "webbrowser",
+    "antigravity",
+    "sys.modules",
+    "builtins",
+    "globals(",
+    "setattr(",
+    "write_text",
+    "write_bytes",
+    "os.truncate",
+    "os.symlink",
+    "os.link",
+    "os.replace",
+    "os.makedirs",
+    "os.mkdir",
+    "open3",
+    "io.popen",
+    "file.write",
+    "file.delete",
+    "file.unlink",
+    "dir.rmdir",
+    "net::http",
+    "tcpsocket",
+    "use socket",
+    "io::socket",
+    "lwp::",
+    "file::path",
+    "file_put_contents",
+    "fwrite",
+    "fsockopen",
+    "curl_exec",
+    "mail(",
+    "proc_open",
+    "passthru",
+    "shell_exec",
+    "popen3",
+    "loadlibrary",
+    "dlopen",
+    "appendfile",
+    "createwritestream",
+    "fs/promises",
+    "node:fs",
+    "process.kill",
+    "process.binding",
+    "dgram",
+    "node:net",
+    "node:http",
+    "deno.run",
+    "deno.remove",
+    "bun.file",
+]);
+
+/// Marks of perl and ruby that are too short to look for in the same way.
+const SHORT: [&str; 2] = ["qx", "%x"];
 
 /// The first mark of danger in this code.
 pub(crate) fn danger(code: &str) -> Option<&'static str> {
     let squeezed = squeeze(code);
     let tight = tighten(&squeezed);
-    DANGERS
-        .iter()
-        .copied()
-        .find(|danger| phrase(&squeezed, danger) || phrase(&tight, danger))
+    let first = |text: &str| {
+        let mut found = None;
+        DANGERS.scan(text, |word, start| {
+            let word = DANGERS.word(word);
+            if stands_alone(text, start, word) {
+                found = Some(word);
+            }
+            found.is_some()
+        });
+        found.or_else(|| SHORT.into_iter().find(|mark| phrase(text, mark)))
+    };
+    first(&squeezed)
+        .or_else(|| first(&tight))
         .or_else(|| writes(&tight))
 }
 

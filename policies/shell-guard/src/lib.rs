@@ -3,45 +3,32 @@
 //!
 //! Facts sort, the operating system contains: what no rule knows is allowed (see
 //! the setting `unknown_programs`), because the sandbox below holds anyway; what
-//! cannot be known for certain is asked.
+//! cannot be known for certain is asked. Where that is not enough, allow-list mode
+//! turns it round.
+//!
+//! Removing whole trees is denied although a command can only reach a throw-away
+//! layer (diagnosis) or the run's own layer (drafting): no repair needs it, a
+//! patch is made of single files, and whoever asks for it has lost the thread or
+//! was led there. Single files may be removed by name; a tracked one shows in the
+//! patch, where it raises the risk.
 
 mod examples;
 mod git;
 mod inline;
+mod listed;
 mod packages;
 mod programs;
 mod raw;
+mod settings;
+mod table;
 
+use selfheal_policy_sdk::text::glob;
 use selfheal_policy_sdk::{
     Context, Description, Guardrail, Kind, Patch, Policy, Settings, SimpleCommand, ToolCall, Trust,
     Verdict,
 };
-
-/// Longest command that is judged at all, in bytes.
-const LONGEST: usize = 64 * 1024;
-
-/// Schema of the settings.
-const SCHEMA: &str = r#"{
-  "$schema": "https://json-schema.org/draft/2020-12/schema",
-  "type": "object",
-  "additionalProperties": false,
-  "properties": {
-    "allowed_commands": {"type": "array", "items": {"type": "string"}, "description": "Whole commands that are allowed exactly as written"},
-    "allowed_programs": {"type": "array", "items": {"type": "string"}, "description": "Programs that no rule about programs applies to"},
-    "denied_programs": {"type": "array", "items": {"type": "string"}, "description": "Programs that are denied as well"},
-    "inline_code": {"enum": ["ask", "deny", "allow"], "description": "Code on an interpreter's command line; dangerous code is denied in any case, harmless code from an admin allowed"},
-    "unknown_programs": {"enum": ["allow", "ask", "deny"], "description": "Programs that no rule knows"}
-  }
-}"#;
-
-/// The policy with its settings.
-pub struct ShellGuard {
-    allowed_commands: Vec<String>,
-    allowed_programs: Vec<String>,
-    denied_programs: Vec<String>,
-    inline_code: &'static str,
-    unknown_programs: &'static str,
-}
+pub use settings::ShellGuard;
+use table::Class;
 
 impl Policy for ShellGuard {
     fn describe() -> Description {
@@ -49,26 +36,13 @@ impl Policy for ShellGuard {
             name: "shell-guard".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             kind: Kind::Guardrail,
-            settings_schema: SCHEMA.into(),
+            settings_schema: settings::SCHEMA.into(),
             examples: examples::all(),
         }
     }
 
     fn configure(settings: &Settings) -> Result<Self, String> {
-        settings.only(&[
-            "allowed_commands",
-            "allowed_programs",
-            "denied_programs",
-            "inline_code",
-            "unknown_programs",
-        ])?;
-        Ok(Self {
-            allowed_commands: settings.texts("allowed_commands", &[])?,
-            allowed_programs: settings.texts("allowed_programs", &[])?,
-            denied_programs: settings.texts("denied_programs", &[])?,
-            inline_code: settings.choice("inline_code", &["ask", "deny", "allow"])?,
-            unknown_programs: settings.choice("unknown_programs", &["allow", "ask", "deny"])?,
-        })
+        Self::of(settings)
     }
 }
 
@@ -77,32 +51,38 @@ impl Guardrail for ShellGuard {
         if call.tool != "Bash" {
             return Verdict::Allow;
         }
-        let text = call.command_text();
-        if self.allowed_commands.contains(&text) {
-            return Verdict::Allow;
+        if !self.allowed_commands.is_empty() {
+            let text = call.command_or_input();
+            if self.allowed_commands.iter().any(|allowed| *allowed == text) {
+                return Verdict::Allow;
+            }
         }
-        if text.len() > LONGEST {
-            return Verdict::deny(
-                "shell.too-long",
-                "a command has at most 64 KiB; write a script file instead",
-            );
+        let verdict = self.judge_size(call);
+        if verdict.strictness() == 2 {
+            return verdict;
         }
-        let mut verdict = raw::judge(&text, call);
+        let mut verdict = verdict.stricter(if raw::concerns(&call.input) {
+            raw::judge(&call.command_or_input(), call)
+        } else {
+            Verdict::Allow
+        });
         for command in &call.commands {
             verdict = verdict.stricter(self.judge_command(context, command));
         }
-        if let Some(host) = call
-            .network
-            .iter()
-            .find(|host| !programs::is_loopback(host))
-        {
-            let denied = Verdict::deny("shell.network", "agents have no network").shows(host);
+        if let Some(host) = call.network.iter().find(|host| !self.may_reach(call, host)) {
+            let denied = Verdict::deny("shell.network", "agents have no network")
+                .shows(host)
+                .instead("git log --oneline -20");
             verdict = verdict.stricter(denied);
         }
         if !call.parsed {
             let unclear = "this command cannot be understood as a whole; split it into plain commands without \
                            substitutions and computed names";
-            verdict = verdict.stricter(Verdict::ask("shell.not-understood", unclear).shows(&text));
+            let asked = Verdict::ask("shell.not-understood", unclear);
+            verdict = verdict.stricter(asked.shows(&call.command_or_input()));
+        }
+        if self.lists_only(context) {
+            verdict = verdict.stricter(listed::judge(self, call));
         }
         verdict
     }
@@ -113,6 +93,31 @@ impl Guardrail for ShellGuard {
 }
 
 impl ShellGuard {
+    /// Limits on length, programs and time.
+    fn judge_size(&self, call: &ToolCall) -> Verdict {
+        let longest = usize::try_from(self.max_bytes).unwrap_or(usize::MAX);
+        if call.input.len() > longest && call.command_or_input().len() > longest {
+            let message =
+                format!("a command has at most {longest} bytes; write a script file instead");
+            return Verdict::deny("shell.too-long", message).instead("sh path/to/script.sh");
+        }
+        if call.commands.len() as u64 > self.max_programs {
+            let message = format!(
+                "one command starts at most {} programs; write a script file instead",
+                self.max_programs
+            );
+            return Verdict::deny("shell.too-many", message).instead("sh path/to/script.sh");
+        }
+        if call
+            .timeout_seconds()
+            .is_some_and(|seconds| seconds > self.max_seconds)
+        {
+            let message = format!("a call may take {} seconds at most", self.max_seconds);
+            return Verdict::deny("shell.timeout", message);
+        }
+        Verdict::Allow
+    }
+
     fn judge_command(&self, context: &Context, command: &SimpleCommand) -> Verdict {
         if !command.certain || !command.program.certain {
             let unclear = "which program this starts is only known at run time; write its name";
@@ -120,13 +125,17 @@ impl ShellGuard {
         }
         // A link or a copy under another name is judged as what it is, too.
         // Proxies are what they are called as, not what they are.
+        let written = command.program_name();
         let real = command
             .resolved_name()
-            .filter(|name| !programs::PROXIES.contains(name));
-        let names = [Some(command.program_name()), real];
+            .filter(|name| *name != written && !table::PROXIES.contains(name));
         let mut verdict = Verdict::Allow;
-        for name in names.into_iter().flatten() {
-            verdict = verdict.stricter(self.judge_as(context, &name.to_ascii_lowercase(), command));
+        for name in [Some(written), real].into_iter().flatten() {
+            verdict = verdict.stricter(if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                self.judge_as(context, &name.to_ascii_lowercase(), command)
+            } else {
+                self.judge_as(context, name, command)
+            });
         }
         verdict
     }
@@ -139,17 +148,23 @@ impl ShellGuard {
             )
             .shows(&command.text());
         }
-        if self.allowed_programs.iter().any(|allowed| allowed == name) {
+        if self.lists(command, name) {
             return Verdict::Allow;
         }
-        let found = programs::judge(name, command)
-            .or_else(|| git::judge(name, command))
-            .or_else(|| packages::judge(name, command))
+        // A script of the application may be called like a program of the machine.
+        let class = if programs::is_own(command) {
+            None
+        } else {
+            table::class(name)
+        };
+        let found = programs::judge(self, class, name, command)
+            .or_else(|| git::judge(self, name, command))
+            .or_else(|| packages::judge(self, class, name, command))
             .or_else(|| self.judge_inline(context, name, command));
-        match found {
-            Some(verdict) => verdict,
-            None if programs::is_known(name) => Verdict::Allow,
-            None => match self.unknown_programs {
+        match (found, class) {
+            (Some(verdict), _) => verdict,
+            (None, Some(Class::Reader | Class::Ordinary)) => Verdict::Allow,
+            (None, _) => match self.unknown_programs {
                 "deny" => Verdict::deny("shell.unknown-program", "no rule knows this program")
                     .shows(&command.text()),
                 "ask" => Verdict::ask("shell.unknown-program", "no rule knows this program")
@@ -168,7 +183,11 @@ impl ShellGuard {
         let found = inline::find(name, command)?;
         if let Some(danger) = found.code.as_deref().and_then(inline::danger) {
             let message = "code on the command line that runs programs, removes files or talks to the network";
-            return Some(Verdict::deny("shell.inline-dangerous", message).shows(danger));
+            return Some(
+                Verdict::deny("shell.inline-dangerous", message)
+                    .shows(danger)
+                    .instead(found.instead),
+            );
         }
         let message = "code on a command line cannot be judged; put it into a file of the workspace and run that";
         Some(match self.inline_code {
@@ -183,6 +202,39 @@ impl ShellGuard {
                 .instead(found.instead),
         })
     }
+
+    /// Does the installation list the program, by name or as it is written?
+    pub(crate) fn lists(&self, command: &SimpleCommand, name: &str) -> bool {
+        self.allowed_programs
+            .iter()
+            .any(|allowed| allowed == name || *allowed == command.program.text)
+    }
+
+    /// May commands talk to this host, written as `host` or `host:port`?
+    pub(crate) fn may_talk_to(&self, host: &str) -> bool {
+        if programs::is_loopback(host) {
+            return self.loopback;
+        }
+        among(&self.allowed_hosts, host)
+    }
+
+    /// The same, with the registries where the call is about packages.
+    fn may_reach(&self, call: &ToolCall, host: &str) -> bool {
+        if self.may_talk_to(host) {
+            return true;
+        }
+        self.packages != "deny"
+            && among(&self.registries, host)
+            && call.commands.iter().all(packages::manages)
+    }
+}
+
+fn among(globs: &[String], host: &str) -> bool {
+    let name = host.rsplit_once(':').map_or(host, |(name, _port)| name);
+    !name.contains('/')
+        && globs
+            .iter()
+            .any(|pattern| glob(pattern, name) || glob(pattern, host))
 }
 
 selfheal_policy_sdk::export_guardrail!(ShellGuard);

@@ -1,44 +1,57 @@
 //! Package managers: running what is installed is fine, changing it is not. New
 //! dependencies are a person's decision, and their install scripts are code.
 
+use crate::settings::ShellGuard;
+use crate::table::Class;
 use selfheal_policy_sdk::{SimpleCommand, Verdict};
 
-/// Managers of the machine's packages: nothing of them is for agents.
-const MACHINE: [&str; 24] = [
-    "apt",
-    "apt-get",
-    "aptitude",
-    "dpkg",
-    "yum",
-    "dnf",
-    "rpm",
-    "apk",
-    "pacman",
-    "zypper",
-    "brew",
-    "port",
-    "snap",
-    "flatpak",
-    "nix",
-    "nix-env",
-    "emerge",
-    "conda",
-    "mamba",
-    "micromamba",
-    "easy_install",
-    "pipx",
-    "rustup",
-    "pyenv",
-];
+/// What the rules about package managers say; none where this is none of them.
+pub(crate) fn judge(
+    guard: &ShellGuard,
+    class: Option<Class>,
+    name: &str,
+    command: &SimpleCommand,
+) -> Option<Verdict> {
+    if class == Some(Class::Machine) {
+        // The machine is no setting's business.
+        return Some(machine(command));
+    }
+    application(name, command).map(|verdict| match guard.packages {
+        "allow" => Verdict::Allow,
+        "ask" => asked(verdict),
+        _ => verdict,
+    })
+}
 
-pub(crate) fn judge(name: &str, command: &SimpleCommand) -> Option<Verdict> {
+/// Is this a package manager at work?
+pub(crate) fn manages(command: &SimpleCommand) -> bool {
+    application(&command.program_name().to_ascii_lowercase(), command).is_some()
+}
+
+/// The same as a question.
+fn asked(verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Deny(reason) => Verdict::Ask(reason),
+        other => other,
+    }
+}
+
+fn machine(command: &SimpleCommand) -> Verdict {
+    Verdict::deny(
+        "shell.machine-packages",
+        "changes what is installed on the machine",
+    )
+    .shows(&command.text())
+    .instead("python3 -m pytest -q")
+}
+
+fn application(name: &str, command: &SimpleCommand) -> Option<Verdict> {
     let mut words: Vec<&str> = command
         .argument_texts()
         .filter(|argument| !argument.starts_with('-'))
         .collect();
     let versioned = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
     let (manager, instead) = match versioned {
-        _ if MACHINE.contains(&name) => return Some(denied(command, "python3 -m pytest -q")),
         "pip" => ("pip", "pip list"),
         "python" if module(command) == Some("pip") => {
             words.retain(|word| *word != "pip");

@@ -1,202 +1,29 @@
 //! Rules about programs by name and arguments.
 
+use crate::settings::ShellGuard;
+use crate::table::{self, Class};
 use selfheal_policy_sdk::{SimpleCommand, Verdict};
 
-/// Programs whose only effect is output (given arguments that [`only_reads`] checks).
-const READERS: [&str; 42] = [
-    "grep", "egrep", "fgrep", "rg", "ag", "cat", "tac", "head", "tail", "ls", "dir", "wc", "sort",
-    "uniq", "cut", "tr", "nl", "od", "hexdump", "strings", "stat", "file", "du", "df", "pwd",
-    "echo", "printf", "true", "false", "diff", "cmp", "comm", "basename", "dirname", "realpath",
-    "readlink", "which", "type", "test", "[", "find", "git",
+/// Where a machine keeps its programs.
+const SYSTEM: [&str; 7] = [
+    "/bin/", "/sbin/", "/usr/", "/opt/", "/snap/", "/nix/", "/lib",
 ];
 
-/// Programs that tests, builds and diagnosis use, with nothing to say against them.
-const ORDINARY: [&str; 62] = [
-    "python", "python2", "python3", "pytest", "py.test", "unittest", "tox", "nox", "coverage",
-    "mypy", "ruff", "flake8", "black", "node", "nodejs", "jest", "mocha", "vitest", "tsc",
-    "eslint", "deno", "bun", "npm", "npx", "yarn", "pnpm", "make", "cmake", "ninja", "cargo",
-    "rustc", "go", "gcc", "g++", "cc", "clang", "java", "javac", "mvn", "gradle", "gradlew",
-    "mvnw", "dotnet", "ruby", "rake", "rspec", "bundle", "php", "phpunit", "perl", "sh", "bash",
-    "dash", "cd", "mkdir", "touch", "cp", "mv", "rm", "sleep", "sed", "awk",
-];
+/// A file in one of the machine's directories of programs.
+pub(crate) fn is_system(path: &str) -> bool {
+    SYSTEM.iter().any(|directory| path.starts_with(directory))
+}
 
-/// Files that many names lead to, and that act by the name they were called with:
-/// `cargo` is a link to `rustup` on most machines.
-pub(crate) const PROXIES: [&str; 14] = [
-    "rustup",
-    "snap",
-    "volta",
-    "volta-shim",
-    "mise",
-    "asdf",
-    "pyenv",
-    "rbenv",
-    "nodenv",
-    "proto",
-    "busybox",
-    "toybox",
-    "coreutils",
-    "corepack",
-];
-
-const NETWORK: [&str; 34] = [
-    "curl",
-    "wget",
-    "nc",
-    "ncat",
-    "netcat",
-    "socat",
-    "ssh",
-    "scp",
-    "sftp",
-    "rsync",
-    "ftp",
-    "lftp",
-    "telnet",
-    "tftp",
-    "nmap",
-    "dig",
-    "nslookup",
-    "host",
-    "ping",
-    "ping6",
-    "traceroute",
-    "tracepath",
-    "mtr",
-    "aria2c",
-    "lynx",
-    "links",
-    "w3m",
-    "http",
-    "https",
-    "xh",
-    "whois",
-    "tcpdump",
-    "ssh-keygen",
-    "ssh-add",
-];
-
-const DISK: [&str; 24] = [
-    "fdisk",
-    "sfdisk",
-    "gdisk",
-    "parted",
-    "wipefs",
-    "mkswap",
-    "swapon",
-    "swapoff",
-    "blkdiscard",
-    "shred",
-    "format",
-    "losetup",
-    "mount",
-    "umount",
-    "dd",
-    "hdparm",
-    "badblocks",
-    "tune2fs",
-    "resize2fs",
-    "debugfs",
-    "cryptsetup",
-    "lvremove",
-    "vgremove",
-    "pvremove",
-];
-
-const SYSTEM: [&str; 40] = [
-    "shutdown",
-    "reboot",
-    "halt",
-    "poweroff",
-    "init",
-    "telinit",
-    "systemctl",
-    "service",
-    "rc-service",
-    "crontab",
-    "at",
-    "batch",
-    "anacron",
-    "useradd",
-    "userdel",
-    "usermod",
-    "groupadd",
-    "passwd",
-    "chpasswd",
-    "visudo",
-    "iptables",
-    "nft",
-    "ufw",
-    "sysctl",
-    "insmod",
-    "modprobe",
-    "rmmod",
-    "kexec",
-    "setcap",
-    "setfacl",
-    "chattr",
-    "chroot",
-    "nsenter",
-    "unshare",
-    "ip",
-    "ifconfig",
-    "hostname",
-    "pkill",
-    "killall",
-    "update-alternatives",
-];
-
-const INFRASTRUCTURE: [&str; 26] = [
-    "docker",
-    "docker-compose",
-    "podman",
-    "buildah",
-    "nerdctl",
-    "ctr",
-    "kubectl",
-    "helm",
-    "oc",
-    "terraform",
-    "tofu",
-    "pulumi",
-    "ansible",
-    "ansible-playbook",
-    "vagrant",
-    "virsh",
-    "aws",
-    "gcloud",
-    "gsutil",
-    "az",
-    "doctl",
-    "flyctl",
-    "heroku",
-    "gh",
-    "glab",
-    "vault",
-];
-
-const DATABASES: [&str; 12] = [
-    "psql",
-    "mysql",
-    "mariadb",
-    "mongo",
-    "mongosh",
-    "redis-cli",
-    "cqlsh",
-    "sqlplus",
-    "sqlcmd",
-    "dropdb",
-    "dropuser",
-    "mysqladmin",
-];
-
-const INTERACTIVE: [&str; 14] = [
-    "ed", "ex", "vi", "vim", "nvim", "nano", "emacs", "script", "screen", "tmux", "expect", "gdb",
-    "strace", "ltrace",
-];
-
-pub(crate) fn is_known(name: &str) -> bool {
-    READERS.contains(&name) || ORDINARY.contains(&name)
+/// Written as a path from here, and it leads to none of the machine's directories:
+/// a script of the application.
+pub(crate) fn is_own(command: &SimpleCommand) -> bool {
+    let text = command.program.text.as_str();
+    text.contains('/')
+        && !text.starts_with('/')
+        && command
+            .resolved
+            .as_deref()
+            .is_some_and(|path| !is_system(path))
 }
 
 /// Does this command only read, whatever stands in its arguments?
@@ -213,7 +40,7 @@ pub(crate) fn only_reads(name: &str, command: &SimpleCommand) -> bool {
         "rg" => !command
             .argument_texts()
             .any(|argument| argument.starts_with("--pre")),
-        _ => READERS.contains(&name),
+        _ => table::class(name) == Some(Class::Reader),
     }
 }
 
@@ -226,85 +53,114 @@ fn acts(argument: &str) -> bool {
         || argument == "-fls"
 }
 
-pub(crate) fn judge(name: &str, command: &SimpleCommand) -> Option<Verdict> {
-    let text = command.text();
-    if name.starts_with("mkfs") || name.starts_with("fsck") || DISK.contains(&name) {
-        return Some(Verdict::deny("shell.disk", "works on disks and file systems").shows(&text));
+/// What the rules about programs say; none where none of them is about this one.
+pub(crate) fn judge(
+    guard: &ShellGuard,
+    class: Option<Class>,
+    name: &str,
+    command: &SimpleCommand,
+) -> Option<Verdict> {
+    let denied =
+        |rule: &str, message: &str| Some(Verdict::deny(rule, message).shows(&command.text()));
+    if name.starts_with("mkfs") || name.starts_with("fsck") {
+        return denied("shell.disk", "works on disks and file systems");
     }
     if name.starts_with("ld-linux") || name.starts_with("ld.so") || name.starts_with("ld-musl") {
-        return Some(Verdict::deny("shell.loader", "starts a program in disguise").shows(&text));
+        return denied("shell.loader", "starts a program in disguise");
     }
-    if NETWORK.contains(&name) || name == "openssl" && command.subcommand() == Some("s_client") {
-        return Some(network(name, command));
+    if name == "openssl" && command.subcommand() == Some("s_client") {
+        return Some(network(guard, name, command));
     }
-    if SYSTEM.contains(&name) {
-        return Some(
-            Verdict::deny(
+    match class {
+        Some(Class::Disk) => return denied("shell.disk", "works on disks and file systems"),
+        Some(Class::Network) => return Some(network(guard, name, command)),
+        Some(Class::System) => {
+            return denied(
                 "shell.system",
                 "works on the machine, not on the application",
-            )
-            .shows(&text),
-        );
-    }
-    if INFRASTRUCTURE.contains(&name) {
-        return Some(
-            Verdict::deny("shell.infrastructure", "works on containers or clouds").shows(&text),
-        );
-    }
-    if DATABASES.contains(&name) {
-        return Some(
-            Verdict::deny("shell.database", "works on a database directly")
-                .shows(&text)
-                .instead("grep -rn migrations ."),
-        );
-    }
-    if INTERACTIVE.contains(&name) {
-        return Some(
-            Verdict::deny(
+            );
+        }
+        Some(Class::Infrastructure) => {
+            return denied("shell.infrastructure", "works on containers or clouds");
+        }
+        Some(Class::Database) => {
+            return denied("shell.database", "works on a database directly")
+                .map(|verdict| verdict.instead("grep -rn migrations ."));
+        }
+        Some(Class::Interactive) => {
+            return denied(
                 "shell.interactive",
                 "needs a person, or controls other programs",
-            )
-            .shows(&text),
-        );
+            );
+        }
+        Some(Class::Machine) => return None,
+        Some(Class::Reader | Class::Ordinary) | None => {}
     }
     match name {
         "rm" | "unlink" | "rmdir" | "trash" => remove(command),
-        "truncate" => Some(Verdict::deny("shell.truncate", "empties files").shows(&text)),
+        "truncate" => Some(Verdict::deny("shell.truncate", "empties files").shows(&command.text())),
         "find" => find(command),
         "chmod" => chmod(command),
         "chown" | "chgrp" => {
-            Some(Verdict::deny("shell.ownership", "changes who owns files").shows(&text))
+            Some(Verdict::deny("shell.ownership", "changes who owns files").shows(&command.text()))
         }
         "eval" => Some(
             Verdict::ask(
                 "shell.eval",
                 "runs a text as a command; write the command itself",
             )
-            .shows(&text),
+            .shows(&command.text()),
         ),
-        "printenv" => Some(
-            Verdict::ask(
-                "shell.environment",
-                "shows the environment, where secrets live",
-            )
-            .shows(&text),
-        ),
-        "export" if command.argument_texts().any(|argument| argument == "-p") => Some(
-            Verdict::ask(
-                "shell.environment",
-                "shows the environment, where secrets live",
-            )
-            .shows(&text),
-        ),
-        "env" if command.arguments.is_empty() => Some(
-            Verdict::ask(
-                "shell.environment",
-                "shows the environment, where secrets live",
-            )
-            .shows(&text),
-        ),
+        "printenv" => Some(environment(command)),
+        "export" if command.argument_texts().any(|argument| argument == "-p") => {
+            Some(environment(command))
+        }
+        "sleep" => sleep(guard, command),
+        "env" | "set" | "export" | "declare" | "typeset" if command.arguments.is_empty() => {
+            Some(environment(command))
+        }
+        "declare" | "typeset"
+            if command
+                .argument_texts()
+                .all(|argument| argument.starts_with('-')) =>
+        {
+            Some(environment(command))
+        }
+        // `e` without a dash shows what every process was started with.
+        "ps" if command
+            .argument_texts()
+            .any(|argument| !argument.starts_with('-') && argument.contains(['e', 'E'])) =>
+        {
+            Some(environment(command))
+        }
         _ => None,
     }
+}
+
+fn environment(command: &SimpleCommand) -> Verdict {
+    let message = "shows the environment, where secrets live";
+    Verdict::ask("shell.environment", message).shows(&command.text())
+}
+
+/// A sleep beyond the time limit only keeps a place busy.
+fn sleep(guard: &ShellGuard, command: &SimpleCommand) -> Option<Verdict> {
+    let seconds = |argument: &str| {
+        let (number, unit) = match argument.char_indices().next_back()? {
+            (at, 's') => (argument.get(..at)?, 1.0),
+            (at, 'm') => (argument.get(..at)?, 60.0),
+            (at, 'h') => (argument.get(..at)?, 3_600.0),
+            (at, 'd') => (argument.get(..at)?, 86_400.0),
+            _ => (argument, 1.0),
+        };
+        number.parse::<f64>().ok().map(|number| number * unit)
+    };
+    let total: f64 = command.argument_texts().filter_map(seconds).sum();
+    (total.is_nan() || total > guard.max_seconds as f64).then(|| {
+        let message = format!("a command may sleep {} seconds at most", guard.max_seconds);
+        Verdict::deny("shell.timeout", message)
+            .shows(&command.text())
+            .instead("sleep 1")
+    })
 }
 
 /// Letters of short options, as in `-rf`, up to `--`.
@@ -342,25 +198,27 @@ fn find(command: &SimpleCommand) -> Option<Verdict> {
         .arguments
         .iter()
         .any(|argument| !argument.certain && !argument.text.contains(['*', '?', '[']));
-    let text = command.text();
     if command.argument_texts().any(acts) {
         let denied = Verdict::deny(
             "shell.find-acts",
             "find may only print here; act on what it printed",
         );
-        return Some(denied.shows(&text).instead("find . -name '*.py' -print"));
+        return Some(
+            denied
+                .shows(&command.text())
+                .instead("find . -name '*.py' -print"),
+        );
     }
     uncertain.then(|| {
         Verdict::ask(
             "shell.find-uncertain",
             "what find does is only known at run time",
         )
-        .shows(&text)
+        .shows(&command.text())
     })
 }
 
 fn chmod(command: &SimpleCommand) -> Option<Verdict> {
-    let text = command.text();
     if has_short(command, &['R'])
         || command
             .argument_texts()
@@ -368,7 +226,7 @@ fn chmod(command: &SimpleCommand) -> Option<Verdict> {
     {
         return Some(
             Verdict::deny("shell.permissions", "changes permissions of whole trees")
-                .shows(&text)
+                .shows(&command.text())
                 .instead("chmod +x path/to/script"),
         );
     }
@@ -382,7 +240,7 @@ fn chmod(command: &SimpleCommand) -> Option<Verdict> {
         || mode.chars().all(|c| c == '0');
     special.then(|| {
         Verdict::deny("shell.permissions", "opens or locks files for everybody")
-            .shows(&text)
+            .shows(&command.text())
             .instead("chmod +x path/to/script")
     })
 }
@@ -403,7 +261,7 @@ pub(crate) fn is_loopback(host: &str) -> bool {
 }
 
 /// A plain request to this machine may look whether a service lives.
-fn network(name: &str, command: &SimpleCommand) -> Verdict {
+fn network(guard: &ShellGuard, name: &str, command: &SimpleCommand) -> Verdict {
     let denied = || {
         Verdict::deny(
             "shell.network",
@@ -442,7 +300,8 @@ fn network(name: &str, command: &SimpleCommand) -> Verdict {
                     .or_else(|| url.strip_prefix("https://"))
                     .unwrap_or(url);
                 let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-                if authority.contains('@') || rest.contains("://") || !is_loopback(authority) {
+                if authority.contains('@') || rest.contains("://") || !guard.may_talk_to(authority)
+                {
                     return denied();
                 }
                 urls += 1;

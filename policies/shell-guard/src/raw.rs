@@ -1,12 +1,92 @@
 //! Patterns on the text as written: the last net for what the parser could not
-//! reach, such as code inside quotes that ends up in a shell or a database.
+//! reach, such as code inside quotes that ends up in a shell or a database, and for
+//! variables that make other programs load or start something.
 
 use crate::programs;
-use selfheal_policy_sdk::text::{phrase, squeeze};
+use selfheal_policy_sdk::text::{Needles, phrase, squeeze};
 use selfheal_policy_sdk::{ToolCall, Verdict};
 
+/// What every pattern and every privileged program has in it. Found in the input as
+/// it is, JSON and all: letters and these marks have no escapes there unless
+/// somebody wrote them on purpose, which counts as found.
+static MARKS: Needles<49> = Needles::new([
+    "rm",
+    "drop",
+    "truncate",
+    "delete",
+    "mkfs",
+    "dd",
+    "format",
+    "/dev/",
+    "(){",
+    "core.",
+    ".git/",
+    "ld_",
+    "bash_",
+    "prompt_c",
+    "git_",
+    "lessopen",
+    "shutil.",
+    "sudo",
+    "su",
+    "doas",
+    "pkexec",
+    "runuser",
+    "gosu",
+    "setpriv",
+    "su-exec",
+    "\\u00",
+    "perl5",
+    "rubyopt",
+    "pythonstart",
+    "pythoninsp",
+    "java_tool",
+    "_wrapper=",
+    "pager=",
+    "editor=",
+    "shellopts",
+    "glibc_tun",
+    "node_options",
+    "ps4=",
+    "ifs=",
+    "makeflags",
+    "flushall",
+    "flushdb",
+    "dropdatabase",
+    "browser=",
+    "visual=",
+    "env=",
+    "history -c",
+    ".shell",
+    "jdk_java",
+]);
+
+/// May [`judge`] have something to say? Only that; it is quick.
+pub(crate) fn concerns(input: &str) -> bool {
+    let bytes = input.as_bytes();
+    MARKS.scan(input, |mark, start| {
+        // Words that are parts of many others count only by themselves. A letter
+        // after a backslash is an escape, as in `\nsu`.
+        let (short, length) = match mark {
+            0 => (true, 2),
+            5 => (true, 2),
+            18 => (true, 2),
+            _ => (false, 0),
+        };
+        if !short {
+            return true;
+        }
+        let inner = |at: Option<usize>| {
+            at.and_then(|at| bytes.get(at))
+                .is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+        };
+        let escaped = start >= 2 && bytes.get(start - 2) == Some(&b'\\');
+        (!inner(start.checked_sub(1)) || escaped) && !inner(Some(start + length))
+    })
+}
+
 /// A pattern on the squeezed, lower-case text, its rule and what it is.
-const PATTERNS: [(&str, &str, &str); 28] = [
+pub(crate) const PATTERNS: [(&str, &str, &str); 60] = [
     ("rm -rf", "shell.rm-recursive", "removes whole trees"),
     ("rm -fr", "shell.rm-recursive", "removes whole trees"),
     ("rm -r -f", "shell.rm-recursive", "removes whole trees"),
@@ -55,10 +135,110 @@ const PATTERNS: [(&str, &str, &str); 28] = [
     ),
     ("lessopen=", "shell.loader", "makes a pager start a program"),
     ("shutil.rmtree", "shell.rm-recursive", "removes whole trees"),
+    ("flushall", "shell.sql-drop", "empties a database"),
+    ("flushdb", "shell.sql-drop", "empties a database"),
+    ("dropdatabase(", "shell.sql-drop", "drops a database"),
+    (
+        "ld_library_path=",
+        "shell.loader",
+        "loads code into other programs",
+    ),
+    (
+        "glibc_tunables=",
+        "shell.loader",
+        "changes how programs are loaded",
+    ),
+    ("perl5opt=", "shell.loader", "makes perl load code first"),
+    ("perl5db=", "shell.loader", "makes perl load code first"),
+    ("rubyopt=", "shell.loader", "makes ruby load code first"),
+    (
+        "pythonstartup=",
+        "shell.loader",
+        "makes python run a file first",
+    ),
+    (
+        "pythoninspect=",
+        "shell.loader",
+        "makes python ask for commands",
+    ),
+    (
+        "java_tool_options=",
+        "shell.loader",
+        "makes java load code first",
+    ),
+    (
+        "jdk_java_options=",
+        "shell.loader",
+        "makes java load code first",
+    ),
+    (
+        "rustc_wrapper=",
+        "shell.loader",
+        "makes cargo start a program",
+    ),
+    (
+        "rustc_workspace_wrapper=",
+        "shell.loader",
+        "makes cargo start a program",
+    ),
+    (
+        "pager=",
+        "shell.loader",
+        "makes other programs start a program",
+    ),
+    ("git_pager=", "shell.loader", "makes git start a program"),
+    (
+        "manpager=",
+        "shell.loader",
+        "makes other programs start a program",
+    ),
+    (
+        "editor=",
+        "shell.loader",
+        "makes other programs start a program",
+    ),
+    ("git_editor=", "shell.loader", "makes git start a program"),
+    (
+        "visual=",
+        "shell.loader",
+        "makes other programs start a program",
+    ),
+    (
+        "browser=",
+        "shell.loader",
+        "makes other programs start a program",
+    ),
+    (
+        "git_external_diff=",
+        "shell.loader",
+        "makes git start a program",
+    ),
+    ("git_config_", "shell.loader", "changes what git runs"),
+    ("git_exec_path=", "shell.loader", "changes what git runs"),
+    (
+        "git_proxy_command=",
+        "shell.loader",
+        "makes git start a program",
+    ),
+    ("git_askpass=", "shell.loader", "makes git start a program"),
+    ("git_template_dir=", "shell.loader", "changes what git runs"),
+    (
+        "shellopts=",
+        "shell.loader",
+        "changes how shells run commands",
+    ),
+    ("ps4=", "shell.loader", "makes shells run a command"),
+    ("ifs=", "shell.loader", "changes how commands are split"),
+    ("makeflags=", "shell.loader", "changes what make runs"),
+    (
+        ".shell",
+        "shell.database",
+        "starts a program from a database",
+    ),
 ];
 
 /// Programs that raise privileges, as words where a command begins.
-const PRIVILEGE: [&str; 8] = [
+pub(crate) const PRIVILEGE: [&str; 8] = [
     "sudo", "su", "doas", "pkexec", "runuser", "gosu", "setpriv", "su-exec",
 ];
 
@@ -80,7 +260,7 @@ pub(crate) fn judge(text: &str, call: &ToolCall) -> Verdict {
                 rule,
                 "shell.rm-recursive" | "shell.sql-drop" | "shell.sql-delete"
             );
-        if !only_words && phrase(&squeezed, pattern) {
+        if !only_words && stands(&squeezed, pattern) {
             let denied = Verdict::deny(rule, format!("the command {what}")).shows(pattern);
             let denied = match rule {
                 "shell.rm-recursive" => denied.instead("rm -- path/to/file"),
@@ -91,6 +271,19 @@ pub(crate) fn judge(text: &str, call: &ToolCall) -> Verdict {
         }
     }
     verdict
+}
+
+/// An assignment only counts where a word begins: `--browser=` is an option.
+fn stands(squeezed: &str, pattern: &str) -> bool {
+    if !pattern.ends_with('=') || pattern.contains(' ') {
+        return phrase(squeezed, pattern);
+    }
+    squeezed.match_indices(pattern).any(|(start, _)| {
+        squeezed
+            .get(..start)
+            .and_then(|head| head.chars().next_back())
+            .is_none_or(|before| " ;&|(\"'`{".contains(before))
+    })
 }
 
 /// A privileged start anywhere in the text. The host takes such wrappers off the

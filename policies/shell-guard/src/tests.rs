@@ -34,6 +34,78 @@ fn every_example_holds() {
 }
 
 #[test]
+fn every_rule_has_an_example() {
+    let mut seen = std::collections::BTreeSet::new();
+    for example in ShellGuard::describe().examples {
+        let settings = Settings::parse(example.settings.as_deref().unwrap_or("")).unwrap();
+        let guard = ShellGuard::configure(&settings).unwrap();
+        let Question::ToolCall(call) = &example.question else {
+            continue;
+        };
+        let mut seen_in = |verdict: Verdict| {
+            seen.extend(verdict.reason().map(|reason| reason.rule.clone()));
+        };
+        seen_in(guard.judge_tool_call(&example.context, call));
+        // One reason must not hide another.
+        seen_in(raw::judge(&call.command_or_input(), call));
+        for command in &call.commands {
+            seen_in(guard.judge_command(&example.context, command));
+        }
+    }
+    let sources = [
+        include_str!("lib.rs"),
+        include_str!("git.rs"),
+        include_str!("listed.rs"),
+        include_str!("packages.rs"),
+        include_str!("programs.rs"),
+        include_str!("raw.rs"),
+    ];
+    let mut rules: Vec<&str> = sources
+        .iter()
+        .flat_map(|source| source.split('"'))
+        .filter(|text| {
+            text.strip_prefix("shell.")
+                .or_else(|| text.strip_prefix("git."))
+                .is_some_and(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '-'))
+        })
+        .collect();
+    rules.sort_unstable();
+    rules.dedup();
+    assert!(rules.len() > 35, "{rules:?}");
+    let missing: Vec<&&str> = rules.iter().filter(|rule| !seen.contains(**rule)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn the_quick_look_at_the_input_misses_no_pattern() {
+    for example in ShellGuard::describe().examples {
+        let Question::ToolCall(call) = &example.question else {
+            continue;
+        };
+        let verdict = raw::judge(&call.command_or_input(), call);
+        if verdict != Verdict::Allow {
+            assert!(raw::concerns(&call.input), "{}", example.name);
+        }
+    }
+    for pattern in raw::PATTERNS.map(|(pattern, _, _)| pattern) {
+        assert!(
+            raw::concerns(&format!(r#"{{"command":"{pattern}"}}"#)),
+            "{pattern}"
+        );
+    }
+    for word in raw::PRIVILEGE {
+        assert!(
+            raw::concerns(&format!(r#"{{"command":"a\n{word} ls"}}"#)),
+            "{word}"
+        );
+    }
+    assert!(raw::concerns(r#"{"command":"s\u0075do ls"}"#));
+    assert!(!raw::concerns(
+        r#"{"command":"pytest -q tests/test_results.py"}"#
+    ));
+}
+
+#[test]
 fn every_alternative_is_itself_allowed() {
     let mut seen = 0;
     for example in ShellGuard::describe().examples {

@@ -3,21 +3,29 @@
 use super::{Form, Mark, Rule};
 use crate::language::Language as L;
 
-const fn rule(id: &'static str, what: &'static str, instead: &'static str) -> Rule {
+const fn rule(id: &'static str, what: &'static str, advice: &'static str) -> Rule {
     Rule {
         id,
         what,
-        instead,
+        advice,
+        lines: &[],
         soft: false,
     }
 }
 
-const fn soft(id: &'static str, what: &'static str, instead: &'static str) -> Rule {
+const fn soft(id: &'static str, what: &'static str, advice: &'static str) -> Rule {
     Rule {
         id,
         what,
-        instead,
+        advice,
+        lines: &[],
         soft: true,
+    }
+}
+
+impl Rule {
+    const fn with(self, lines: &'static [(L, &'static str)]) -> Self {
+        Self { lines, ..self }
     }
 }
 
@@ -30,12 +38,22 @@ static EVALUATES: Rule = rule(
     "patch.evaluates",
     "evaluates text as code or loads code by name",
     "parse the text (json, ast.literal_eval, a table of known names) instead of running it",
-);
+)
+.with(&[
+    (L::PYTHON, "value = ast.literal_eval(text)"),
+    (L::JAVASCRIPT, "const value = JSON.parse(text);"),
+]);
 static DESERIALISES: Rule = rule(
     "patch.deserialises",
     "runs what it deserialises",
     "read a plain data format such as JSON, or use the safe loader",
-);
+)
+.with(&[
+    (L::PYTHON, "data = json.loads(text)"),
+    (L::JAVASCRIPT, "const data = JSON.parse(text);"),
+    (L::RUBY, "data = JSON.parse(text)"),
+    (L::PHP, "$data = json_decode($text, true);"),
+]);
 static REMOVES: Rule = rule(
     "patch.removes",
     "removes files or whole trees",
@@ -45,12 +63,20 @@ static DESTROYS: Rule = rule(
     "patch.destroys-data",
     "destroys data",
     "change rows with a WHERE clause; leave schema changes to a reviewed migration",
-);
+)
+.with(&[
+    (
+        L::PYTHON,
+        "cursor.execute(\"DELETE FROM items WHERE id = ?\", (item_id,))",
+    ),
+    (L::SQL, "DELETE FROM items WHERE id = 1;"),
+]);
 static TLS: Rule = rule(
     "patch.tls-off",
     "switches off the check of certificates",
     "trust the right certificate authority instead of trusting everybody",
-);
+)
+.with(&[(L::PYTHON, "response = requests.get(url, timeout=10)")]);
 static AUTHENTICATION: Rule = rule(
     "patch.auth-bypass",
     "lets people in without a check",
@@ -65,7 +91,11 @@ static PERMISSIONS: Rule = rule(
     "patch.permissions",
     "opens files to everybody",
     "give the owner the right that is missing, as in 0o640",
-);
+)
+.with(&[
+    (L::PYTHON, "os.chmod(path, 0o640)"),
+    (L::SHELL, "chmod 640 path/to/file"),
+]);
 static FETCHES: Rule = rule(
     "patch.fetches-and-runs",
     "runs what it fetches from the network",
@@ -80,27 +110,47 @@ static SQL: Rule = soft(
     "patch.sql-building",
     "puts SQL together from pieces",
     "pass values as parameters of the statement",
-);
+)
+.with(&[
+    (
+        L::PYTHON,
+        "cursor.execute(\"SELECT id FROM items WHERE id = ?\", (item_id,))",
+    ),
+    (
+        L::JAVASCRIPT,
+        "const rows = await db.query(\"SELECT id FROM items WHERE id = $1\", [itemId]);",
+    ),
+]);
 static CRYPTOGRAPHY: Rule = soft(
     "patch.weak-crypto",
     "uses cryptography that is known to be weak",
     "use SHA-256, AES-GCM, or a password hash such as argon2, and random numbers of the system",
-);
+)
+.with(&[
+    (L::PYTHON, "digest = hashlib.sha256(data).hexdigest()"),
+    (
+        L::JAVASCRIPT,
+        "const digest = createHash(\"sha256\").update(data).digest(\"hex\");",
+    ),
+]);
 static OUTPUT: Rule = soft(
     "patch.unescaped-output",
     "puts text into a page without escaping it",
     "let the template escape it, or set textContent",
-);
+)
+.with(&[(L::JAVASCRIPT, "element.textContent = text;")]);
 static DEBUG: Rule = soft(
     "patch.debug-on",
     "switches on debugging for whoever asks",
     "read the switch from the settings of the environment",
-);
+)
+.with(&[(L::PYTHON, "app.run(debug=settings.DEBUG)")]);
 static OPEN: Rule = soft(
     "patch.opens-to-all",
     "opens the service to all networks or origins",
     "name the address or the origin that needs it",
-);
+)
+.with(&[(L::PYTHON, "app.run(host=\"127.0.0.1\")")]);
 static SILENCES: Rule = soft(
     "patch.silences-checks",
     "silences a checker",

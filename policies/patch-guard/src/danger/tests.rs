@@ -203,3 +203,15 @@ fn every_mark_is_found_by_its_word() {
         assert_eq!(mark.phrase, mark.phrase.to_lowercase());
     }
 }
+
+#[test]
+fn every_line_that_is_offered_breaks_no_rule() {
+    let mut offered = 0;
+    for mark in MARKS {
+        for (language, line) in mark.rule.lines {
+            assert!(find(*language, line).is_empty(), "{line}");
+            offered += 1;
+        }
+    }
+    assert!(offered > 100);
+}
