@@ -141,11 +141,19 @@ impl<'a> Question<'a> {
             Subject::Patch(patch) | Subject::Assessed(patch, _) => (Some(patch.clone()), None),
             Subject::Issue(issue) => (None, Some(issue.clone())),
         };
+        let assessment = match self.subject {
+            Subject::Assessed(_, assessment) => Some(Box::new(Assessment {
+                asked: None,
+                ..assessment.clone()
+            })),
+            Subject::ToolCall(_) | Subject::Patch(_) | Subject::Issue(_) => None,
+        };
         Box::new(Asked {
             context: self.context.clone(),
             history: Arc::clone(&self.history),
             patch,
             issue,
+            assessment,
         })
     }
 

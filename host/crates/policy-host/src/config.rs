@@ -7,9 +7,11 @@ use crate::limits::Limits;
 use selfheal_domain::digest::Digest;
 use selfheal_domain::policy::{Environment, ModuleKind};
 use selfheal_domain::risk::AutonomyLevel;
+use selfheal_policy_source::{Publisher, SourceRef, TrustRules, Wanted};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use toml::Spanned;
 
 /// The commented default that `selfheal init` writes.
@@ -30,6 +32,12 @@ pub struct PolicyConfig {
     pub limits: HostLimits,
     /// Environment variables that hold secrets; `*` stands for any text, case is ignored.
     pub secret_names: Vec<String>,
+    /// Whose modules are loaded.
+    pub trust: TrustRules,
+    /// When a new generation is taken back.
+    pub rollout: RolloutRules,
+    /// When a module is not asked any more.
+    pub quarantine: QuarantineRules,
     /// In the order of the file.
     pub modules: Vec<ModuleConfig>,
     /// What relative sources are relative to.
@@ -49,6 +57,28 @@ pub struct HostLimits {
     pub secret_paths: Vec<String>,
 }
 
+/// When a generation on trial, or one that just came into force, is taken back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RolloutRules {
+    /// Share of decisions with a fault, in percent; 100 never takes back.
+    pub max_fault_percent: u8,
+    /// Percentage points by which more is denied than before; 100 never takes back.
+    pub max_deny_jump_percent: u8,
+    /// Decisions before what is denied says anything.
+    pub min_decisions: u32,
+    /// How long a generation that came into force is watched.
+    pub watch: Duration,
+}
+
+/// When a module is not asked any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct QuarantineRules {
+    /// Faults in a row; twice as many within the window do as well.
+    pub faults: u32,
+    /// The window.
+    pub window: Duration,
+}
+
 /// One `[[module]]`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ModuleConfig {
@@ -57,9 +87,13 @@ pub struct ModuleConfig {
     /// Which questions it answers.
     pub kind: ModuleKind,
     /// Where its bytes come from.
-    pub source: ModuleSource,
+    pub source: SourceRef,
     /// Only these bytes.
     pub pin: Option<Digest>,
+    /// Only a module that this publisher signed.
+    pub publisher: Option<String>,
+    /// It may be unsigned.
+    pub unsigned: bool,
     /// Whether its answers count.
     pub mode: ModuleMode,
     /// Handed to the module as JSON.
@@ -68,15 +102,6 @@ pub struct ModuleConfig {
     pub limits: Limits,
     /// What it may import beyond the contract.
     pub capabilities: Capabilities,
-}
-
-/// Where a module's bytes come from.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ModuleSource {
-    /// Built into the host.
-    Bundled(String),
-    /// A `.wasm` or `.wat` file.
-    File(PathBuf),
 }
 
 /// Whether a module's answers count.
@@ -90,6 +115,16 @@ pub enum ModuleMode {
     Shadow,
     /// It is not even loaded.
     Off,
+}
+
+impl ModuleConfig {
+    /// What it says of its signature.
+    pub fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            publisher: self.publisher.as_deref(),
+            unsigned: self.unsigned,
+        }
+    }
 }
 
 impl PolicyConfig {
@@ -152,6 +187,14 @@ struct RawPolicy {
     limits: RawHostLimits,
     #[serde(default)]
     secrets: RawSecrets,
+    #[serde(default)]
+    trust: RawTrust,
+    #[serde(default)]
+    rollout: RawRollout,
+    #[serde(default)]
+    quarantine: RawQuarantine,
+    #[serde(default, rename = "publisher")]
+    publishers: Vec<Spanned<Publisher>>,
     #[serde(default, rename = "module")]
     modules: Vec<RawModule>,
 }
@@ -190,6 +233,49 @@ struct RawSecrets {
     names: Vec<String>,
 }
 
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawTrust {
+    unsigned: bool,
+    insecure_registries: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawRollout {
+    max_fault_percent: Spanned<u8>,
+    max_deny_jump_percent: Spanned<u8>,
+    min_decisions: Spanned<u32>,
+    watch_minutes: Spanned<u32>,
+}
+
+impl Default for RawRollout {
+    fn default() -> Self {
+        Self {
+            max_fault_percent: Spanned::new(0..0, 5),
+            max_deny_jump_percent: Spanned::new(0..0, 25),
+            min_decisions: Spanned::new(0..0, 50),
+            watch_minutes: Spanned::new(0..0, 30),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawQuarantine {
+    faults: Spanned<u32>,
+    window_minutes: Spanned<u32>,
+}
+
+impl Default for RawQuarantine {
+    fn default() -> Self {
+        Self {
+            faults: Spanned::new(0..0, 5),
+            window_minutes: Spanned::new(0..0, 10),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawModule {
@@ -197,6 +283,9 @@ struct RawModule {
     kind: ModuleKind,
     source: Spanned<String>,
     sha256: Option<Spanned<String>>,
+    publisher: Option<Spanned<String>>,
+    #[serde(default)]
+    unsigned: bool,
     #[serde(default)]
     mode: ModuleMode,
     #[serde(default)]
@@ -230,12 +319,16 @@ impl RawPolicy {
             Some(level) => level.into_inner(),
             None => AutonomyLevel::Observe,
         };
+        let trust = self.trust.check(self.publishers)?;
         let mut names = BTreeSet::new();
         let mut modules = Vec::new();
         for module in self.modules {
             if !names.insert(module.name.get_ref().clone()) {
                 let message = format!("there are two modules named `{}`", module.name.get_ref());
                 return Err(Wrong::new(&module.name, message));
+            }
+            if let Some(publisher) = &module.publisher {
+                known_publisher(publisher, &trust)?;
             }
             modules.push(module.check(directory)?);
         }
@@ -246,8 +339,84 @@ impl RawPolicy {
             four_eyes: self.four_eyes,
             limits: self.limits.check()?,
             secret_names: self.secrets.names,
+            trust,
+            rollout: self.rollout.check()?,
+            quarantine: self.quarantine.check()?,
             modules,
             directory: directory.to_owned(),
+        })
+    }
+}
+
+fn known_publisher(name: &Spanned<String>, trust: &TrustRules) -> Result<(), Wrong> {
+    let names: Vec<&str> = trust
+        .publishers()
+        .iter()
+        .map(|publisher| publisher.name.as_str())
+        .collect();
+    if names.contains(&name.get_ref().as_str()) {
+        return Ok(());
+    }
+    let known = if names.is_empty() {
+        "there is no [[publisher]]".to_owned()
+    } else {
+        format!("there are {}", names.join(", "))
+    };
+    let message = format!("no publisher is named `{}`; {known}", name.get_ref());
+    Err(Wrong::new(name, message))
+}
+
+impl RawTrust {
+    fn check(self, publishers: Vec<Spanned<Publisher>>) -> Result<TrustRules, Wrong> {
+        let at = publishers.first().map_or(0, |first| first.span().start);
+        let publishers = publishers.into_iter().map(Spanned::into_inner).collect();
+        TrustRules::new(publishers, self.unsigned, self.insecure_registries).map_err(|error| {
+            Wrong {
+                at,
+                message: error.to_string(),
+            }
+        })
+    }
+}
+
+/// The value, if it lies in the range.
+fn within<T: PartialOrd + Copy + std::fmt::Display>(
+    name: &str,
+    value: &Spanned<T>,
+    (low, high): (T, T),
+) -> Result<T, Wrong> {
+    let number = *value.get_ref();
+    if (low..=high).contains(&number) {
+        return Ok(number);
+    }
+    let message = format!("{name} is {low} to {high}, got {number}");
+    Err(Wrong::new(value, message))
+}
+
+fn minutes(count: u32) -> Duration {
+    Duration::from_secs(u64::from(count) * 60)
+}
+
+impl RawRollout {
+    fn check(self) -> Result<RolloutRules, Wrong> {
+        Ok(RolloutRules {
+            max_fault_percent: within("max_fault_percent", &self.max_fault_percent, (1, 100))?,
+            max_deny_jump_percent: within(
+                "max_deny_jump_percent",
+                &self.max_deny_jump_percent,
+                (1, 100),
+            )?,
+            min_decisions: within("min_decisions", &self.min_decisions, (1, 1_000_000))?,
+            watch: minutes(within("watch_minutes", &self.watch_minutes, (0, 10_080))?),
+        })
+    }
+}
+
+impl RawQuarantine {
+    fn check(self) -> Result<QuarantineRules, Wrong> {
+        Ok(QuarantineRules {
+            faults: within("faults", &self.faults, (1, 1_000))?,
+            window: minutes(within("window_minutes", &self.window_minutes, (1, 1_440))?),
         })
     }
 }
@@ -334,6 +503,8 @@ impl RawModule {
             name: self.name.into_inner(),
             kind: self.kind,
             pin,
+            publisher: self.publisher.map(Spanned::into_inner),
+            unsigned: self.unsigned,
             mode: self.mode,
             settings,
             limits,
@@ -342,22 +513,10 @@ impl RawModule {
     }
 }
 
-fn source(text: &Spanned<String>, directory: &Path) -> Result<ModuleSource, Wrong> {
-    let given = text.get_ref();
-    if let Some(name) = given.strip_prefix("bundled:") {
-        return Ok(ModuleSource::Bundled(name.to_owned()));
-    }
-    match Path::new(given)
-        .extension()
-        .and_then(|extension| extension.to_str())
-    {
-        Some("wasm" | "wat") => Ok(ModuleSource::File(directory.join(given))),
-        _ => Err(Wrong::new(
-            text,
-            format!(
-                "a source is \"bundled:NAME\" or the path of a .wasm or .wat component, got {given:?}"
-            ),
-        )),
+fn source(text: &Spanned<String>, directory: &Path) -> Result<SourceRef, Wrong> {
+    match SourceRef::parse(text.get_ref()) {
+        Ok(source) => Ok(source.within(directory)),
+        Err(error) => Err(Wrong::new(text, error.to_string())),
     }
 }
 
@@ -464,7 +623,7 @@ mod tests {
         let module = parse(text).unwrap().modules.remove(0);
         assert_eq!(
             module.source,
-            ModuleSource::File("/etc/app/rules/a.wasm".into())
+            SourceRef::File("/etc/app/rules/a.wasm".into())
         );
         assert_eq!(
             module.settings,

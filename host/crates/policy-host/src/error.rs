@@ -70,6 +70,15 @@ pub enum ModuleProblem {
         /// Why.
         source: std::io::Error,
     },
+    /// Its bytes cannot be had.
+    #[error("{}", chain(.0))]
+    Source(#[from] selfheal_policy_source::SourceProblem),
+    /// The bytes that were kept of it cannot be read.
+    #[error("{}", chain(.0))]
+    Kept(#[from] selfheal_policy_source::StoreProblem),
+    /// Nobody that is trusted vouches for it.
+    #[error("{}", chain(.0))]
+    Signature(#[from] selfheal_policy_source::SignatureProblem),
     /// Larger than a module may be.
     #[error("{bytes} bytes, and a module has at most {limit}")]
     TooLarge {
@@ -146,6 +155,17 @@ pub enum ModuleProblem {
     /// It faulted while being checked.
     #[error("while being checked it {0}")]
     Fault(#[from] selfheal_domain::verdict::Fault),
+}
+
+/// An error with its causes: these are shown to people as one text.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 fn made_for(found: &[String]) -> String {

@@ -4,7 +4,7 @@
 use selfheal_domain::ids::RunId;
 use selfheal_domain::policy::{PastCall, PolicyContext, ToolCallFacts};
 use selfheal_domain::verdict::Verdict;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Calls kept of a run.
@@ -34,6 +34,11 @@ impl History {
         calls.map_or_else(Arc::default, |(_, calls)| {
             calls.iter().rev().cloned().collect()
         })
+    }
+
+    /// The runs that are remembered.
+    pub(crate) fn runs(&self) -> HashSet<RunId> {
+        self.lock().iter().map(|(run, _)| *run).collect()
     }
 
     /// Remembers a judged call.

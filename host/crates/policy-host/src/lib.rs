@@ -25,25 +25,38 @@
 mod abi;
 mod cache;
 mod capabilities;
+mod compare;
 mod config;
+mod edit;
 mod engine;
 mod error;
+mod files;
+mod generations;
+mod grants;
 mod history;
 mod host;
+mod keeper;
 mod limits;
 mod loader;
+mod ratchet;
+mod replay;
 mod set;
 mod single;
+mod standing;
+mod trial;
 
 pub use abi::{Example, ExampleQuestion, Expectation};
 pub use cache::CodeCache;
 pub use capabilities::{Capabilities, Capability};
 pub use config::{
-    DEFAULT_POLICY_TOML, HostLimits, ModuleConfig, ModuleMode, ModuleSource, PolicyConfig,
+    DEFAULT_POLICY_TOML, HostLimits, ModuleConfig, ModuleMode, PolicyConfig, QuarantineRules,
+    RolloutRules,
 };
 pub use engine::PolicyEngine;
 pub use error::{ConfigError, EngineError, ModuleProblem, PrepareError};
+pub use files::FileProblem;
 pub use host::{PreparedSet, WasmPolicyHost};
+pub use keeper::{KeeperPlaces, PolicyKeeper, RecordEvent, StartError};
 pub use limits::Limits;
 pub use loader::{BundledModules, LARGEST_MODULE};
 pub use set::ActiveSet;

@@ -1,22 +1,23 @@
-//! From `[[module]]` to a module that is ready: bytes, pin, compilation, contract,
-//! kind, examples, settings. The first thing that is not right refuses it.
+//! From `[[module]]` to a module that is ready: bytes, pin, signature, compilation,
+//! contract, kind, examples, settings. The first thing that is not right refuses it.
 
 use crate::abi::{self, Example, ExampleQuestion, Expectation, Order, PolicyModule, kind_name};
 use crate::cache::CodeCache;
-use crate::config::{ModuleConfig, ModuleMode, ModuleSource};
+use crate::config::{ModuleConfig, ModuleMode};
 use crate::engine::PolicyEngine;
 use crate::error::ModuleProblem;
 use selfheal_domain::digest::Digest;
 use selfheal_domain::policy::ModuleIdentity;
 use selfheal_domain::risk::{Admission, AutonomyAction};
 use selfheal_domain::verdict::Verdict;
+pub use selfheal_policy_source::LARGEST_MODULE;
+use selfheal_policy_source::{Fetched, ModuleStore, SourceRef, Sources, Trust, TrustRules};
+use sha2::{Digest as _, Sha256};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
-
-/// Largest module, in bytes.
-pub const LARGEST_MODULE: u64 = 16 << 20;
+use std::sync::Arc;
 
 /// Modules that are built into the host, by name.
 #[derive(Clone, Debug, Default)]
@@ -39,7 +40,17 @@ pub(crate) struct LoadedModule {
     pub(crate) identity: ModuleIdentity,
     pub(crate) settings_schema: String,
     pub(crate) mode: ModuleMode,
-    pub(crate) module: Box<dyn PolicyModule>,
+    pub(crate) module: Arc<dyn PolicyModule>,
+    /// Over everything that can change its answers.
+    pub(crate) fingerprint: Digest,
+    /// As `policy.toml` names it.
+    pub(crate) source: String,
+    /// Why its bytes are trusted.
+    pub(crate) trust: Trust,
+    /// Rules that its examples hit, and so are known before they hit in earnest.
+    pub(crate) rules: Vec<String>,
+    /// Kept, so that the generation survives without where they came from.
+    pub(crate) bytes: Arc<Fetched>,
 }
 
 /// What loading needs.
@@ -47,12 +58,19 @@ pub(crate) struct Loader<'a> {
     pub(crate) engine: &'a PolicyEngine,
     pub(crate) cache: &'a CodeCache,
     pub(crate) bundled: &'a BundledModules,
+    pub(crate) sources: &'a Sources,
+    pub(crate) trust: &'a TrustRules,
+    /// Bytes that were kept of a generation, by the module's name; they come before
+    /// whatever the source says now.
+    pub(crate) kept: Option<(&'a ModuleStore, &'a BTreeMap<String, Digest>)>,
+    /// Modules that are loaded already; one that is the same is not made again.
+    pub(crate) loaded: &'a [Arc<LoadedModule>],
 }
 
 impl Loader<'_> {
-    pub(crate) fn load(&self, config: &ModuleConfig) -> Result<LoadedModule, ModuleProblem> {
-        let bytes = self.bytes(&config.source)?;
-        let digest = Digest::of(&bytes);
+    pub(crate) fn load(&self, config: &ModuleConfig) -> Result<Arc<LoadedModule>, ModuleProblem> {
+        let fetched = self.fetch(config)?;
+        let digest = fetched.digest;
         if let Some(pinned) = config.pin
             && pinned != digest
         {
@@ -61,9 +79,43 @@ impl Loader<'_> {
                 found: digest,
             });
         }
+        let trust = self
+            .trust
+            .admit(&config.source, config.wanted(), &fetched)?;
+        let fingerprint = fingerprint(config, &digest);
+        let source = config.source.to_string();
+        let same = self.loaded.iter().find(|loaded| {
+            loaded.identity.name == config.name
+                && loaded.fingerprint == fingerprint
+                && loaded.mode == config.mode
+                && loaded.source == source
+                && loaded.trust == trust
+        });
+        if let Some(same) = same {
+            return Ok(Arc::clone(same));
+        }
+        let bytes = Arc::new(fetched);
+        if let Some(like) = self
+            .loaded
+            .iter()
+            .find(|loaded| loaded.fingerprint == fingerprint && loaded.identity.name == config.name)
+        {
+            // Tried before; only what it counts for, or who vouches for it, changed.
+            return Ok(Arc::new(LoadedModule {
+                identity: like.identity.clone(),
+                settings_schema: like.settings_schema.clone(),
+                mode: config.mode,
+                module: Arc::clone(&like.module),
+                fingerprint,
+                source,
+                trust,
+                rules: like.rules.clone(),
+                bytes,
+            }));
+        }
         let component = self
             .cache
-            .compile(self.engine, &digest, &bytes)
+            .compile(self.engine, &digest, &bytes.bytes)
             .map_err(|error| {
                 ModuleProblem::NotAModule(format!("it is no WebAssembly component: {error:#}"))
             })?;
@@ -83,9 +135,12 @@ impl Loader<'_> {
                 described: kind_name(described.kind),
             });
         }
+        let mut rules = Vec::new();
         for example in &described.examples {
-            check_example(&*module, example)?;
+            check_example_noting(&*module, example, &mut rules)?;
         }
+        rules.sort();
+        rules.dedup();
         module
             .try_settings(&settings)?
             .map_err(ModuleProblem::Settings)?;
@@ -95,17 +150,28 @@ impl Loader<'_> {
             kind: config.kind,
             digest,
         };
-        Ok(LoadedModule {
+        Ok(Arc::new(LoadedModule {
             identity,
             settings_schema: described.settings_schema,
             mode: config.mode,
-            module,
-        })
+            module: module.into(),
+            fingerprint,
+            source,
+            trust,
+            rules,
+            bytes,
+        }))
     }
 
-    fn bytes(&self, source: &ModuleSource) -> Result<Cow<'_, [u8]>, ModuleProblem> {
-        match source {
-            ModuleSource::Bundled(name) => {
+    fn fetch(&self, config: &ModuleConfig) -> Result<Fetched, ModuleProblem> {
+        if let Some((store, digests)) = self.kept
+            && let Some(digest) = digests.get(&config.name)
+            && let Some(kept) = store.get(digest)?
+        {
+            return Ok(kept);
+        }
+        match &config.source {
+            SourceRef::Bundled(name) => {
                 let bytes = self
                     .bundled
                     .0
@@ -114,11 +180,31 @@ impl Loader<'_> {
                         name: name.clone(),
                         bundled: self.bundled.0.keys().cloned().collect(),
                     })?;
-                Ok(Cow::Borrowed(bytes))
+                Ok(Fetched::new(bytes.to_vec(), None))
             }
-            ModuleSource::File(path) => read(path).map(Cow::Owned),
+            other => Ok(self.sources.fetch(other)?),
         }
     }
+}
+
+/// Over everything that can change a module's answers; each part with its length, so
+/// that no two modules read the same.
+pub(crate) fn fingerprint(config: &ModuleConfig, digest: &Digest) -> Digest {
+    let mut hasher = Sha256::new();
+    let mut add = |bytes: &[u8]| {
+        hasher.update((bytes.len() as u64).to_be_bytes());
+        hasher.update(bytes);
+    };
+    add(b"selfheal policy module 1");
+    add(kind_name(config.kind).as_bytes());
+    add(&digest.0);
+    // Keys of a JSON object are sorted, so equal settings read the same.
+    add(config.settings.to_string().as_bytes());
+    add(&config.limits.deadline().as_nanos().to_be_bytes());
+    add(&config.limits.memory().to_be_bytes());
+    add(&config.limits.output().to_be_bytes());
+    add(config.capabilities.to_string().as_bytes());
+    Digest(hasher.finalize().into())
 }
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ModuleProblem> {
@@ -146,6 +232,15 @@ pub(crate) fn check_example(
     module: &dyn PolicyModule,
     example: &Example,
 ) -> Result<(), ModuleProblem> {
+    check_example_noting(module, example, &mut Vec::new())
+}
+
+/// The same; notes the rules that its answer names.
+fn check_example_noting(
+    module: &dyn PolicyModule,
+    example: &Example,
+    rules: &mut Vec<String>,
+) -> Result<(), ModuleProblem> {
     let question = example.question();
     let (right, got) = match (&example.question, example.expect) {
         (
@@ -153,6 +248,7 @@ pub(crate) fn check_example(
             Expectation::Allow | Expectation::Ask | Expectation::Deny,
         ) => {
             let verdict = module.judge(&question)?;
+            rules.extend(verdict.reason().map(|reason| reason.rule.clone()));
             let right = matches!(
                 (&verdict, example.expect),
                 (Verdict::Allow, Expectation::Allow)
@@ -163,6 +259,7 @@ pub(crate) fn check_example(
         }
         (ExampleQuestion::Patch(_), Expectation::Score(low, high)) => {
             let (score, factors) = module.assess(&question)?;
+            rules.extend(factors.iter().map(|factor| factor.name.clone()));
             (
                 (low..=high).contains(&u32::from(score.get())),
                 format!("{} {factors:?}", score.get()),
@@ -183,6 +280,9 @@ pub(crate) fn check_example(
         }
         (ExampleQuestion::Issue(_), Expectation::Admit | Expectation::NeedsAdmin) => {
             let admission = module.admit(&question)?;
+            if let Admission::NeedsAdmin(reason) = &admission {
+                rules.push(reason.rule.clone());
+            }
             let right = matches!(
                 (&admission, example.expect),
                 (Admission::Admit(_), Expectation::Admit)

@@ -2,21 +2,29 @@
 //! silence or an unknown answer is the strictest one (invariant 3), and answers
 //! only ever merge towards the stricter (invariant 5).
 //!
+//! Asking and merging are apart. Asking has effects: counters, quarantine, the
+//! run's history. Merging has none, so that a replay merges exactly as the live
+//! decision did.
+//!
 //! Shadow modules are asked too. Their answers are recorded under the name
 //! `shadow:NAME` and never merged; that happens here, after the verdict, and
 //! nowhere else.
 
 use crate::abi::{Question, Subject};
-use crate::config::ModuleMode;
+use crate::config::{ModuleMode, QuarantineRules};
+use crate::grants::Grants;
 use crate::history::History;
 use crate::loader::LoadedModule;
+use crate::standing::Standing;
 use selfheal_domain::digest::Digest;
 use selfheal_domain::policy::{
     Environment, IssueFacts, ModuleIdentity, ModuleKind, PatchFacts, PolicyContext, PolicySet,
     ToolCallFacts,
 };
+use selfheal_domain::policy_control::MARKER_RULE;
 use selfheal_domain::risk::{
-    Admission, Assessment, AutonomyAction, AutonomyDecision, AutonomyLevel, RiskLevel, RiskScore,
+    Admission, Assessment, AutonomyAction, AutonomyDecision, AutonomyLevel, RiskFactor, RiskLevel,
+    RiskScore,
 };
 use selfheal_domain::verdict::{Answer, Fault, Judgement, ModuleAnswer, Reason, Verdict};
 use std::sync::Arc;
@@ -26,6 +34,7 @@ use std::time::Instant;
 pub struct ActiveSet {
     pub(crate) generation: u64,
     pub(crate) core: Arc<SetCore>,
+    pub(crate) live: Live,
 }
 
 /// What a set is made of; shared between preparing and activating.
@@ -33,12 +42,116 @@ pub(crate) struct SetCore {
     pub(crate) digest: Digest,
     pub(crate) environment: Environment,
     pub(crate) ceiling: AutonomyLevel,
-    pub(crate) modules: Vec<LoadedModule>,
-    pub(crate) history: Arc<History>,
+    pub(crate) quarantine: QuarantineRules,
+    pub(crate) modules: Vec<Arc<LoadedModule>>,
 }
 
+/// What outlives a generation, and what is counted of this one.
+pub(crate) struct Live {
+    /// One for each module of the set, in the same order.
+    pub(crate) standings: Vec<Arc<Standing>>,
+    pub(crate) history: Arc<History>,
+    pub(crate) grants: Arc<Grants>,
+}
+
+/// Name under which the host's own rule answers.
+const HOST: &str = "host";
 /// Name under which nobody's silence is reported.
 const NOBODY: &str = "policy-set";
+
+/// What one module said to a question of its kind.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Said {
+    /// A guardrail.
+    Verdict(Verdict),
+    /// A risk module.
+    Score(RiskScore, Vec<RiskFactor>),
+    /// An autonomy module, of a patch.
+    Action(AutonomyAction, String),
+    /// An autonomy module, of an issue.
+    Admission(Admission),
+}
+
+/// One module's answer.
+#[derive(Clone)]
+pub(crate) struct Reply<'a> {
+    pub(crate) loaded: &'a LoadedModule,
+    pub(crate) said: Result<Said, Fault>,
+    pub(crate) micros: u64,
+}
+
+impl Reply<'_> {
+    pub(crate) fn counts(&self) -> bool {
+        self.loaded.mode == ModuleMode::Enforce
+    }
+
+    fn name(&self) -> &str {
+        &self.loaded.identity.name
+    }
+}
+
+impl LoadedModule {
+    /// Asks the module whatever the question is about.
+    pub(crate) fn ask(&self, question: &Question<'_>) -> Result<Said, Fault> {
+        match (question.subject, self.identity.kind) {
+            (Subject::ToolCall(call), _) => {
+                let verdict = self.module.judge(question)?;
+                Ok(Said::Verdict(placed(verdict, &call.input)))
+            }
+            (Subject::Patch(patch), ModuleKind::Guardrail) => {
+                let verdict = self.module.judge(question)?;
+                Ok(Said::Verdict(placed(verdict, &patch.diff)))
+            }
+            (Subject::Patch(_), _) => {
+                let (score, factors) = self.module.assess(question)?;
+                Ok(Said::Score(score, factors))
+            }
+            (Subject::Assessed(..), _) => {
+                let (action, reason) = self.module.decide(question)?;
+                Ok(Said::Action(action, reason))
+            }
+            (Subject::Issue(_), _) => self.module.admit(question).map(Said::Admission),
+        }
+    }
+}
+
+impl SetCore {
+    /// The context with the level cut to the ceiling, and the stricter of both
+    /// environments.
+    pub(crate) fn capped(&self, context: &PolicyContext) -> PolicyContext {
+        let mut capped = context.clone();
+        capped.level = context.level.min(self.ceiling);
+        if strictness(self.environment) > strictness(context.environment) {
+            capped.environment = self.environment;
+        }
+        capped
+    }
+
+    /// Asks all modules of a kind with `ask`, in their order.
+    pub(crate) fn replies<'a>(
+        &'a self,
+        kind: ModuleKind,
+        mut ask: impl FnMut(usize, &'a LoadedModule) -> Result<Said, Fault>,
+    ) -> Vec<Reply<'a>> {
+        let of_kind = self
+            .modules
+            .iter()
+            .enumerate()
+            .filter(|(_, loaded)| loaded.identity.kind == kind);
+        of_kind
+            .map(|(at, loaded)| {
+                let started = Instant::now();
+                let said = ask(at, loaded);
+                let took = started.elapsed().as_micros();
+                Reply {
+                    loaded,
+                    said,
+                    micros: u64::try_from(took).unwrap_or(u64::MAX),
+                }
+            })
+            .collect()
+    }
+}
 
 impl ActiveSet {
     /// JSON Schema of a module's settings, by the module's name.
@@ -51,57 +164,256 @@ impl ActiveSet {
         found.map(|loaded| loaded.settings_schema.as_str())
     }
 
-    fn of_kind(&self, kind: ModuleKind) -> impl Iterator<Item = &LoadedModule> {
-        self.core
-            .modules
-            .iter()
-            .filter(move |loaded| loaded.identity.kind == kind)
-    }
-
-    /// The context with the level cut to the ceiling, and the stricter of both
-    /// environments.
-    fn capped(&self, context: &PolicyContext) -> PolicyContext {
-        let mut capped = context.clone();
-        capped.level = context.level.min(self.core.ceiling);
-        if strictness(self.core.environment) > strictness(context.environment) {
-            capped.environment = self.core.environment;
-        }
-        capped
-    }
-
     /// The question as all modules of the set are asked it.
     fn question<'a>(&self, context: &'a PolicyContext, subject: Subject<'a>) -> Question<'a> {
-        Question::new(context, self.core.history.of(context), subject)
+        Question::new(context, self.live.history.of(context), subject)
     }
 
-    /// Asks all guardrails; `judged` is the text that evidence points into.
-    fn judge(&self, question: &Question<'_>, judged: &str) -> Judgement {
-        let mut enforced = Vec::new();
-        let mut shadow = Vec::new();
-        for loaded in self.of_kind(ModuleKind::Guardrail) {
-            let started = Instant::now();
-            let answer = loaded.module.judge(question);
-            let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-            let answer = answer.map_or_else(Answer::Fault, |verdict| {
-                Answer::Verdict(placed(verdict, judged))
-            });
-            let mut answer = ModuleAnswer {
-                module: loaded.identity.name.clone(),
-                digest: loaded.identity.digest,
-                answer,
-                micros,
+    /// Asks all modules of a kind; whoever is in quarantine is not asked. What only
+    /// proves enforcement is not counted.
+    fn ask(&self, kind: ModuleKind, question: &Question<'_>) -> Vec<Reply<'_>> {
+        let proving = marked(question);
+        self.core.replies(kind, |at, loaded| {
+            let Some(standing) = self.live.standings.get(at) else {
+                return loaded.ask(question);
             };
-            if counts(loaded) {
-                enforced.push(answer);
-            } else {
-                answer.module = format!("shadow:{}", answer.module);
-                shadow.push(answer);
+            if let Some(fault) = standing.quarantine() {
+                return Err(fault);
             }
-        }
-        let mut judgement = Judgement::merge(self.generation, enforced);
-        judgement.answers.extend(shadow);
+            if proving {
+                return loaded.ask(question);
+            }
+            let started = Instant::now();
+            let said = loaded.ask(question);
+            standing.answered(started.elapsed());
+            match &said {
+                Ok(said) => {
+                    standing.sound();
+                    match said {
+                        Said::Verdict(verdict) => standing.hit(verdict),
+                        Said::Score(_, factors) => {
+                            for factor in factors {
+                                standing.hit_rule(&factor.name);
+                            }
+                        }
+                        Said::Admission(Admission::NeedsAdmin(reason)) => {
+                            standing.hit_rule(&reason.rule);
+                        }
+                        Said::Admission(Admission::Admit(_)) | Said::Action(..) => {}
+                    }
+                }
+                Err(fault) => standing.fault(fault, &self.core.quarantine),
+            }
+            if kind != ModuleKind::Guardrail && loaded.mode == ModuleMode::Shadow {
+                // Records of these have no place for answers that do not count.
+                let module = &loaded.identity.name;
+                tracing::info!(module, ?said, "shadow policy module answered");
+            }
+            said
+        })
+    }
+
+    /// Asks all guardrails.
+    fn judge(&self, question: &Question<'_>) -> Judgement {
+        let replies = self.ask(ModuleKind::Guardrail, question);
+        let granted = self.live.grants.in_force(question.context);
+        let granted = granted.as_deref().unwrap_or_default();
+        let mut judgement = judgement(self.generation, replies, granted, marked(question));
         judgement.asked = Some(question.asked());
         judgement
+    }
+}
+
+/// Whether the question only tries if it is refused.
+pub(crate) fn marked(question: &Question<'_>) -> bool {
+    match question.subject {
+        Subject::ToolCall(call) => call.bears_marker(),
+        Subject::Patch(patch) | Subject::Assessed(patch, _) => patch.bears_marker(),
+        Subject::Issue(_) => false,
+    }
+}
+
+const MARKED: &str = "this only tries whether it is refused, and it always is";
+
+/// Merges what guardrails said; rules in `granted` count as allowed. The host itself
+/// denies what is `marked`, whatever the modules are.
+pub(crate) fn judgement(
+    generation: u64,
+    replies: Vec<Reply<'_>>,
+    granted: &[String],
+    marked: bool,
+) -> Judgement {
+    let mut enforced = Vec::with_capacity(replies.len());
+    if marked {
+        enforced.push(ModuleAnswer {
+            module: HOST.to_owned(),
+            digest: Digest::of(MARKER_RULE.as_bytes()),
+            answer: Answer::Verdict(Verdict::Deny(Reason::new(MARKER_RULE, MARKED))),
+            micros: 0,
+        });
+    }
+    let mut shadow = Vec::new();
+    for reply in replies {
+        let counts = reply.counts();
+        let module = if counts {
+            reply.name().to_owned()
+        } else {
+            format!("{}{}", ModuleAnswer::SHADOW, reply.name())
+        };
+        let answer = ModuleAnswer {
+            module,
+            digest: reply.loaded.identity.digest,
+            micros: reply.micros,
+            answer: match reply.said {
+                Ok(Said::Verdict(verdict)) => Answer::Verdict(verdict),
+                Ok(_) => Answer::Fault(other_question()),
+                Err(fault) => Answer::Fault(fault),
+            },
+        };
+        if counts {
+            enforced.push(answer);
+        } else {
+            shadow.push(answer);
+        }
+    }
+    let is_granted = |rule: &str| granted.iter().any(|one| one == rule);
+    let mut judgement = Judgement::merge_granting(generation, enforced, is_granted);
+    judgement.answers.extend(shadow);
+    judgement
+}
+
+fn other_question() -> Fault {
+    Fault::Nonsense {
+        message: "it answered another question".to_owned(),
+    }
+}
+
+/// Merges what risk modules said: the highest score, 100 for a fault.
+pub(crate) fn assessment(generation: u64, replies: Vec<Reply<'_>>, marked: bool) -> Assessment {
+    let mut merged: Option<RiskScore> = None;
+    let mut factors = Vec::new();
+    if marked {
+        merged = Some(RiskScore::MAX);
+        factors.push(RiskFactor {
+            name: MARKER_RULE.to_owned(),
+            points: u32::from(RiskScore::MAX.get()),
+            evidence: MARKED.to_owned(),
+        });
+    }
+    let mut faults = Vec::new();
+    for reply in replies {
+        if !reply.counts() {
+            continue;
+        }
+        let name = reply.name().to_owned();
+        let score = match reply.said {
+            Ok(Said::Score(score, found)) => {
+                factors.extend(found);
+                score
+            }
+            Ok(_) => {
+                faults.push((name, other_question()));
+                RiskScore::MAX
+            }
+            Err(fault) => {
+                faults.push((name, fault));
+                RiskScore::MAX
+            }
+        };
+        merged = merged.max(Some(score));
+    }
+    let score = merged.unwrap_or_else(|| {
+        faults.push((NOBODY.to_owned(), Fault::Silence));
+        RiskScore::MAX
+    });
+    Assessment {
+        score,
+        factors,
+        faults,
+        generation,
+        asked: None,
+    }
+}
+
+/// Merges what autonomy modules said of a patch: the strictest, never looser than
+/// the level.
+pub(crate) fn decision(
+    generation: u64,
+    replies: Vec<Reply<'_>>,
+    level: AutonomyLevel,
+    patch: &PatchFacts,
+    assessment: &Assessment,
+) -> AutonomyDecision {
+    let mut merged: Option<(AutonomyAction, String)> = None;
+    let mut faults = Vec::new();
+    for reply in replies {
+        if !reply.counts() {
+            continue;
+        }
+        let name = reply.name().to_owned();
+        let mut failed = |fault: Fault| {
+            let reason = format!("policy module `{name}` failed: it {fault}");
+            faults.push((name.clone(), fault));
+            (AutonomyAction::Stop, reason)
+        };
+        let decision = match reply.said {
+            Ok(Said::Action(action, reason)) => (action, reason),
+            Ok(_) => failed(other_question()),
+            Err(fault) => failed(fault),
+        };
+        merged = Some(stricter(merged, decision));
+    }
+    let decision = merged.unwrap_or_else(|| {
+        faults.push((NOBODY.to_owned(), Fault::Silence));
+        (AutonomyAction::Stop, Fault::Silence.to_string())
+    });
+    let (least, why) = floor(level, patch, assessment.score.level());
+    let mut decision = stricter(Some(decision), (least, why.to_owned()));
+    if patch.bears_marker() {
+        decision = (AutonomyAction::Stop, format!("{MARKER_RULE}: {MARKED}"));
+    }
+    let (action, reason) = decision;
+    AutonomyDecision {
+        action,
+        reason,
+        faults,
+        generation,
+        asked: None,
+    }
+}
+
+/// Merges what autonomy modules said of an issue: one that wants an admin is enough.
+pub(crate) fn admission(replies: Vec<Reply<'_>>, environment: Environment) -> Admission {
+    let mut merged: Option<Admission> = None;
+    for reply in replies {
+        if !reply.counts() {
+            continue;
+        }
+        let name = reply.name().to_owned();
+        let failed = |fault: Fault| {
+            let message = format!("policy module `{name}` failed: it {fault}");
+            Admission::NeedsAdmin(Reason::new("host.fault", message))
+        };
+        let admission = match reply.said {
+            Ok(Said::Admission(admission)) => admission,
+            Ok(_) => failed(other_question()),
+            Err(fault) => failed(fault),
+        };
+        merged = match merged {
+            Some(Admission::NeedsAdmin(reason)) => Some(Admission::NeedsAdmin(reason)),
+            Some(Admission::Admit(_)) | None => Some(admission),
+        };
+    }
+    let merged = merged.unwrap_or_else(|| {
+        Admission::NeedsAdmin(Reason::new("host.silence", Fault::Silence.to_string()))
+    });
+    match (merged, environment) {
+        // The host's own rule, whatever modules say.
+        (Admission::Admit(_), Environment::Production) => Admission::NeedsAdmin(Reason::new(
+            "host.production",
+            "in production an admin approves every issue",
+        )),
+        (admission, _) => admission,
     }
 }
 
@@ -118,11 +430,8 @@ fn placed(verdict: Verdict, judged: &str) -> Verdict {
     }
 }
 
-fn counts(loaded: &LoadedModule) -> bool {
-    loaded.mode == ModuleMode::Enforce
-}
-
-fn strictness(environment: Environment) -> u8 {
+/// Stricter environments have the higher number.
+pub(crate) fn strictness(environment: Environment) -> u8 {
     match environment {
         Environment::Local => 0,
         Environment::Dev => 1,
@@ -179,53 +488,25 @@ impl PolicySet for ActiveSet {
     }
 
     fn judge_tool_call(&self, context: &PolicyContext, call: &ToolCallFacts) -> Judgement {
-        let context = self.capped(context);
+        let context = self.core.capped(context);
         let question = self.question(&context, Subject::ToolCall(call));
-        let judgement = self.judge(&question, &call.input);
-        self.core.history.record(&context, call, &judgement.verdict);
+        let judgement = self.judge(&question);
+        self.live.history.record(&context, call, &judgement.verdict);
         judgement
     }
 
     fn judge_patch(&self, context: &PolicyContext, patch: &PatchFacts) -> Judgement {
-        let context = self.capped(context);
-        let question = self.question(&context, Subject::Patch(patch));
-        self.judge(&question, &patch.diff)
+        let context = self.core.capped(context);
+        self.judge(&self.question(&context, Subject::Patch(patch)))
     }
 
     fn assess(&self, context: &PolicyContext, patch: &PatchFacts) -> Assessment {
-        let context = self.capped(context);
+        let context = self.core.capped(context);
         let question = self.question(&context, Subject::Patch(patch));
-        let mut merged: Option<RiskScore> = None;
-        let mut factors = Vec::new();
-        let mut faults = Vec::new();
-        for loaded in self.of_kind(ModuleKind::Risk) {
-            let answer = loaded.module.assess(&question);
-            if !counts(loaded) {
-                shadow_log(loaded, "assess", &answer);
-                continue;
-            }
-            let score = match answer {
-                Ok((score, found)) => {
-                    factors.extend(found);
-                    score
-                }
-                Err(fault) => {
-                    faults.push((loaded.identity.name.clone(), fault));
-                    RiskScore::MAX
-                }
-            };
-            merged = merged.max(Some(score));
-        }
-        let score = merged.unwrap_or_else(|| {
-            faults.push((NOBODY.to_owned(), Fault::Silence));
-            RiskScore::MAX
-        });
+        let replies = self.ask(ModuleKind::Risk, &question);
         Assessment {
-            score,
-            factors,
-            faults,
-            generation: self.generation,
             asked: Some(question.asked()),
+            ..assessment(self.generation, replies, patch.bears_marker())
         }
     }
 
@@ -235,74 +516,21 @@ impl PolicySet for ActiveSet {
         patch: &PatchFacts,
         assessment: &Assessment,
     ) -> AutonomyDecision {
-        let context = self.capped(context);
+        let context = self.core.capped(context);
         let question = self.question(&context, Subject::Assessed(patch, assessment));
-        let mut merged: Option<(AutonomyAction, String)> = None;
-        let mut faults = Vec::new();
-        for loaded in self.of_kind(ModuleKind::Autonomy) {
-            let answer = loaded.module.decide(&question);
-            if !counts(loaded) {
-                shadow_log(loaded, "decide", &answer);
-                continue;
-            }
-            let decision = answer.unwrap_or_else(|fault| {
-                let reason = format!(
-                    "policy module `{}` failed: it {fault}",
-                    loaded.identity.name
-                );
-                faults.push((loaded.identity.name.clone(), fault));
-                (AutonomyAction::Stop, reason)
-            });
-            merged = Some(stricter(merged, decision));
-        }
-        let decision = merged.unwrap_or_else(|| {
-            faults.push((NOBODY.to_owned(), Fault::Silence));
-            (AutonomyAction::Stop, Fault::Silence.to_string())
-        });
-        let (least, why) = floor(context.level, patch, assessment.score.level());
-        let (action, reason) = stricter(Some(decision), (least, why.to_owned()));
+        let replies = self.ask(ModuleKind::Autonomy, &question);
+        let level = context.level;
         AutonomyDecision {
-            action,
-            reason,
-            faults,
-            generation: self.generation,
             asked: Some(question.asked()),
+            ..decision(self.generation, replies, level, patch, assessment)
         }
     }
 
     fn admit(&self, context: &PolicyContext, issue: &IssueFacts) -> Admission {
-        let context = self.capped(context);
+        let context = self.core.capped(context);
         let question = self.question(&context, Subject::Issue(issue));
-        let mut merged: Option<Admission> = None;
-        for loaded in self.of_kind(ModuleKind::Autonomy) {
-            let answer = loaded.module.admit(&question);
-            if !counts(loaded) {
-                shadow_log(loaded, "admit", &answer);
-                continue;
-            }
-            let admission = answer.unwrap_or_else(|fault| {
-                let message = format!(
-                    "policy module `{}` failed: it {fault}",
-                    loaded.identity.name
-                );
-                Admission::NeedsAdmin(Reason::new("host.fault", message))
-            });
-            merged = match merged {
-                Some(Admission::NeedsAdmin(reason)) => Some(Admission::NeedsAdmin(reason)),
-                Some(Admission::Admit(_)) | None => Some(admission),
-            };
-        }
-        let merged = merged.unwrap_or_else(|| {
-            Admission::NeedsAdmin(Reason::new("host.silence", Fault::Silence.to_string()))
-        });
-        match (merged, context.environment) {
-            // The host's own rule, whatever modules say.
-            (Admission::Admit(_), Environment::Production) => Admission::NeedsAdmin(Reason::new(
-                "host.production",
-                "in production an admin approves every issue",
-            )),
-            (admission, _) => admission,
-        }
+        let replies = self.ask(ModuleKind::Autonomy, &question);
+        admission(replies, context.environment)
     }
 }
 
@@ -314,12 +542,4 @@ fn stricter(
         Some(first) if first.0.stricter(second.0) == first.0 => first,
         Some(_) | None => second,
     }
-}
-
-fn shadow_log<T: std::fmt::Debug>(
-    loaded: &LoadedModule,
-    question: &str,
-    answer: &Result<T, Fault>,
-) {
-    tracing::info!(module = %loaded.identity.name, question, ?answer, "shadow policy module answered");
 }

@@ -2,7 +2,7 @@
 //! measures. It runs under the same limits and with the same imports as in force;
 //! only nothing follows from its answers.
 
-use crate::abi::{self, Order, PolicyModule, Question, Subject, kind_name};
+use crate::abi::{self, Example, Order, PolicyModule, Question, Subject, kind_name};
 use crate::cache::CodeCache;
 use crate::capabilities::{Capabilities, Capability};
 use crate::engine::PolicyEngine;
@@ -225,6 +225,14 @@ impl SingleModule {
                 .map(|example| example.name)
                 .collect(),
         })
+    }
+
+    /// The examples that it carries.
+    ///
+    /// # Errors
+    /// It faults while naming them.
+    pub fn examples(&self) -> Result<Vec<Example>, ModuleProblem> {
+        Ok(self.module.describe()?.examples)
     }
 
     /// Asks every example that the module carries.

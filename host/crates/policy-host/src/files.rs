@@ -1,0 +1,160 @@
+//! Files that must be whole after a crash: written beside, synced, renamed.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Largest file read, in bytes: a `policy.toml` or a kept generation.
+const LARGEST: u64 = 8 << 20;
+
+/// A file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileProblem {
+    /// The file system says no.
+    #[error("{} cannot be used: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// What is in it is not what should be.
+    #[error("{}: {message}", path.display())]
+    Content {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+fn failed(path: &Path) -> impl Fn(io::Error) -> FileProblem + '_ {
+    |source| FileProblem::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Makes a directory that only its owner can enter.
+pub(crate) fn make_directory(path: &Path) -> Result<(), FileProblem> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(failed(path))
+}
+
+/// Names in a directory.
+pub(crate) fn names(directory: &Path) -> Result<Vec<String>, FileProblem> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(failed(directory))? {
+        let name = entry.map_err(failed(directory))?.file_name();
+        names.extend(name.into_string().ok());
+    }
+    Ok(names)
+}
+
+/// All of a file, if it is not too large.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, FileProblem> {
+    let file = File::open(path).map_err(failed(path))?;
+    let mut bytes = Vec::new();
+    file.take(LARGEST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed(path))?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(FileProblem::Content {
+            path: path.to_owned(),
+            message: format!("it is larger than {LARGEST} bytes"),
+        });
+    }
+    Ok(bytes)
+}
+
+/// A text file.
+pub(crate) fn read_text(path: &Path) -> Result<String, FileProblem> {
+    String::from_utf8(read(path)?).map_err(|_| FileProblem::Content {
+        path: path.to_owned(),
+        message: "it is not UTF-8".to_owned(),
+    })
+}
+
+/// Replaces a file as a whole; whoever reads it sees the old or the new one. Durable
+/// when it returns. `like` gives mode and owner, 0600 without one.
+pub(crate) fn replace(path: &Path, bytes: &[u8], like: Option<&Path>) -> Result<(), FileProblem> {
+    static ATTEMPTS: AtomicU64 = AtomicU64::new(0);
+    let attempt = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}-{attempt}.new", std::process::id()));
+    let fresh = path.with_file_name(name);
+    let write = || {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&fresh)?;
+        if let Some(metadata) = like.and_then(|like| std::fs::metadata(like).ok()) {
+            let mode = metadata.mode() & 0o7777;
+            // Another owner can only be kept by root; without it the content still counts.
+            let _ = std::os::unix::fs::fchown(&file, Some(metadata.uid()), Some(metadata.gid()));
+            file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+        }
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, path)
+    };
+    write().map_err(|error| {
+        remove(&fresh);
+        failed(path)(error)
+    })?;
+    sync_parent(path)
+}
+
+/// Renames, durably.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), FileProblem> {
+    std::fs::rename(from, to).map_err(failed(to))?;
+    sync_parent(to)
+}
+
+fn sync_parent(path: &Path) -> Result<(), FileProblem> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    File::open(parent)
+        .and_then(|directory| directory.sync_all())
+        .map_err(failed(parent))
+}
+
+/// Removes a file that may be there.
+pub(crate) fn remove(path: &Path) {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), %error, "a file could not be removed");
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_and_keeps_its_mode() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("policy.toml");
+        replace(&path, b"one", Some(&path)).unwrap();
+        let mode = || std::fs::metadata(&path).unwrap().mode() & 0o777;
+        assert_eq!(mode(), 0o600);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        replace(&path, b"two", Some(&path)).unwrap();
+        assert_eq!((read(&path).unwrap(), mode()), (b"two".to_vec(), 0o644));
+        assert_eq!(names(home.path()).unwrap(), ["policy.toml"]);
+        let directory = home.path().join("taken");
+        std::fs::create_dir_all(directory.join("inside")).unwrap();
+        assert!(replace(&directory, b"x", None).is_err());
+        assert_eq!(names(home.path()).unwrap().len(), 2, "nothing is left over");
+    }
+}
