@@ -280,7 +280,7 @@ impl Server {
     }
 }
 
-fn exit_of(status: u16) -> Exit {
+pub(super) fn exit_of(status: u16) -> Exit {
     match status {
         401 | 403 => Exit::Denied,
         404 | 409 => Exit::NotSo,
@@ -289,7 +289,7 @@ fn exit_of(status: u16) -> Exit {
     }
 }
 
-fn problem(status: u16, answer: &Value) -> String {
+pub(super) fn problem(status: u16, answer: &Value) -> String {
     let text = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or_default();
     let mut message = match (text("title"), text("detail")) {
         ("", "") => format!("the server answered {status}"),

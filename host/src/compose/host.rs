@@ -2,23 +2,25 @@
 //! the opposite one.
 
 use super::accounts::control_socket;
-use super::{BenchParts, identity, masker, patch_limits, policies_of, workbench};
+use super::{BenchParts, identity, keeper_of, masker, patch_limits, workbench};
 use crate::config::Config;
 use crate::failure::{Because, Exit, Failure};
 use crate::machine::Machine;
 use selfheal_api::{ApiOptions, ApiState, SecureCookies};
 use selfheal_domain::digest::Digest;
-use selfheal_domain::event::Event;
+use selfheal_domain::event::{Event, Record};
 use selfheal_domain::ledger::Ledger;
 use selfheal_domain::policy::PolicyHost;
-use selfheal_domain::ports::{EventStore, Services};
+use selfheal_domain::policy_control::PolicyControl;
+use selfheal_domain::ports::{EventStore, RunWorktree, Services};
 use selfheal_domain::risk::AutonomyLevel;
 use selfheal_domain::user::Actor;
 use selfheal_pipeline::desk::IssueDesk;
+use selfheal_pipeline::enforcement::Warden;
 use selfheal_pipeline::feed::{Feed, FeedItem};
 use selfheal_pipeline::healer::{Doors, Healer};
 use selfheal_pipeline::settings::Settings;
-use selfheal_policy_host::PolicyConfig;
+use selfheal_policy_host::{PolicyConfig, PolicyKeeper, RecordEvent};
 use selfheal_sandbox::Sandbox;
 use selfheal_services::{HttpProbes, ServiceManager, ServicePlaces};
 use selfheal_store::{JournalStore, Options};
@@ -35,26 +37,35 @@ pub(crate) struct Host {
     pub(crate) feed: Arc<Feed>,
     pub(crate) services: Arc<ServiceManager>,
     healer: Arc<Healer>,
+    keeper: Arc<PolicyKeeper>,
+    warden: Arc<Warden>,
     worker: Option<JoinHandle<()>>,
+    watcher: Option<JoinHandle<()>>,
     config: Config,
 }
 
 impl Host {
     /// Opens store, policies, repository and services, takes up unfinished work.
     pub(crate) fn open(config: Config) -> Result<Self, Failure> {
-        let (policy, policies) = policies_of(&config)?;
-        let policies: Arc<dyn PolicyHost> = Arc::new(policies);
+        let keeper = keeper_of(&config)?;
+        let policy = keeper.config();
+        let policies: Arc<dyn PolicyHost> = keeper.host();
         let store: Arc<dyn EventStore> = Arc::new(
             JournalStore::open(&config.data, Options::new(masker(&policy)?))
                 .because(Exit::Unavailable)?,
         );
         let feed = Arc::new(Feed::default());
-        let publish = Arc::clone(&feed);
-        let listener = Box::new(move |record: &_| {
-            publish.publish(&FeedItem::Record(Arc::new(Clone::clone(record))))
+        let (publish, observer) = (Arc::clone(&feed), Arc::clone(&keeper));
+        let listener = Box::new(move |record: &Record| {
+            let record = Arc::new(record.clone());
+            observer.observe(&record);
+            publish.publish(&FeedItem::Record(record));
         });
-        let ledger =
-            Arc::new(Ledger::new(store, Arc::new(Machine), listener).because(Exit::Unavailable)?);
+        let ledger = Ledger::new(Arc::clone(&store), Arc::new(Machine), listener);
+        let ledger = Arc::new(ledger.because(Exit::Unavailable)?);
+        keeper
+            .attach(store, recorder_of(&ledger))
+            .map_err(|error| Failure::new(Exit::Unavailable, error))?;
 
         let found = selfheal_worktree::discover(&config.repository).because(Exit::Usage)?;
         let layers = layers_directory(&config.data, &found.root)?;
@@ -119,6 +130,13 @@ impl Host {
             Arc::new(Machine),
             Arc::new(Machine),
         );
+        let warden = Arc::new(Warden::new(
+            Arc::clone(&healer),
+            proving_ground(&layers.join("proving")).because(Exit::Unavailable)?,
+        ));
+        let desk = desk
+            .with_policy_control(Arc::clone(&keeper) as Arc<dyn PolicyControl>)
+            .with_warden(Arc::clone(&warden));
         let set = policies.current();
         let started = Event::HostStarted {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -133,13 +151,20 @@ impl Host {
             feed,
             services,
             healer,
+            keeper,
+            warden,
             worker: None,
+            watcher: None,
             config,
         })
     }
 
-    /// Starts to work on approved issues.
+    /// Proves that policies are enforced, then starts to work on approved issues, and
+    /// to watch `policy.toml`. Where the proof fails the host is frozen.
     pub(crate) fn start_healing(&mut self) -> Result<(), Failure> {
+        self.warden.check();
+        self.watcher = Some(self.warden.start().because(Exit::Unavailable)?);
+        self.keeper.start().because(Exit::Unavailable)?;
         let worker = self
             .healer
             .start()
@@ -194,6 +219,13 @@ impl Host {
 
     /// Stops work, services and store, in this order.
     pub(crate) fn close(mut self) {
+        self.keeper.close();
+        self.warden.close();
+        if let Some(watcher) = self.watcher.take()
+            && watcher.join().is_err()
+        {
+            tracing::error!("the proof of enforcement panicked");
+        }
         self.healer.close();
         if let Some(worker) = self.worker.take()
             && worker.join().is_err()
@@ -209,6 +241,32 @@ impl Host {
             tracing::error!(%error, "the end of the host could not be recorded");
         }
     }
+}
+
+/// How the keeper of the policies puts its changes on record.
+fn recorder_of(ledger: &Arc<Ledger>) -> RecordEvent {
+    // The ledger's listener holds the keeper: not the other way round as well.
+    let ledger = Arc::downgrade(ledger);
+    Box::new(move |actor, event| {
+        let ledger = ledger.upgrade().ok_or("the host is stopping")?;
+        let recorded = ledger.record_host(actor, event);
+        recorded.map(drop).map_err(|error| error.to_string())
+    })
+}
+
+/// An empty layer, where a marker would write that is not refused.
+fn proving_ground(directory: &Path) -> std::io::Result<RunWorktree> {
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let ground = RunWorktree {
+        upper: directory.join("upper"),
+        work: directory.join("work"),
+    };
+    std::fs::create_dir_all(&ground.upper)?;
+    std::fs::create_dir_all(&ground.work)?;
+    Ok(ground)
 }
 
 fn settings(config: &Config, policy: &PolicyConfig) -> Result<Settings, Failure> {

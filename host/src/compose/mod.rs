@@ -12,10 +12,13 @@ use selfheal_agent::{
     DEFAULT_PROTECTED_PATHS, DEFAULT_SECRET_PATHS, SandboxWorkbench, WorkbenchConfig,
 };
 use selfheal_audit::Masker;
-use selfheal_domain::digest::Digest;
 use selfheal_domain::policy::PolicyHost;
 use selfheal_pipeline::settings::{PatchLimits, PathMatcher};
-use selfheal_policy_host::{BundledModules, CodeCache, PolicyConfig, PolicyEngine, WasmPolicyHost};
+use selfheal_policy_host::{
+    BundledModules, CodeCache, KeeperPlaces, PolicyConfig, PolicyEngine, PolicyKeeper,
+    WasmPolicyHost,
+};
+use selfheal_policy_source::ModuleStore;
 use selfheal_sandbox::{Limits, Sandbox};
 use selfheal_worktree::MachineIdentity;
 use std::path::{Path, PathBuf};
@@ -51,44 +54,27 @@ pub(crate) fn bundled_policies() -> Result<WasmPolicyHost, Failure> {
     load_policies(&config)
 }
 
-/// The policies that a configuration names, and the host that runs them. Generations
-/// go on where the last host of this data directory left them.
-pub(crate) fn policies_of(config: &Config) -> Result<(PolicyConfig, WasmPolicyHost), Failure> {
-    let policy_config = PolicyConfig::load(&config.policy_file).because(Exit::Usage)?;
+/// What keeps the policies of a server: in force when this returns, changed by its
+/// admins from then on.
+pub(crate) fn keeper_of(config: &Config) -> Result<Arc<PolicyKeeper>, Failure> {
     let host = policy_host(Some(config.data.join("compiled")))?;
-    let prepared = host.prepare(&policy_config).because(Exit::Usage)?;
-    let generation = generation_of(&config.data.join("policy-generation"), prepared.digest())?;
-    host.activate_as(prepared, generation);
-    Ok((policy_config, host))
+    let places = KeeperPlaces {
+        policy_file: config.policy_file.clone(),
+        data: config.data.clone(),
+    };
+    PolicyKeeper::open(host, places, Arc::new(Machine)).because(Exit::Usage)
 }
 
-/// The number of the set with this digest: the last one's if it is the same set,
-/// else the one after. Kept in `file`.
-fn generation_of(file: &Path, digest: Digest) -> Result<u64, Failure> {
-    let text = match std::fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => "0 -".to_owned(),
-        Err(error) => return Err(error).because(Exit::Unavailable),
-    };
-    let unreadable = || {
-        let message = format!(
-            "{} is damaged; it holds a number and a digest",
-            file.display()
-        );
-        Failure::new(Exit::Unavailable, message)
-    };
-    let (number, known) = text.trim().split_once(' ').ok_or_else(unreadable)?;
-    let number: u64 = number.parse().map_err(|_| unreadable())?;
-    if known == digest.to_string() {
-        return Ok(number);
+/// Whether the policies that a configuration names could come into force; leaves
+/// everything as it is.
+pub(crate) fn check_policies(config: &Config) -> Result<(), Failure> {
+    let policy = PolicyConfig::load(&config.policy_file).because(Exit::Usage)?;
+    let mut host = policy_host(Some(config.data.join("compiled")))?;
+    let kept = config.data.join("policies/modules");
+    if kept.is_dir() {
+        host = host.with_store(ModuleStore::open(&kept).because(Exit::Unavailable)?);
     }
-    let next = file.with_extension("new");
-    std::fs::write(&next, format!("{} {digest}\n", number + 1)).because(Exit::Unavailable)?;
-    std::fs::File::open(&next)
-        .and_then(|file| file.sync_all())
-        .because(Exit::Unavailable)?;
-    std::fs::rename(&next, file).because(Exit::Unavailable)?;
-    Ok(number + 1)
+    host.prepare(&policy).because(Exit::Usage).map(drop)
 }
 
 fn default_policy_config() -> Result<PolicyConfig, Failure> {
@@ -240,28 +226,7 @@ fn identity() -> MachineIdentity {
 
 #[cfg(test)]
 mod tests {
-    use super::{Digest, generation_of, matches_name};
-
-    #[test]
-    fn generations_go_on_over_restarts() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("policy-generation");
-        let (first, second) = (Digest::of(b"first"), Digest::of(b"second"));
-        assert_eq!(generation_of(&file, first).unwrap(), 1);
-        assert_eq!(
-            generation_of(&file, first).unwrap(),
-            1,
-            "the same set after a restart"
-        );
-        assert_eq!(generation_of(&file, second).unwrap(), 2);
-        assert_eq!(
-            generation_of(&file, first).unwrap(),
-            3,
-            "back to an older set is a new generation"
-        );
-        std::fs::write(&file, "nonsense").unwrap();
-        assert!(generation_of(&file, first).is_err());
-    }
+    use super::matches_name;
 
     #[test]
     fn secret_names_may_hold_stars() {

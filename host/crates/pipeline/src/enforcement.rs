@@ -214,16 +214,19 @@ impl Warden {
         let witness = Arc::new(Witness::default());
         let tools = self.tools(phase, Arc::clone(&witness) as Arc<dyn CallRecorder>);
         let name = phase_name(phase);
-        for request in markers() {
+        for request in markers(phase) {
             let point = format!("{name}:{}", request.tool());
             let answer = tools.as_tools().call(request).map(drop);
             points.push(witness.testify(point, answer, set));
         }
-        let answer = tools.as_tools().session(bash()).map(drop);
+        let answer = tools.as_tools().session(bash(phase)).map(drop);
         points.push(witness.testify(format!("{name}:session"), answer, set));
         // Where nothing can be recorded, nothing may happen.
         let mute = self.tools(phase, Arc::new(Mute));
-        let refused = matches!(mute.as_tools().call(bash()), Err(ToolError::Unavailable(_)));
+        let refused = matches!(
+            mute.as_tools().call(bash(phase)),
+            Err(ToolError::Unavailable(_))
+        );
         let detail = if refused {
             "no record, no effect"
         } else {
@@ -330,20 +333,24 @@ impl Marked {
     }
 }
 
-fn bash() -> ToolRequest {
+/// Writes where writing stays, so that an effect before the answer is seen.
+fn bash(phase: AgentPhase) -> ToolRequest {
     ToolRequest::Bash {
         command: format!(": > {ENFORCEMENT_MARKER}"),
         directory: String::new(),
         timeout: MARKER_TIME,
-        access: WorkspaceAccess::Discard,
+        access: match phase {
+            AgentPhase::Drafting => WorkspaceAccess::Keep,
+            AgentPhase::Diagnosis | AgentPhase::Verification => WorkspaceAccess::Discard,
+        },
     }
 }
 
 /// One marker for each tool.
-fn markers() -> Vec<ToolRequest> {
+fn markers(phase: AgentPhase) -> Vec<ToolRequest> {
     let marker = || ENFORCEMENT_MARKER.to_owned();
     vec![
-        bash(),
+        bash(phase),
         ToolRequest::Read { path: marker() },
         ToolRequest::Grep {
             pattern: marker(),

@@ -2,18 +2,29 @@
 //! file per command. A command is one module, one variant and one arm below.
 
 mod build;
+mod candidate;
 mod cases;
 mod check;
 mod corpus;
+mod explain;
+mod glass;
+mod host;
 mod inspect;
 mod module;
 mod new;
+mod plan;
 mod project;
 mod question;
+mod report;
 mod schema;
 mod sdk;
+mod status;
+mod swap;
 mod templates;
 mod test;
+
+pub(super) use host::ask_operator;
+pub(super) use status::proof;
 
 use crate::failure::{Exit, Failure};
 use clap::Subcommand;
@@ -26,6 +37,19 @@ pub(crate) enum Policy {
     Check(check::Check),
     Test(test::Test),
     Inspect(inspect::Inspect),
+    List(status::List),
+    Status(status::Status),
+    Plan(plan::Plan),
+    Activate(swap::Activate),
+    Confirm(swap::Confirm),
+    Withdraw(swap::Withdraw),
+    Promote(swap::PromoteTrial),
+    EndTrial(swap::EndTrial),
+    Rollback(swap::Rollback),
+    Grant(glass::Grant),
+    Revoke(glass::Revoke),
+    Release(glass::Release),
+    Explain(explain::Explain),
 }
 
 impl Policy {
@@ -36,6 +60,19 @@ impl Policy {
             Self::Check(command) => command.run(),
             Self::Test(command) => command.run(),
             Self::Inspect(command) => command.run(),
+            Self::List(command) => command.run(),
+            Self::Status(command) => command.run(),
+            Self::Plan(command) => command.run(),
+            Self::Activate(command) => command.run(),
+            Self::Confirm(command) => command.run(),
+            Self::Withdraw(command) => command.run(),
+            Self::Promote(command) => command.run(),
+            Self::EndTrial(command) => command.run(),
+            Self::Rollback(command) => command.run(),
+            Self::Grant(command) => command.run(),
+            Self::Revoke(command) => command.run(),
+            Self::Release(command) => command.run(),
+            Self::Explain(command) => command.run(),
         }
     }
 }

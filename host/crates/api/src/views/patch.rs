@@ -131,6 +131,10 @@ pub(crate) struct JudgementView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<ReasonView>,
     pub(crate) modules: Vec<ModuleAnswerView>,
+    /// Rules whose asking or denying did not count: an admin broke the glass.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub(crate) granted: Vec<String>,
     pub(crate) policy_generation: u64,
 }
 
@@ -144,6 +148,7 @@ impl From<&Judgement> for JudgementView {
                 .iter()
                 .map(ModuleAnswerView::from)
                 .collect(),
+            granted: judgement.granted.clone(),
             policy_generation: judgement.generation,
         }
     }

@@ -388,7 +388,11 @@ pub(crate) fn summary(event: &Event) -> String {
 fn tool_summary(decision: &ToolDecision) -> String {
     let tool = &decision.facts.tool;
     match &decision.judgement.verdict {
-        Verdict::Allow => format!("{tool} allowed"),
+        Verdict::Allow if decision.judgement.granted.is_empty() => format!("{tool} allowed"),
+        Verdict::Allow => format!(
+            "{tool} allowed OVER BROKEN GLASS: {}",
+            decision.judgement.granted.join(", ")
+        ),
         Verdict::Ask(reason) => format!(
             "{tool} not allowed without an admin: {}",
             short(&reason.message)
@@ -420,6 +424,10 @@ pub(crate) struct DecisionView {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<ReasonView>,
     modules: Vec<ModuleAnswerView>,
+    /// Rules whose asking or denying did not count: an admin broke the glass.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    granted: Vec<String>,
     policy_generation: u64,
     /// What the policies saw; for one decision only.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -458,6 +466,7 @@ impl DecisionView {
             verdict: judgement.verdict,
             reason: judgement.reason,
             modules: judgement.modules,
+            granted: judgement.granted,
             policy_generation: judgement.policy_generation,
             facts: None,
             outcome: None,
