@@ -379,7 +379,39 @@ async function hostPage(token) {
           await hostPage(token);
         }) }, "Restart")))),
     h("section", { className: "card" }, h("h2", {}, `Policies, generation ${policies.generation}`),
-      facts(policies.items.map((module) => [module.name, `${module.kind} ${module.version}\n${module.digest}`]))));
+      ...policyNotices(policies).map((text) => h("p", { className: "bad" }, text)),
+      h("p", {}, proofOf(policies.enforcement)),
+      ...(policies.proposals ?? []).map((proposal) => h("p", { className: "row" },
+        h("span", {}, `Proposal ${proposal.number} by ${proposal.by ?? "an edit of policy.toml"}: ${proposal.reason} (${proposal.plan.tightened} stricter, ${proposal.plan.loosened} looser)`),
+        h("button", { onclick: act(async () => {
+          await api("POST", `/policies/proposals/${proposal.number}/confirm`, {});
+          await hostPage(token);
+        }) }, "Agree"))),
+      facts(policies.items.map((module) => [module.name, moduleOf(module)]))));
+}
+
+/** What somebody should look at before anything else. */
+function policyNotices(policies) {
+  return [
+    policies.notInForce && `policy.toml as it is on disk is not in force: ${policies.notInForce}`,
+    ...(policies.grants ?? []).map((grant) =>
+      `The glass over ${grant.rule} is broken until ${new Date(grant.until).toLocaleTimeString()} by ${grant.by}: ${grant.reason}`),
+    ...policies.items.filter((module) => module.state === "quarantined").map((module) =>
+      `${module.name} is in quarantine: ${module.reason ?? ""}`),
+    policies.trial && `Generation ${policies.trial.generation} is on trial (${policies.trial.rollout}): ${policies.trial.stricter} stricter, ${policies.trial.looser} looser of ${policies.trial.asked}`,
+  ].filter(Boolean);
+}
+
+function proofOf(proof) {
+  if (proof.ageSeconds === undefined) return "Enforcement is not proved yet.";
+  const points = `${proof.points.filter((point) => point.refused).length} of ${proof.points.length} points`;
+  return `Enforcement ${proof.proved ? "proved" : "NOT PROVED"} ${proof.ageSeconds} s ago at ${points}, generation ${proof.generation}.`;
+}
+
+function moduleOf(module) {
+  const hits = Object.values(module.hits ?? {}).reduce((sum, count) => sum + count, 0);
+  const does = module.state === undefined ? "" : `, ${module.state}: asked ${module.asked}, ${hits} hits, ${module.faults} faults`;
+  return `${module.kind} ${module.version}${does}\n${module.digest}`;
 }
 
 async function route() {
