@@ -9,7 +9,9 @@ pub(crate) mod v1;
 mod v1_bindings;
 mod v1_examples;
 mod v1_facts;
+mod v1_run;
 
+use crate::cache::CodeCache;
 use crate::capabilities::{Capabilities, Capability};
 use crate::engine::PolicyEngine;
 use crate::error::ModuleProblem;
@@ -20,6 +22,7 @@ use selfheal_domain::policy::{
 };
 use selfheal_domain::risk::{Admission, Assessment, AutonomyAction, RiskFactor, RiskScore};
 use selfheal_domain::verdict::{Fault, Verdict};
+use selfheal_policy_source::Fetched;
 use std::sync::{Arc, OnceLock};
 use wasmtime::component::Component;
 
@@ -73,6 +76,23 @@ pub(crate) struct Order {
     pub(crate) capabilities: Capabilities,
 }
 
+/// A module's code and where its compiled forms are kept.
+pub(crate) struct Code {
+    pub(crate) cache: CodeCache,
+    pub(crate) bytes: Arc<Fetched>,
+}
+
+impl Code {
+    /// Name of a compiled form of this code other than the code as it is.
+    fn form(&self, form: &str, settings: &str) -> Digest {
+        let mut text = form.as_bytes().to_vec();
+        text.push(b' ');
+        text.extend(self.bytes.digest.0);
+        text.extend(settings.as_bytes());
+        Digest::of(&text)
+    }
+}
+
 /// A compiled module of any line with its settings and limits. Every question runs
 /// in an instance of its own; whatever goes wrong in there is a fault.
 pub(crate) trait PolicyModule: Send + Sync {
@@ -80,6 +100,14 @@ pub(crate) trait PolicyModule: Send + Sync {
     fn describe(&self) -> Result<Description, Fault>;
     /// Tries settings; the inner error is the module's own words.
     fn try_settings(&self, settings: &str) -> Result<Result<(), String>, Fault>;
+    /// Makes it faster, where that is possible: its settings have been accepted and
+    /// stay as they are, so that what follows from them can be computed once. What
+    /// takes long happens later, on a thread of its own.
+    fn settle(&self, code: Code);
+    /// Whether that is done.
+    fn settled(&self) -> bool;
+    /// Instances that were made beforehand and wait.
+    fn spares(&self) -> usize;
     /// May this tool call happen, or is this patch acceptable? For guardrails.
     fn judge(&self, question: &Question<'_>) -> Result<Verdict, Fault>;
     /// How risky is this patch? For risk modules.

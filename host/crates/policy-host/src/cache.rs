@@ -51,20 +51,42 @@ impl CodeCache {
         }
     }
 
-    /// The compiled component, from the cache or from the compiler.
+    /// Whether anything is kept.
+    pub(crate) fn keeps(&self) -> bool {
+        self.directory.is_some()
+    }
+
+    /// The compiled component, from the cache or from the compiler. Under one digest
+    /// there is one component.
     pub(crate) fn compile(
         &self,
         engine: &PolicyEngine,
         digest: &Digest,
         bytes: &[u8],
     ) -> wasmtime::Result<Component> {
-        let Some(directory) = &self.directory else {
-            return Component::new(engine.wasm(), bytes);
-        };
-        let path = directory.join(file_name(engine, digest));
+        if let Some(component) = self.find(engine, digest) {
+            return Ok(component);
+        }
+        let component = Component::new(engine.wasm(), bytes)?;
+        if let Some(directory) = &self.directory {
+            let path = directory.join(file_name(engine, digest));
+            let written = component
+                .serialize()
+                .map_err(|error| io::Error::other(error.to_string()))
+                .and_then(|code| write_trusted(directory, &path, &code));
+            if let Err(error) = written {
+                tracing::warn!(path = %path.display(), %error, "compiled policy module is not kept");
+            }
+        }
+        Ok(component)
+    }
+
+    /// The compiled component, if it is kept.
+    pub(crate) fn find(&self, engine: &PolicyEngine, digest: &Digest) -> Option<Component> {
+        let path = self.directory.as_ref()?.join(file_name(engine, digest));
         match read_trusted(&path) {
             Ok(Some(code)) => match deserialize(engine, &code) {
-                Ok(component) => return Ok(component),
+                Ok(component) => return Some(component),
                 Err(error) => {
                     tracing::warn!(path = %path.display(), %error, "compiled policy module is unusable")
                 }
@@ -74,15 +96,7 @@ impl CodeCache {
                 tracing::warn!(path = %path.display(), %error, "compiled policy module is not trusted")
             }
         }
-        let component = Component::new(engine.wasm(), bytes)?;
-        let written = component
-            .serialize()
-            .map_err(|error| io::Error::other(error.to_string()))
-            .and_then(|code| write_trusted(directory, &path, &code));
-        if let Err(error) = written {
-            tracing::warn!(path = %path.display(), %error, "compiled policy module is not kept");
-        }
-        Ok(component)
+        None
     }
 }
 

@@ -42,6 +42,8 @@ mod ratchet;
 mod replay;
 mod set;
 mod single;
+mod snapshot;
+mod spares;
 mod standing;
 mod trial;
 

@@ -96,6 +96,11 @@ impl Meter {
             memory: limits.memory,
         }
     }
+
+    /// Memory that may still be taken, in bytes.
+    pub(crate) fn left(&self) -> u64 {
+        self.memory
+    }
 }
 
 impl ResourceLimiter for Meter {

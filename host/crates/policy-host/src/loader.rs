@@ -144,6 +144,10 @@ impl Loader<'_> {
         module
             .try_settings(&settings)?
             .map_err(ModuleProblem::Settings)?;
+        module.settle(abi::Code {
+            cache: self.cache.clone(),
+            bytes: Arc::clone(&bytes),
+        });
         let identity = ModuleIdentity {
             name: config.name.clone(),
             version: described.version,

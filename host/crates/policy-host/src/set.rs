@@ -164,6 +164,20 @@ impl ActiveSet {
         found.map(|loaded| loaded.settings_schema.as_str())
     }
 
+    /// Every module has its fastest form: its instances begin configured. That is made
+    /// after a set was prepared, unless it was kept; never where no compiled code is
+    /// kept, and not of every module.
+    pub fn settled(&self) -> bool {
+        let mut modules = self.core.modules.iter();
+        modules.all(|loaded| loaded.module.settled())
+    }
+
+    /// Instances that were made beforehand and wait, of all modules together.
+    pub fn spares(&self) -> usize {
+        let modules = self.core.modules.iter();
+        modules.map(|loaded| loaded.module.spares()).sum()
+    }
+
     /// The question as all modules of the set are asked it.
     fn question<'a>(&self, context: &'a PolicyContext, subject: Subject<'a>) -> Question<'a> {
         Question::new(context, self.live.history.of(context), subject)

@@ -1,43 +1,42 @@
 //! Contract line 1: a compiled module and the questions it can be asked. Each
-//! question runs in a fresh instance, under the module's limits, with nothing but
-//! `host` and what it was granted to call; settings are in force because
-//! `configure` runs first.
+//! question runs in an instance that was never used, under the module's limits, with
+//! nothing but `host` and what it was granted to call; see `v1_run`.
 
-use super::v1_bindings::autonomy::AutonomyPre;
-use super::v1_bindings::guardrail::GuardrailPre;
-use super::v1_bindings::risk::RiskPre;
 use super::v1_bindings::{host, types as wit};
 use super::v1_examples as examples;
 use super::v1_facts as facts;
-use super::{Description, Order, PolicyModule, Question, Subject};
-use crate::capabilities::{self, Capability, Denied, Origin, VirtualWasi};
-use crate::engine::{PolicyEngine, ticks};
+use super::v1_run::{Export, Exports, Runner};
+use super::{Code, Description, Order, PolicyModule, Question, Subject};
+use crate::capabilities::{Capability, Origin, VirtualWasi};
+use crate::engine::PolicyEngine;
 use crate::error::ModuleProblem;
-use crate::limits::{HOST_CALLS, HostCallsDenied, LOG_BYTES, LOG_LINES, MemoryDenied, Meter};
-use selfheal_domain::policy::{ModuleKind, PastCall, RunCounters};
+use crate::limits::{HOST_CALLS, HostCallsDenied, LOG_BYTES, LOG_LINES, Limits, Meter};
+use selfheal_domain::policy::{PastCall, RunCounters};
 use selfheal_domain::risk::{Admission, AutonomyAction, RiskFactor, RiskScore};
 use selfheal_domain::verdict::{Evidence, Fault, Reason, Span, Verdict};
 use std::sync::Arc;
-use wasmtime::component::{Component, HasSelf, Linker};
-use wasmtime::{Store, Trap};
+use wasmtime::component::{Component, ComponentNamedList, Lift, Lower};
 
 /// Answer of `describe`: facts of its examples may be larger than any verdict.
 const DESCRIPTION_BYTES: usize = 4 << 20;
 
 /// What a running module can ask the host for.
-struct Guest {
+pub(super) struct Guest {
     module: Arc<str>,
-    meter: Meter,
+    pub(super) meter: Meter,
     lines_left: u32,
     calls_left: u32,
-    surroundings: Surroundings,
+    pub(super) surroundings: Surroundings,
+    /// It asked for something that another question may have another answer to: an
+    /// instance that did so before its question is of no use for it.
+    pub(super) asked: bool,
     /// Made when it is called first.
     wasi: Option<Box<VirtualWasi>>,
 }
 
 /// The run around a question, for the host's read-only look-ups.
 #[derive(Clone, Default)]
-struct Surroundings {
+pub(super) struct Surroundings {
     counters: RunCounters,
     /// Newest first.
     history: Arc<[Arc<PastCall>]>,
@@ -76,6 +75,18 @@ impl Form {
 }
 
 impl Guest {
+    pub(super) fn new(module: &Arc<str>, limits: &Limits, surroundings: Surroundings) -> Self {
+        Self {
+            module: Arc::clone(module),
+            meter: Meter::new(limits),
+            lines_left: LOG_LINES,
+            calls_left: HOST_CALLS,
+            surroundings,
+            asked: false,
+            wasi: None,
+        }
+    }
+
     fn count_call(&mut self) -> wasmtime::Result<()> {
         self.calls_left = self
             .calls_left
@@ -84,7 +95,8 @@ impl Guest {
         Ok(())
     }
 
-    fn wasi(&mut self) -> &mut VirtualWasi {
+    pub(super) fn wasi(&mut self) -> &mut VirtualWasi {
+        self.asked = true;
         self.wasi.get_or_insert_with(|| {
             Box::new(VirtualWasi::new(Origin {
                 module: Arc::clone(&self.module),
@@ -116,11 +128,13 @@ impl host::Host for Guest {
 
     fn run_counters(&mut self) -> wasmtime::Result<wit::Counters> {
         self.count_call()?;
+        self.asked = true;
         Ok(facts::counters(&self.surroundings.counters))
     }
 
     fn run_history(&mut self, limit: u32) -> wasmtime::Result<Vec<wit::PastCall>> {
         self.count_call()?;
+        self.asked = true;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let past = |call: &Arc<PastCall>| wit::PastCall {
             tool: call.tool.clone(),
@@ -137,18 +151,9 @@ impl host::Host for Guest {
     }
 }
 
-/// Linked against `host`, what was granted, and nothing else.
-enum Linked {
-    Guardrail(GuardrailPre<Guest>),
-    Risk(RiskPre<Guest>),
-    Autonomy(AutonomyPre<Guest>),
-}
-
-/// A compiled module with its settings and limits.
+/// A compiled module.
 struct Module {
-    order: Order,
-    engine: PolicyEngine,
-    linked: Linked,
+    runner: Arc<Runner>,
 }
 
 /// Links `component` for the kind that is ordered. Anything that it imports beyond
@@ -159,93 +164,67 @@ pub(super) fn link(
     component: &Component,
     order: Order,
 ) -> Result<Box<dyn PolicyModule>, ModuleProblem> {
-    let misfit = |error: wasmtime::Error| ModuleProblem::Contract {
-        kind: super::kind_name(order.kind),
-        message: format!("{error:#}"),
-    };
-    let mut linker: Linker<Guest> = Linker::new(engine.wasm());
-    host::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(misfit)?;
-    capabilities::link(&mut linker, order.capabilities, Guest::wasi).map_err(misfit)?;
-    let instance = linker.instantiate_pre(component).map_err(misfit)?;
-    let linked = match order.kind {
-        ModuleKind::Guardrail => Linked::Guardrail(GuardrailPre::new(instance).map_err(misfit)?),
-        ModuleKind::Risk => Linked::Risk(RiskPre::new(instance).map_err(misfit)?),
-        ModuleKind::Autonomy => Linked::Autonomy(AutonomyPre::new(instance).map_err(misfit)?),
-    };
+    let runner = Runner::link(engine, component, order)?;
     Ok(Box::new(Module {
-        order,
-        engine: engine.clone(),
-        linked,
+        runner: Arc::new(runner),
     }))
 }
 
 impl PolicyModule for Module {
     fn describe(&self) -> Result<Description, Fault> {
-        let description =
-            self.guarded(
-                Surroundings::default(),
-                DESCRIPTION_BYTES,
-                |store| match &self.linked {
-                    Linked::Guardrail(pre) => pre.instantiate(&mut *store)?.call_describe(store),
-                    Linked::Risk(pre) => pre.instantiate(&mut *store)?.call_describe(store),
-                    Linked::Autonomy(pre) => pre.instantiate(&mut *store)?.call_describe(store),
-                },
-            )?;
+        let description = self.runner.plain(DESCRIPTION_BYTES, |instance, exports| {
+            let (description,) = instance.call(&exports.describe, ())?;
+            Ok(description)
+        })?;
         examples::description(description)
     }
 
     fn try_settings(&self, settings: &str) -> Result<Result<(), String>, Fault> {
-        self.guarded(
-            Surroundings::default(),
-            self.output(),
-            |store| match &self.linked {
-                Linked::Guardrail(pre) => pre
-                    .instantiate(&mut *store)?
-                    .call_configure(store, settings),
-                Linked::Risk(pre) => pre
-                    .instantiate(&mut *store)?
-                    .call_configure(store, settings),
-                Linked::Autonomy(pre) => pre
-                    .instantiate(&mut *store)?
-                    .call_configure(store, settings),
-            },
-        )
+        self.runner.plain(self.output(), |instance, exports| {
+            let (answer,) = instance.call(&exports.configure, (settings,))?;
+            Ok(answer)
+        })
+    }
+
+    fn settle(&self, code: Code) {
+        self.runner.settle(code);
+    }
+
+    fn settled(&self) -> bool {
+        self.runner.settled()
+    }
+
+    fn spares(&self) -> usize {
+        self.runner.spares()
     }
 
     fn judge(&self, question: &Question<'_>) -> Result<Verdict, Fault> {
         let form = self.form(question);
-        let (Linked::Guardrail(pre), FormSubject::ToolCall(_) | FormSubject::Patch(_)) =
-            (&self.linked, &form.subject)
+        let Exports::Guardrail {
+            judge_tool_call,
+            judge_patch,
+        } = self.runner.exports()
         else {
             return Err(wrong_kind());
         };
-        let verdict = self.guarded(self.around(question), self.output(), |store| {
-            let instance = pre.instantiate(&mut *store)?;
-            configured(instance.call_configure(&mut *store, self.settings(question))?)?;
-            let judge = instance.selfheal_policy_judge();
-            match &form.subject {
-                FormSubject::ToolCall(call) => {
-                    judge.call_judge_tool_call(store, &form.context, call)
-                }
-                FormSubject::Patch(patch) => judge.call_judge_patch(store, &form.context, patch),
-                FormSubject::Assessed(..) | FormSubject::Issue(_) => Ok(wit::Verdict::Allow),
+        let (verdict,) = match &form.subject {
+            FormSubject::ToolCall(call) => {
+                self.ask(question, judge_tool_call, (&form.context, call))?
             }
-        })?;
+            FormSubject::Patch(patch) => self.ask(question, judge_patch, (&form.context, patch))?,
+            FormSubject::Assessed(..) | FormSubject::Issue(_) => return Err(wrong_kind()),
+        };
         self.verdict(verdict)
     }
 
     fn assess(&self, question: &Question<'_>) -> Result<(RiskScore, Vec<RiskFactor>), Fault> {
         let form = self.form(question);
-        let (Linked::Risk(pre), FormSubject::Patch(patch)) = (&self.linked, &form.subject) else {
+        let (Exports::Risk { assess }, FormSubject::Patch(patch)) =
+            (self.runner.exports(), &form.subject)
+        else {
             return Err(wrong_kind());
         };
-        let answer = self.guarded(self.around(question), self.output(), |store| {
-            let instance = pre.instantiate(&mut *store)?;
-            configured(instance.call_configure(&mut *store, self.settings(question))?)?;
-            instance
-                .selfheal_policy_assess()
-                .call_assess(store, &form.context, patch)
-        })?;
+        let (answer,): (wit::Assessment,) = self.ask(question, assess, (&form.context, patch))?;
         let size: usize = answer
             .factors
             .iter()
@@ -265,18 +244,13 @@ impl PolicyModule for Module {
 
     fn decide(&self, question: &Question<'_>) -> Result<(AutonomyAction, String), Fault> {
         let form = self.form(question);
-        let (Linked::Autonomy(pre), FormSubject::Assessed(patch, assessment)) =
-            (&self.linked, &form.subject)
+        let (Exports::Autonomy { decide, .. }, FormSubject::Assessed(patch, assessment)) =
+            (self.runner.exports(), &form.subject)
         else {
             return Err(wrong_kind());
         };
-        let answer = self.guarded(self.around(question), self.output(), |store| {
-            let instance = pre.instantiate(&mut *store)?;
-            configured(instance.call_configure(&mut *store, self.settings(question))?)?;
-            instance
-                .selfheal_policy_decide()
-                .call_decide(store, &form.context, patch, assessment)
-        })?;
+        let (answer,): (wit::Decision,) =
+            self.ask(question, decide, (&form.context, patch, assessment))?;
         self.fits(answer.reason.len())?;
         let action = match answer.action {
             wit::Action::Apply => AutonomyAction::Apply,
@@ -293,17 +267,12 @@ impl PolicyModule for Module {
 
     fn admit(&self, question: &Question<'_>) -> Result<Admission, Fault> {
         let form = self.form(question);
-        let (Linked::Autonomy(pre), FormSubject::Issue(issue)) = (&self.linked, &form.subject)
+        let (Exports::Autonomy { admit, .. }, FormSubject::Issue(issue)) =
+            (self.runner.exports(), &form.subject)
         else {
             return Err(wrong_kind());
         };
-        let answer = self.guarded(self.around(question), self.output(), |store| {
-            let instance = pre.instantiate(&mut *store)?;
-            configured(instance.call_configure(&mut *store, self.settings(question))?)?;
-            instance
-                .selfheal_policy_decide()
-                .call_admit(store, &form.context, issue)
-        })?;
+        let (answer,) = self.ask(question, admit, (&form.context, issue))?;
         match answer {
             wit::Admission::Admit(why) => {
                 self.fits(why.len())?;
@@ -320,8 +289,24 @@ impl Module {
         question.forms.v1.get_or_init(|| Form::of(question))
     }
 
+    /// Asks `export` in an instance that was never used.
+    fn ask<P, R>(
+        &self,
+        question: &Question<'_>,
+        export: &Export<P, R>,
+        parameters: P,
+    ) -> Result<R, Fault>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift,
+    {
+        let around = self.around(question);
+        self.runner
+            .ask(question.settings, around, self.output(), export, parameters)
+    }
+
     fn around(&self, question: &Question<'_>) -> Surroundings {
-        let random = self.order.capabilities.has(Capability::Random);
+        let random = self.runner.order().capabilities.has(Capability::Random);
         Surroundings {
             counters: question.context.counters,
             history: Arc::clone(&question.history),
@@ -329,21 +314,17 @@ impl Module {
         }
     }
 
-    fn settings<'a>(&'a self, question: &'a Question<'_>) -> &'a str {
-        question.settings.unwrap_or(&self.order.settings)
-    }
-
     /// Bytes that may be copied out of the guest in one call. Records cost more
     /// than their texts, so this is wider than the check of the texts.
     fn output(&self) -> usize {
-        usize::try_from(self.order.limits.output())
+        usize::try_from(self.runner.order().limits.output())
             .unwrap_or(usize::MAX)
             .saturating_mul(2)
     }
 
     fn fits(&self, size: usize) -> Result<(), Fault> {
         let bytes = size as u64;
-        if bytes > self.order.limits.output() {
+        if bytes > self.runner.order().limits.output() {
             Err(Fault::Output { bytes })
         } else {
             Ok(())
@@ -380,81 +361,6 @@ impl Module {
             alternative: reason.alternative,
         })
     }
-
-    /// The one place where guest code runs: fresh store, all limits, and every
-    /// error turned into a fault.
-    fn guarded<T>(
-        &self,
-        surroundings: Surroundings,
-        output: usize,
-        question: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
-    ) -> Result<T, Fault> {
-        let guest = Guest {
-            module: Arc::clone(&self.order.name),
-            meter: Meter::new(&self.order.limits),
-            lines_left: LOG_LINES,
-            calls_left: HOST_CALLS,
-            surroundings,
-            wasi: None,
-        };
-        let _place = self.engine.enter();
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the one store there is, with every limit set below"
-        )]
-        let mut store = Store::new(self.engine.wasm(), guest);
-        store.limiter(|guest| &mut guest.meter);
-        store.set_epoch_deadline(ticks(self.order.limits.deadline()));
-        store.epoch_deadline_trap();
-        store.set_hostcall_fuel(output);
-        question(&mut store).map_err(|error| self.fault(&error))
-    }
-
-    fn fault(&self, error: &wasmtime::Error) -> Fault {
-        if error.downcast_ref::<MemoryDenied>().is_some() {
-            return Fault::Memory {
-                bytes: self.order.limits.memory(),
-            };
-        }
-        if let Some(refused) = error.downcast_ref::<SettingsRefused>() {
-            return Fault::Nonsense {
-                message: refused.to_string(),
-            };
-        }
-        if let Some(denied) = error.downcast_ref::<Denied>() {
-            return Fault::Trap {
-                message: denied.to_string(),
-            };
-        }
-        if let Some(flood) = error.downcast_ref::<HostCallsDenied>() {
-            return Fault::Trap {
-                message: flood.to_string(),
-            };
-        }
-        match error.downcast_ref::<Trap>() {
-            Some(Trap::Interrupt) => {
-                let milliseconds =
-                    u64::try_from(self.order.limits.deadline().as_millis()).unwrap_or(u64::MAX);
-                Fault::Deadline { milliseconds }
-            }
-            Some(trap) => Fault::Trap {
-                message: trap.to_string(),
-            },
-            // Not stopped while running: what it handed over could not be read.
-            None => Fault::Nonsense {
-                message: error.root_cause().to_string(),
-            },
-        }
-    }
-}
-
-/// The module accepted its settings when it was prepared and refuses them now.
-#[derive(Debug, thiserror::Error)]
-#[error("it refused the settings that it had accepted: {0}")]
-struct SettingsRefused(String);
-
-fn configured(answer: Result<(), String>) -> wasmtime::Result<()> {
-    answer.map_err(|message| wasmtime::Error::new(SettingsRefused(message)))
 }
 
 fn wrong_kind() -> Fault {

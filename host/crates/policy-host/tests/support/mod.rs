@@ -84,6 +84,7 @@ pub(crate) fn module(
     format!(
         r#"(module
   (import "selfheal:policy/host@1.0.0" "log" (func $log (param i32 i32 i32)))
+  (import "selfheal:policy/host@1.0.0" "run-counters" (func $counters (param i32)))
   (memory (export "memory") 4)
   (global $next (mut i32) (i32.const 131072))
   (data (i32.const 16) "hostile")

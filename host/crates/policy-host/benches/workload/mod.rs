@@ -1,0 +1,155 @@
+//! What is asked when latency is measured, in the words of the host and, for the
+//! native floor, in the words of the policies themselves: the same rules, compiled
+//! for this machine, without any isolation.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each program uses its part; a measurement may stop at a surprise"
+)]
+
+use selfheal_domain::policy::{AccessMode, PathAccess, SimpleCommand, ToolCallFacts, Word};
+use selfheal_policy_host::{BundledModules, PolicyConfig};
+use selfheal_policy_patch_guard::PatchGuard;
+use selfheal_policy_path_guard::PathGuard;
+use selfheal_policy_sdk::{self as sdk, Guardrail, Policy, Settings, facts};
+use selfheal_policy_shell_guard::ShellGuard;
+use std::borrow::Cow;
+use std::path::Path;
+
+/// The bundled guardrails, in the order of the default configuration.
+pub const GUARDRAILS: [&str; 3] = ["shell-guard", "path-guard", "patch-guard"];
+
+/// A call of the `Bash` tool of just over 1 KiB, as an agent writes it: programs,
+/// options, quotes, pipes and paths; allowed by all guardrails.
+pub fn bash_text() -> String {
+    let tests: Vec<String> = (0..16)
+        .map(|n| format!("tests/checkout/test_cart_totals_{n:02}.py::test_discount_is_rounded"))
+        .collect();
+    format!(
+        "cd services/cart && python3 -m pytest -q --maxfail=1 -k 'discount or total' {} | tail -40 ; \
+         grep -rn 'def total' src/shop/cart.py src/shop/order.py | head -20 ; git diff --stat HEAD",
+        tests.join(" ")
+    )
+}
+
+/// The call in the policies' words.
+pub fn bash() -> sdk::ToolCall {
+    facts::bash_call(&bash_text())
+}
+
+/// A call of the `Edit` tool with 16 KiB of source text.
+pub fn edit() -> sdk::ToolCall {
+    let mut call = facts::access_call("Edit", "src/shop/cart.py", sdk::AccessMode::Write);
+    let line = "    def total(self, items, discount=0.0):  # sums what the customer pays, rounded to cents\n        return round(sum(item.price * item.count for item in items) * (1.0 - discount), 2)\n";
+    let text = line.repeat(16_384_usize.div_ceil(line.len()));
+    let input = serde_json::json!({"path": "src/shop/cart.py", "old": "return 0", "new": text});
+    call.input = input.to_string();
+    call.bytes = text.len() as u64;
+    call
+}
+
+fn word(word: &sdk::Word) -> Word {
+    Word {
+        text: word.text.clone(),
+        certain: word.certain,
+    }
+}
+
+/// The same facts in the host's words.
+pub fn in_host_words(call: &sdk::ToolCall) -> ToolCallFacts {
+    let command = |command: &sdk::SimpleCommand| SimpleCommand {
+        program: word(&command.program),
+        resolved: command.resolved.clone(),
+        arguments: command.arguments.iter().map(word).collect(),
+        certain: command.certain,
+    };
+    let path = |access: &sdk::PathAccess| PathAccess {
+        path: access.path.clone(),
+        relative: access.relative.clone(),
+        mode: match access.mode {
+            sdk::AccessMode::Read => AccessMode::Read,
+            sdk::AccessMode::Write => AccessMode::Write,
+            sdk::AccessMode::Create => AccessMode::Create,
+            sdk::AccessMode::Delete => AccessMode::Delete,
+        },
+        certain: access.certain,
+        tracked: access.tracked,
+        protected: access.protected,
+        link: access.link.clone(),
+    };
+    ToolCallFacts {
+        tool: call.tool.clone(),
+        input: call.input.clone(),
+        commands: call.commands.iter().map(command).collect(),
+        parsed: call.parsed,
+        paths: call.paths.iter().map(path).collect(),
+        network: call.network.clone(),
+        bytes: call.bytes,
+    }
+}
+
+/// The bundled guardrails as native code, configured once.
+pub struct Native {
+    shell: ShellGuard,
+    path: PathGuard,
+    patch: PatchGuard,
+    context: sdk::Context,
+}
+
+impl Native {
+    /// With default settings.
+    pub fn new() -> Self {
+        let none = Settings::default();
+        Self {
+            shell: ShellGuard::configure(&none).unwrap(),
+            path: PathGuard::configure(&none).unwrap(),
+            patch: PatchGuard::configure(&none).unwrap(),
+            context: facts::context(),
+        }
+    }
+
+    /// The shell guard alone.
+    pub fn shell(&self, call: &sdk::ToolCall) -> sdk::Verdict {
+        self.shell.judge_tool_call(&self.context, call)
+    }
+
+    /// All guardrails, strictest answer.
+    pub fn chain(&self, call: &sdk::ToolCall) -> sdk::Verdict {
+        let path = self.path.judge_tool_call(&self.context, call);
+        let patch = self.patch.judge_tool_call(&self.context, call);
+        self.shell(call).stricter(path).stricter(patch)
+    }
+}
+
+/// Modules as `cargo xtask build-policies` left them.
+pub fn bundled() -> BundledModules {
+    let directory = std::env::var_os("SELFHEAL_POLICIES_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../target/policies"),
+        Into::into,
+    );
+    let read = |name: &str| std::fs::read(directory.join(name).with_extension("wasm")).unwrap();
+    let names = [
+        "shell-guard",
+        "path-guard",
+        "patch-guard",
+        "risk-score",
+        "autonomy",
+    ];
+    BundledModules(
+        names
+            .map(|name| (name.to_owned(), Cow::Owned(read(name))))
+            .into(),
+    )
+}
+
+/// A policy file with these bundled guardrails.
+pub fn chain_of(names: &[&str]) -> PolicyConfig {
+    let mut text = "environment = \"dev\"\n".to_owned();
+    for name in names {
+        text.push_str(&format!(
+            "[[module]]\nname = \"{name}\"\nkind = \"guardrail\"\nsource = \"bundled:{name}\"\n"
+        ));
+    }
+    PolicyConfig::parse(&text, "policy.toml", Path::new("/nowhere")).unwrap()
+}
