@@ -1,36 +1,20 @@
 //! What becomes of an assessed patch at the configured level, and which issues may
 //! start without an admin. The host never goes beyond the level either; this
-//! policy is where an installation can be stricter.
+//! policy is where an installation can be stricter: by environment, by service, by
+//! the record that heals have earned there, and by who wrote what led here.
+
+mod examples;
+mod settings;
 
 use selfheal_policy_sdk::{
     Action, Admission, Assessment, Autonomy, AutonomyLevel, Context, Decision, Description,
-    Environment, Example, Expectation, Issue, Kind, Patch, Policy, Reason, Settings, Trust,
-    example, example_with, facts,
+    Environment, Issue, Kind, Patch, Policy, Reason, Settings, TrackRecord, Trust,
 };
+pub use settings::Levels;
+use settings::{Rules, name_of};
 
-const SCHEMA: &str = r#"{
-  "$schema": "https://json-schema.org/draft/2020-12/schema",
-  "type": "object",
-  "additionalProperties": false,
-  "properties": {
-    "low_below": {"type": "integer", "minimum": 0, "maximum": 25, "description": "Level 2 applies scores below this"},
-    "review_from": {"type": "integer", "minimum": 0, "maximum": 101, "description": "Level 3 has scores from here reviewed; 101 means none"},
-    "reviewers": {"type": "integer", "minimum": 1, "maximum": 5, "description": "Admins who must approve a patch"},
-    "admit": {"type": "boolean", "description": "Critical reliability issues outside production start without an admin"},
-    "admit_environments": {"type": "array", "items": {"enum": ["local", "dev", "staging"]}, "description": "Where they do"}
-  }
-}"#;
-
-const ADMIT_ENVIRONMENTS: [&str; 3] = ["local", "dev", "staging"];
-
-/// The policy with its settings.
-pub struct Levels {
-    low_below: u64,
-    review_from: u64,
-    reviewers: u32,
-    admit: bool,
-    admit_environments: Vec<String>,
-}
+/// Scores from here are high risk, and from here critical; the host's own bands.
+const BANDS: (u32, u32) = (50, 75);
 
 impl Policy for Levels {
     fn describe() -> Description {
@@ -38,73 +22,41 @@ impl Policy for Levels {
             name: "autonomy".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             kind: Kind::Autonomy,
-            settings_schema: SCHEMA.into(),
-            examples: examples(),
+            settings_schema: settings::SCHEMA.into(),
+            examples: examples::all(),
         }
     }
 
     fn configure(settings: &Settings) -> Result<Self, String> {
-        settings.only(&[
-            "low_below",
-            "review_from",
-            "reviewers",
-            "admit",
-            "admit_environments",
-        ])?;
-        let admit_environments = settings.texts("admit_environments", &ADMIT_ENVIRONMENTS)?;
-        if let Some(wrong) = admit_environments
-            .iter()
-            .find(|name| !ADMIT_ENVIRONMENTS.contains(&name.as_str()))
-        {
-            return Err(format!(
-                "setting `admit_environments` takes {}, not {wrong:?}",
-                ADMIT_ENVIRONMENTS.join(", ")
-            ));
-        }
-        Ok(Self {
-            low_below: settings.number("low_below", 25, 0, 25)?,
-            review_from: settings.number("review_from", 101, 0, 101)?,
-            reviewers: u32::try_from(settings.number("reviewers", 1, 1, 5)?).unwrap_or(5),
-            admit: settings.flag("admit", true)?,
-            admit_environments,
-        })
+        Self::of(settings)
     }
 }
 
 impl Autonomy for Levels {
     fn decide(&self, context: &Context, patch: &Patch, assessment: &Assessment) -> Decision {
         let score = u64::from(assessment.score);
-        let review = |reason: String| Decision {
-            action: Action::Review(self.reviewers),
-            reason,
-        };
-        let apply = |reason: String| Decision {
-            action: Action::Apply,
-            reason,
-        };
-        if let Some(test) = patch.files.iter().find(|file| file.test) {
-            return review(format!(
-                "the patch edits a test ({}); tests are witnesses",
-                test.path
-            ));
+        let rules = self.rules(context);
+        if score >= rules.stop_from {
+            return Decision {
+                action: Action::Stop,
+                reason: format!(
+                    "scores from {} are not applied here; the score is {score}",
+                    rules.stop_from
+                ),
+            };
         }
-        match context.level {
-            AutonomyLevel::Observe => review("level 0 (OBSERVE) changes nothing by itself".into()),
-            AutonomyLevel::Suggest => review("level 1 (SUGGEST) has every patch reviewed".into()),
-            AutonomyLevel::AutoLow if score < self.low_below => apply(format!(
-                "level 2 (AUTO_LOW) applies low risk; the score is {score}"
-            )),
-            AutonomyLevel::AutoLow => review(format!(
-                "level 2 (AUTO_LOW) applies scores below {} only; the score is {score}",
-                self.low_below
-            )),
-            AutonomyLevel::AutoAll if score < self.review_from => apply(format!(
-                "level 3 (AUTO_ALL) applies all patches; the score is {score}"
-            )),
-            AutonomyLevel::AutoAll => review(format!(
-                "scores from {} are reviewed here; the score is {score}",
-                self.review_from
-            )),
+        match self.objection(context, patch, rules, score) {
+            Some(reason) => Decision {
+                action: Action::Review(self.reviewers(assessment.score)),
+                reason,
+            },
+            None => Decision {
+                action: Action::Apply,
+                reason: match context.level.min_of(rules.max_level) {
+                    3 => format!("level 3 (AUTO_ALL) applies all patches; the score is {score}"),
+                    _ => format!("level 2 (AUTO_LOW) applies low risk; the score is {score}"),
+                },
+            },
         }
     }
 
@@ -117,17 +69,13 @@ impl Autonomy for Levels {
                 alternative: None,
             })
         };
-        let environment = match context.environment {
-            Environment::Local => "local",
-            Environment::Dev => "dev",
-            Environment::Staging => "staging",
-            Environment::Production => {
-                return needs(
-                    "admit.production",
-                    "in production an admin approves every issue",
-                );
-            }
-        };
+        if context.environment == Environment::Production {
+            return needs(
+                "admit.production",
+                "in production an admin approves every issue",
+            );
+        }
+        let environment = name_of(context.environment);
         if !self.admit
             || !self
                 .admit_environments
@@ -154,150 +102,105 @@ impl Autonomy for Levels {
     }
 }
 
-fn examples() -> Vec<Example> {
-    use AutonomyLevel::{AutoAll, AutoLow, Observe, Suggest};
-    use Environment::{Dev, Local, Production, Staging};
-    let files = || vec![facts::file("a.py", &["a"], &["b"])];
-    let tests = || {
-        let mut file = facts::file("tests/test_a.py", &["a"], &["b"]);
-        file.test = true;
-        vec![file]
-    };
-    let mut all = Vec::new();
-    for (level, score, expect) in [
-        (Observe, 0, Expectation::Review),
-        (Suggest, 0, Expectation::Review),
-        (AutoLow, 24, Expectation::Apply),
-        (AutoLow, 25, Expectation::Review),
-        (AutoLow, 100, Expectation::Review),
-        (AutoAll, 24, Expectation::Apply),
-        (AutoAll, 100, Expectation::Apply),
-    ] {
-        let name = format!("{level:?} at {score}");
-        all.push(example(
-            &name,
-            facts::context_at(Production, level),
-            facts::assessed(files(), score),
-            expect,
+impl Levels {
+    /// Why a person must look at the patch first, if one must.
+    fn objection(
+        &self,
+        context: &Context,
+        patch: &Patch,
+        rules: Rules,
+        score: u64,
+    ) -> Option<String> {
+        if let Some(test) = patch.files.iter().find(|file| file.test) {
+            return Some(format!(
+                "the patch edits a test ({}); tests are witnesses",
+                test.path
+            ));
+        }
+        let configured = context.level.number();
+        let level = context.level.min_of(rules.max_level);
+        let here = if level < configured {
+            format!(" (the level counts as {level} here)")
+        } else {
+            String::new()
+        };
+        match level {
+            0 => return Some(format!("level 0 (OBSERVE) changes nothing by itself{here}")),
+            1 => return Some(format!("level 1 (SUGGEST) has every patch reviewed{here}")),
+            _ => {}
+        }
+        if self.distrusts(context.trust) {
+            return Some("texts that nobody vouches for led to this patch".to_owned());
+        }
+        if let Some(missing) = not_earned(rules, &context.earned) {
+            return Some(missing);
+        }
+        if level == 2 && score >= rules.low_below {
+            return Some(format!(
+                "level 2 (AUTO_LOW) applies scores below {} only; the score is {score}{here}",
+                rules.low_below
+            ));
+        }
+        (score >= rules.review_from).then(|| {
+            format!(
+                "scores from {} are reviewed here; the score is {score}",
+                rules.review_from
+            )
+        })
+    }
+
+    fn reviewers(&self, score: u32) -> u32 {
+        let [plain, high, critical] = self.reviewers;
+        match score {
+            _ if score >= BANDS.1 => critical,
+            _ if score >= BANDS.0 => high,
+            _ => plain,
+        }
+    }
+}
+
+/// What the record lacks for patches to go without review.
+fn not_earned(rules: Rules, earned: &TrackRecord) -> Option<String> {
+    if u64::from(earned.streak) < rules.earned_streak {
+        return Some(format!(
+            "{} heals in a row are needed before patches go without review here; there are {}",
+            rules.earned_streak, earned.streak
         ));
     }
-    for level in [AutoLow, AutoAll] {
-        let context = facts::context_at(Dev, level);
-        all.push(example(
-            "edited tests wait for review",
-            context,
-            facts::assessed(tests(), 5),
-            Expectation::Review,
-        ));
+    let healed = u64::from(earned.healed);
+    let all = healed + u64::from(earned.failed) + u64::from(earned.rolled_back);
+    // No record is none that was earned.
+    let enough = rules.earned_share == 0 || all > 0 && healed * 100 >= rules.earned_share * all;
+    (!enough).then(|| {
+        format!(
+            "{} % of the runs here must have healed before patches go without review; {healed} of {all} have",
+            rules.earned_share
+        )
+    })
+}
+
+/// Levels as numbers.
+trait Number {
+    fn number(&self) -> u8;
+
+    /// The lower of both.
+    fn min_of(&self, most: u8) -> u8 {
+        self.number().min(most)
     }
-    for (environment, severity, category, trust, expect) in [
-        (
-            Dev,
-            "CRITICAL",
-            "reliability",
-            Trust::Member,
-            Expectation::Admit,
-        ),
-        (
-            Staging,
-            "CRITICAL",
-            "reliability",
-            Trust::Admin,
-            Expectation::Admit,
-        ),
-        (
-            Local,
-            "CRITICAL",
-            "reliability",
-            Trust::Member,
-            Expectation::Admit,
-        ),
-        (
-            Production,
-            "CRITICAL",
-            "reliability",
-            Trust::Admin,
-            Expectation::NeedsAdmin,
-        ),
-        (
-            Dev,
-            "HIGH",
-            "reliability",
-            Trust::Admin,
-            Expectation::NeedsAdmin,
-        ),
-        (
-            Dev,
-            "CRITICAL",
-            "governance",
-            Trust::Admin,
-            Expectation::NeedsAdmin,
-        ),
-        (
-            Dev,
-            "CRITICAL",
-            "reliability",
-            Trust::Machine,
-            Expectation::NeedsAdmin,
-        ),
-        (
-            Dev,
-            "CRITICAL",
-            "reliability",
-            Trust::External,
-            Expectation::NeedsAdmin,
-        ),
-    ] {
-        let name = format!("{severity} {category} by {trust:?} in {environment:?}");
-        all.push(example(
-            &name,
-            facts::context_at(environment, Suggest),
-            facts::issue(severity, category, trust),
-            expect,
-        ));
+}
+
+impl Number for AutonomyLevel {
+    fn number(&self) -> u8 {
+        match self {
+            Self::Observe => 0,
+            Self::Suggest => 1,
+            Self::AutoLow => 2,
+            Self::AutoAll => 3,
+        }
     }
-    let strict = r#"{"low_below": 10, "review_from": 75, "admit": false}"#;
-    for (level, score, expect) in [
-        (AutoLow, 12, Expectation::Review),
-        (AutoAll, 74, Expectation::Apply),
-        (AutoAll, 75, Expectation::Review),
-    ] {
-        let context = facts::context_at(Dev, level);
-        all.push(example_with(
-            strict,
-            "stricter settings",
-            context,
-            facts::assessed(files(), score),
-            expect,
-        ));
-    }
-    let context = facts::context_at(Dev, Suggest);
-    let issue = facts::issue("CRITICAL", "reliability", Trust::Admin);
-    all.push(example_with(
-        strict,
-        "no admission where it is off",
-        context,
-        issue,
-        Expectation::NeedsAdmin,
-    ));
-    all
 }
 
 selfheal_policy_sdk::export_autonomy!(Levels);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use selfheal_policy_sdk::check_examples_autonomy;
-
-    #[test]
-    fn every_example_holds() {
-        assert!(check_examples_autonomy::<Levels>().unwrap() > 15);
-    }
-
-    #[test]
-    fn production_is_no_place_to_admit() {
-        let settings = Settings::parse(r#"{"admit_environments": ["production"]}"#).unwrap();
-        assert!(Levels::configure(&settings).is_err());
-    }
-}
+mod tests;
