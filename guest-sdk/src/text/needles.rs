@@ -22,8 +22,18 @@ pub struct Needles<const N: usize> {
     next: [u16; N],
 }
 
+/// Bytes that are looked at together.
+const BLOCK: usize = 8;
+
+#[inline(always)]
 const fn low(byte: u8) -> usize {
     (byte & 31) as usize
+}
+
+/// The latest three bytes, with one more.
+#[inline(always)]
+const fn shifted(window: usize, byte: u8) -> usize {
+    (window << 5 | low(byte)) & 0x7fff
 }
 
 /// How seldom a byte is in source code, roughly.
@@ -94,14 +104,49 @@ impl<const N: usize> Needles<N> {
     /// in bytes. Stops early when `found` says `true`, and says whether it did.
     pub fn scan(&self, text: &str, mut found: impl FnMut(usize, usize) -> bool) -> bool {
         let bytes = text.as_bytes();
-        let mut window = 0_usize;
-        for (end, byte) in bytes.iter().chain(b"\n").enumerate() {
-            window = (window << 5 | low(*byte)) & 0x7fff;
-            let hit = self
-                .bitmap
-                .get(window >> 5)
-                .is_some_and(|row| row >> (window & 31) & 1 == 1);
-            if hit && end >= 2 && self.compare(bytes, window >> 5, end - 2, &mut found) {
+        let (blocks, rest) = bytes.as_chunks::<BLOCK>();
+        let (mut window, mut end) = (0_usize, 0);
+        for block in blocks {
+            // One branch for a whole block, as nearly none has a word in it.
+            let (mut ahead, mut hits) = (window, 0);
+            for byte in block {
+                ahead = shifted(ahead, *byte);
+                hits |= self.anchor(ahead);
+            }
+            if hits & 1 == 1 && self.look(bytes, window, end, block, &mut found) {
+                return true;
+            }
+            (window, end) = (ahead, end + BLOCK);
+        }
+        // The byte past the end is there for words of two bytes.
+        let past = rest
+            .iter()
+            .fold(window, |window, byte| shifted(window, *byte));
+        self.look(bytes, window, end, rest, &mut found)
+            || self.look(bytes, past, bytes.len(), b"\n", &mut found)
+    }
+
+    /// Whether a word may be anchored at the window, in the lowest bit.
+    #[inline(always)]
+    fn anchor(&self, window: usize) -> u32 {
+        let row = self.bitmap.get(window >> 5).copied().unwrap_or_default();
+        row >> (window & 31)
+    }
+
+    /// Looks closely at `part`, which begins at `end` of `bytes`.
+    fn look(
+        &self,
+        bytes: &[u8],
+        window: usize,
+        end: usize,
+        part: &[u8],
+        found: &mut impl FnMut(usize, usize) -> bool,
+    ) -> bool {
+        let mut window = window;
+        for (end, byte) in (end..).zip(part) {
+            window = shifted(window, *byte);
+            let hit = self.anchor(window) & 1 == 1;
+            if hit && end >= 2 && self.compare(bytes, window >> 5, end - 2, found) {
                 return true;
             }
         }
