@@ -7,6 +7,8 @@ use std::ops::Range;
 /// How every component begins: `\0asm`, version 13, layer 1.
 pub(crate) const HEADER: [u8; 8] = [0x00, b'a', b's', b'm', 0x0d, 0x00, 0x01, 0x00];
 const CUSTOM: u8 = 0;
+/// Most sections; the components of all known compilers have less than a thousandth.
+const MOST_SECTIONS: usize = 100_000;
 
 /// The bytes are no component.
 #[derive(Debug, thiserror::Error, PartialEq, Eq, Clone, Copy)]
@@ -20,6 +22,10 @@ pub(crate) enum BadFraming {
     /// A length is written in more than five bytes or is above 2^32.
     #[error("the section at byte {0} has an impossible length")]
     Length(usize),
+    /// More sections than any compiler writes: listing them would cost more than the
+    /// module.
+    #[error("it has more than {MOST_SECTIONS} sections")]
+    TooMany,
 }
 
 /// One section.
@@ -39,6 +45,9 @@ pub(crate) fn sections(bytes: &[u8]) -> Result<Vec<Section<'_>>, BadFraming> {
     let mut found = Vec::new();
     let mut at = HEADER.len();
     while let Some(&id) = bytes.get(at) {
+        if found.len() == MOST_SECTIONS {
+            return Err(BadFraming::TooMany);
+        }
         let rest = bytes.get(at + 1..).unwrap_or_default();
         let (payload, after) = take_prefixed(rest).map_err(|problem| match problem {
             BadPrefix::CutOff => BadFraming::CutOff(at),
@@ -148,6 +157,12 @@ mod tests {
         }
         let huge = [&HEADER[..], &[1, 0xff, 0xff, 0xff, 0xff, 0x0f]].concat();
         assert_eq!(sections(&huge), Err(BadFraming::CutOff(8)));
+        let many = [&HEADER[..], &[1, 0].repeat(MOST_SECTIONS + 1)].concat();
+        assert_eq!(sections(&many), Err(BadFraming::TooMany));
+        assert_eq!(
+            sections(&many[..many.len() - 2]).unwrap().len(),
+            MOST_SECTIONS
+        );
         let longer = [&HEADER[..], &[1, 0xff, 0xff, 0xff, 0xff, 0x7f]].concat();
         assert_eq!(sections(&longer), Err(BadFraming::Length(8)));
     }

@@ -15,6 +15,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use zeroize::Zeroizing;
 
 const PREFIX: &str = "ed25519:";
 const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
@@ -130,7 +131,8 @@ fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
         .into()
 }
 
-/// A publisher's secret key. Its bytes are wiped when it is dropped.
+/// A publisher's secret key. Its bytes, and those of its file, are wiped from memory
+/// after use.
 pub struct SecretKey(SigningKey);
 
 impl fmt::Debug for SecretKey {
@@ -189,8 +191,8 @@ impl SecretKey {
     /// # Errors
     /// The system gives no random bytes.
     pub fn generate() -> Result<Self, KeyProblem> {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(KeyProblem::Random)?;
+        let mut seed = Zeroizing::new([0; 32]);
+        getrandom::fill(seed.as_mut_slice()).map_err(KeyProblem::Random)?;
         Ok(Self(SigningKey::from_bytes(&seed)))
     }
 
@@ -215,10 +217,13 @@ impl SecretKey {
             path: path.to_owned(),
         };
         let text = match files::contents(&mut file, LARGEST_KEY_FILE).map_err(failed)? {
-            Contents::Whole(bytes) => String::from_utf8(bytes).map_err(|_| wrong())?,
+            Contents::Whole(bytes) => Zeroizing::new(bytes),
             Contents::TooLarge => return Err(wrong()),
         };
-        Self::from_pem(&text).ok_or_else(wrong)
+        std::str::from_utf8(&text)
+            .ok()
+            .and_then(Self::from_pem)
+            .ok_or_else(wrong)
     }
 
     /// Writes a new key file that only its owner can read (0600).
@@ -241,16 +246,17 @@ impl SecretKey {
         self.0.sign(message).to_bytes()
     }
 
-    fn to_pem(&self) -> String {
-        let der = [PKCS8.as_slice(), self.0.as_bytes()].concat();
-        format!("{PEM_BEGIN}\n{}\n{PEM_END}\n", STANDARD.encode(der))
+    fn to_pem(&self) -> Zeroizing<String> {
+        let der = Zeroizing::new([PKCS8.as_slice(), self.0.as_bytes()].concat());
+        let body = Zeroizing::new(STANDARD.encode(der.as_slice()));
+        Zeroizing::new(format!("{PEM_BEGIN}\n{}\n{PEM_END}\n", *body))
     }
 
     fn from_pem(text: &str) -> Option<Self> {
         let body = text.trim().strip_prefix(PEM_BEGIN)?.strip_suffix(PEM_END)?;
-        let encoded: String = body.split_ascii_whitespace().collect();
-        let der = STANDARD.decode(encoded).ok()?;
-        let seed: [u8; 32] = der.strip_prefix(&PKCS8)?.try_into().ok()?;
+        let encoded: Zeroizing<String> = Zeroizing::new(body.split_ascii_whitespace().collect());
+        let der = Zeroizing::new(STANDARD.decode(encoded.as_str()).ok()?);
+        let seed: Zeroizing<[u8; 32]> = Zeroizing::new(der.strip_prefix(&PKCS8)?.try_into().ok()?);
         Some(Self(SigningKey::from_bytes(&seed)))
     }
 }

@@ -124,6 +124,7 @@ impl From<BadFraming> for SignatureProblem {
         match problem {
             BadFraming::Header => Self::NotAComponent,
             BadFraming::CutOff(_) | BadFraming::Length(_) => Self::CutOff(problem.to_string()),
+            BadFraming::TooMany => Self::Unreadable(problem.to_string()),
         }
     }
 }
