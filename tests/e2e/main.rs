@@ -6,6 +6,7 @@
     reason = "tests"
 )]
 
+mod authoring;
 mod crash;
 mod heal;
 mod policy;

@@ -116,8 +116,19 @@ impl Project {
 
     /// Runs the binary under test in `directory`.
     pub fn selfheal_in(&self, directory: &Path, arguments: &[&str]) -> Ran {
+        self.selfheal_with(directory, arguments, &[])
+    }
+
+    /// Runs the binary under test in `directory` with further environment variables.
+    pub fn selfheal_with(
+        &self,
+        directory: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Ran {
         let output = self
             .command(directory, arguments)
+            .envs(environment.iter().copied())
             .output()
             .expect("the binary starts");
         Ran {

@@ -11,12 +11,14 @@
 //! operator's own rights. What agents run starts in the sandbox, never here.
 
 mod error;
+mod idle;
 pub mod process;
 mod rust;
 pub mod script;
 mod toolchain;
 
 pub use error::BuildError;
+pub use idle::idle_guardrail;
 pub use rust::{Guests, componentise};
 pub use toolchain::{TARGET, Toolchain, find};
 

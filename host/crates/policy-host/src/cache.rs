@@ -67,7 +67,7 @@ impl CodeCache {
         if let Some(component) = self.find(engine, digest) {
             return Ok(component);
         }
-        let component = Component::new(engine.wasm(), bytes)?;
+        let component = compile_new(engine, bytes)?;
         if let Some(directory) = &self.directory {
             let path = directory.join(file_name(engine, digest));
             let written = component
@@ -98,6 +98,14 @@ impl CodeCache {
         }
         None
     }
+}
+
+/// Compiles. A module that the compiler cannot take, to the point of giving up, is
+/// refused like any other: no module ends the host.
+fn compile_new(engine: &PolicyEngine, bytes: &[u8]) -> wasmtime::Result<Component> {
+    let compile = std::panic::AssertUnwindSafe(|| Component::new(engine.wasm(), bytes));
+    std::panic::catch_unwind(compile)
+        .unwrap_or_else(|_| Err(wasmtime::Error::msg("the compiler gave up on it")))
 }
 
 #[expect(

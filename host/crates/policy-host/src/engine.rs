@@ -208,7 +208,9 @@ fn base_config() -> Config {
         .concurrency_support(false)
         .wasm_component_model(true)
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
+        // Modules of scripting languages are made of parts that hand texts to each
+        // other, and the engine's own glue between two memories sees both.
+        .wasm_multi_memory(true)
         .memory_init_cow(true)
         // Floating-point results must not depend on the machine: decisions are replayed.
         .cranelift_nan_canonicalization(true)
@@ -220,12 +222,12 @@ fn pool() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     let places = u32::try_from(PLACES + 2 * SPARES).unwrap_or(u32::MAX);
     pool.total_component_instances(places)
-        .total_core_instances(places * 8)
-        .max_core_instances_per_component(8)
-        .total_memories(places * 2)
-        .max_memories_per_component(2)
-        .total_tables(places * 8)
-        .max_tables_per_component(8)
+        .total_core_instances(places * crate::limits::INSTANCES)
+        .max_core_instances_per_component(crate::limits::INSTANCES)
+        .total_memories(places * crate::limits::MEMORIES)
+        .max_memories_per_component(crate::limits::MEMORIES)
+        .total_tables(places * crate::limits::TABLES)
+        .max_tables_per_component(crate::limits::TABLES)
         .table_elements(crate::limits::TABLE_ELEMENTS)
         .max_memory_size(usize::try_from(LARGEST_MEMORY).unwrap_or(usize::MAX))
         // Keeping pages beats unmapping them only together with the scan.

@@ -7,6 +7,12 @@ use wasmtime::ResourceLimiter;
 
 /// Elements that a module's tables may hold.
 pub(crate) const TABLE_ELEMENTS: usize = 20_000;
+/// Core instances of one module. One of a compiled language has a few, Python 38.
+pub(crate) const INSTANCES: u32 = 64;
+/// Memories of one module; they share one limit on bytes.
+pub(crate) const MEMORIES: u32 = 4;
+/// Tables of one module.
+pub(crate) const TABLES: u32 = 8;
 /// Log lines kept of one decision.
 pub(crate) const LOG_LINES: u32 = 16;
 /// Calls of the host's functions in one decision; more is a fault.
@@ -136,15 +142,15 @@ impl ResourceLimiter for Meter {
     }
 
     fn instances(&self) -> usize {
-        8
+        usize::try_from(INSTANCES).unwrap_or(usize::MAX)
     }
 
     fn tables(&self) -> usize {
-        8
+        usize::try_from(TABLES).unwrap_or(usize::MAX)
     }
 
     fn memories(&self) -> usize {
-        2
+        usize::try_from(MEMORIES).unwrap_or(usize::MAX)
     }
 }
 

@@ -389,3 +389,51 @@ fn offered(import: &str) -> bool {
 pub fn read_module(path: &std::path::Path) -> Result<Vec<u8>, ModuleProblem> {
     crate::loader::read(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two parts with a memory each, one of which hands the other a text.
+    const PARTS: &str = r#"(component
+      (component $to
+        (core module $m
+          (memory (export "mem") 1)
+          (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0))
+          (func (export "f") (param i32 i32)))
+        (core instance $i (instantiate $m))
+        (func (export "f") (param "s" string)
+          (canon lift (core func $i "f") (memory $i "mem") (realloc (func $i "realloc")))))
+      (component $from
+        (import "f" (func $f (param "s" string)))
+        (core module $libc
+          (memory (export "mem") 1)
+          (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0)))
+        (core instance $libc (instantiate $libc))
+        (core func $lowered
+          (canon lower (func $f) (memory $libc "mem") (realloc (func $libc "realloc"))))
+        (core module $m (import "" "f" (func (param i32 i32))))
+        (core instance (instantiate $m (with "" (instance (export "f" (func $lowered)))))))
+      (instance $a (instantiate $to))
+      (instance $b (instantiate $from (with "f" (func $a "f")))))"#;
+
+    #[test]
+    fn a_module_of_several_parts_is_looked_at() {
+        let engine = PolicyEngine::new().unwrap();
+        let anatomy =
+            SingleModule::anatomy_of(&engine, &CodeCache::none(), PARTS.as_bytes()).unwrap();
+        assert_eq!(anatomy.kind, None);
+        assert_eq!(anatomy.problems(Capabilities::NONE).len(), 3);
+    }
+
+    #[test]
+    fn what_is_missing_from_a_modules_outside_is_named_at_once() {
+        let engine = PolicyEngine::new().unwrap();
+        let text = br#"(component (import "wasi:sockets/tcp@0.2.0" (instance)) (import "wasi:clocks/wall-clock@0.2.0" (instance)))"#;
+        let anatomy = SingleModule::anatomy_of(&engine, &CodeCache::none(), text).unwrap();
+        let problems = anatomy.problems(Capabilities::NONE);
+        assert_eq!(problems.len(), 5, "{problems:?}");
+        let granted = Capabilities::named(["wasi:clocks"]).unwrap();
+        assert_eq!(anatomy.problems(granted).len(), 4);
+    }
+}

@@ -5,6 +5,7 @@ use crate::cli::output::{self, Colour};
 use crate::failure::{Exit, Failure};
 use clap::Args;
 use selfheal_policy_host::{LARGEST_MODULE, Limits, SingleModule};
+use selfheal_policy_source::{Placement, claimed_signer, signature_path};
 
 /// Shows a module's identity, digest, imports, exports, settings and limits
 #[derive(Args, Debug)]
@@ -30,6 +31,7 @@ impl Inspect {
         let described = SingleModule::load(&engine, &cache, &target.bytes, run_as)
             .and_then(|module| module.describe());
         let source = source_of(&target);
+        let signature = signature_of(&target);
         if self.arguments.json {
             let schema = described.as_ref().ok().map(|described| {
                 serde_json::from_str(&described.settings_schema).unwrap_or_else(|_| {
@@ -44,6 +46,9 @@ impl Inspect {
                 "line": anatomy.line,
                 "sha256": anatomy.digest.to_string(),
                 "bytes": anatomy.size,
+                "signature": signature.as_ref().ok().map(|(placement, key)| {
+                    serde_json::json!({ "placement": placement, "claimedKey": key })
+                }),
                 "imports": anatomy.imports,
                 "exports": anatomy.exports,
                 "settingsSchema": schema,
@@ -63,7 +68,7 @@ impl Inspect {
             "{} {version}",
             output::coloured(Colour::Bold, name)
         ));
-        let row = |label: &str, value: String| output::line(format!("  {label:<9} {value}"));
+        let row = |label: &str, value: String| output::line(format!("  {label:<10} {value}"));
         row("source", source);
         row("kind", anatomy.kind.map_or("unknown", kind_name).to_owned());
         row(
@@ -72,6 +77,16 @@ impl Inspect {
         );
         row("sha256", anatomy.digest.to_string());
         row("size", format!("{} bytes", anatomy.size));
+        row(
+            "signature",
+            match &signature {
+                Ok((placement, key)) => format!(
+                    "{placement:?} and claims key {key}; `selfheal policy verify` checks it"
+                )
+                .to_lowercase(),
+                Err(none) => none.clone(),
+            },
+        );
         row("imports", joined(&anatomy.imports));
         row("exports", joined(&anatomy.exports));
         let standard = Limits::DEFAULT;
@@ -103,6 +118,19 @@ fn source_of(target: &Target) -> String {
         .file
         .as_ref()
         .map_or_else(String::new, |file| file.display().to_string())
+}
+
+/// Where its signature stands and whose it claims to be. Without the publishers that
+/// a policy.toml pins, nothing is known of whether that is so.
+fn signature_of(target: &Target) -> Result<(Placement, String), String> {
+    if target.bundled {
+        return Err("none: it is built into this binary".to_owned());
+    }
+    let detached = target
+        .file
+        .as_ref()
+        .and_then(|file| std::fs::read(signature_path(file)).ok());
+    claimed_signer(&target.bytes, detached.as_deref()).map_err(|problem| problem.to_string())
 }
 
 fn limits() -> serde_json::Value {
@@ -145,6 +173,6 @@ fn settings_of(schema: &str) -> String {
     if lines.is_empty() {
         "none".to_owned()
     } else {
-        lines.join("\n            ")
+        lines.join("\n             ")
     }
 }

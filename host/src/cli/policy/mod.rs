@@ -1,6 +1,7 @@
 //! `selfheal policy`: what a policy author and an admin do with policy modules, one
 //! file per command. A command is one module, one variant and one arm below.
 
+mod bench;
 mod build;
 mod candidate;
 mod cases;
@@ -36,6 +37,7 @@ pub(crate) enum Policy {
     Build(build::Build),
     Check(check::Check),
     Test(test::Test),
+    Bench(bench::Bench),
     Inspect(inspect::Inspect),
     List(status::List),
     Status(status::Status),
@@ -59,6 +61,7 @@ impl Policy {
             Self::Build(command) => command.run(),
             Self::Check(command) => command.run(),
             Self::Test(command) => command.run(),
+            Self::Bench(command) => command.run(),
             Self::Inspect(command) => command.run(),
             Self::List(command) => command.run(),
             Self::Status(command) => command.run(),

@@ -387,6 +387,19 @@ impl Workspace {
             about: About::Call(self.preview.facts(&request)),
         }
     }
+
+    /// An edit that puts `new` into `path`, while drafting.
+    pub(crate) fn edit(&self, path: &str, new: &str) -> Question {
+        let request = ToolRequest::Edit {
+            path: path.to_owned(),
+            old: String::new(),
+            new: new.to_owned(),
+        };
+        Question {
+            context: usual_context(),
+            about: About::Call(self.preview.facts(&request)),
+        }
+    }
 }
 
 /// The files of a unified diff, with what the host would say of them by their path.

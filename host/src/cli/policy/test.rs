@@ -6,7 +6,7 @@ use super::corpus::{self, Off, Report};
 use super::module::{self, ModuleArguments, kind_name};
 use crate::cli::output::{self, Colour};
 use crate::compose::BUNDLED;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Because, Exit, Failure};
 use clap::Args;
 use selfheal_domain::policy::ModuleKind;
 use selfheal_policy_host::{Capabilities, Limits, RunAs, SingleModule};
@@ -87,8 +87,8 @@ impl Test {
         let mut outcome = Outcome::default();
         let mut chain: Vec<(String, SingleModule)> = Vec::new();
         // `test --bundled` alone is about the chain, not about this directory.
-        let named = !(self.bundled && self.arguments.module == ".")
-            || super::project::Project::open(std::path::Path::new(".")).is_ok();
+        let here = std::path::Path::new(super::project::PROJECT_FILE);
+        let named = !self.bundled || self.arguments.module != "." || here.is_file();
         if named {
             let target = self.arguments.target()?;
             let run_as = self.arguments.run_as(&target)?;
@@ -240,32 +240,54 @@ fn run_cases(module: &SingleModule, run_as: &RunAs, cases: &[Case], outcome: &mu
     }
 }
 
-/// The bundled guardrails with their default settings.
+/// The guardrails of the policy that every installation starts with.
 fn add_bundled(chain: &mut Vec<(String, SingleModule)>) -> Result<(), Failure> {
     let (engine, cache) = module::engine()?;
-    for (name, bytes) in BUNDLED {
+    let policy: DefaultPolicy =
+        toml::from_str(selfheal_policy_host::DEFAULT_POLICY_TOML).because(Exit::Unavailable)?;
+    for entry in policy.module {
+        let bundled = entry
+            .source
+            .strip_prefix("bundled:")
+            .and_then(|name| BUNDLED.iter().find(|(known, _)| *known == name));
+        let Some((_, bytes)) = bundled.filter(|_| entry.kind == "guardrail") else {
+            continue;
+        };
+        if chain.iter().any(|(known, _)| *known == entry.name) {
+            continue;
+        }
+        let settings = entry.settings.unwrap_or_default();
         let run_as = RunAs {
-            name: (*name).to_owned(),
-            settings: "{}".to_owned(),
+            name: entry.name.clone(),
+            settings: serde_json::to_string(&settings).because(Exit::Unavailable)?,
             limits: Limits::DEFAULT,
             capabilities: Capabilities::NONE,
         };
-        let loaded = SingleModule::load(&engine, &cache, bytes, run_as);
-        let module = loaded.map_err(|problem| {
-            Failure::new(
-                Exit::Unavailable,
-                format!("the bundled module {name}: {problem}"),
-            )
+        let module = SingleModule::load(&engine, &cache, bytes, run_as).map_err(|problem| {
+            let message = format!("the bundled module {}: {problem}", entry.name);
+            Failure::new(Exit::Unavailable, message)
         })?;
-        if module.kind() == ModuleKind::Guardrail && !chain.iter().any(|(known, _)| known == name) {
-            chain.push(((*name).to_owned(), module));
-        }
+        chain.push((entry.name, module));
     }
     if chain.is_empty() {
         let message = "this binary was built without its policy modules; run `cargo xtask build-policies` and build again";
         return Err(Failure::new(Exit::Unavailable, message));
     }
     Ok(())
+}
+
+/// The part of policy.toml that says which modules there are.
+#[derive(serde::Deserialize)]
+struct DefaultPolicy {
+    module: Vec<DefaultModule>,
+}
+
+#[derive(serde::Deserialize)]
+struct DefaultModule {
+    name: String,
+    kind: String,
+    source: String,
+    settings: Option<toml::Table>,
 }
 
 fn tally(what: &str, all: usize, failed: &[Failed]) {
