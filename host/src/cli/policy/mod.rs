@@ -11,18 +11,25 @@ mod explain;
 mod glass;
 mod host;
 mod inspect;
+mod keygen;
+mod load;
 mod module;
 mod new;
 mod plan;
 mod project;
+mod push;
 mod question;
+mod registry;
 mod report;
+mod save;
 mod schema;
 mod sdk;
+mod sign;
 mod status;
 mod swap;
 mod templates;
 mod test;
+mod verify;
 
 pub(super) use host::ask_operator;
 pub(super) use status::proof;
@@ -52,6 +59,13 @@ pub(crate) enum Policy {
     Revoke(glass::Revoke),
     Release(glass::Release),
     Explain(explain::Explain),
+    Keygen(keygen::Keygen),
+    Sign(sign::Sign),
+    Verify(verify::Verify),
+    Push(push::Push),
+    Resolve(push::Resolve),
+    Save(save::Save),
+    Load(load::Load),
 }
 
 impl Policy {
@@ -76,6 +90,13 @@ impl Policy {
             Self::Revoke(command) => command.run(),
             Self::Release(command) => command.run(),
             Self::Explain(command) => command.run(),
+            Self::Keygen(command) => command.run(),
+            Self::Sign(command) => command.run(),
+            Self::Verify(command) => command.run(),
+            Self::Push(command) => command.run(),
+            Self::Resolve(command) => command.run(),
+            Self::Save(command) => command.run(),
+            Self::Load(command) => command.run(),
         }
     }
 }
