@@ -15,7 +15,7 @@ pub(crate) fn all() -> Vec<Example> {
         ("Read", "/usr/lib/python3/os.py", Read, Expectation::Allow),
         ("Read", ".github/workflows/ci.yml", Read, Expectation::Allow),
         ("Bash", "build/out.txt", Create, Expectation::Allow),
-        ("Bash", "build/out.txt", Delete, Expectation::Allow),
+        ("Bash", "src/app.py", Delete, Expectation::Ask),
         ("Bash", "/tmp/out.txt", Create, Expectation::Allow),
         ("Write", "/tmp/out.txt", Create, Expectation::Deny),
         ("Write", "/etc/passwd", Write, Expectation::Deny),

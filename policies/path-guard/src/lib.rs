@@ -23,7 +23,7 @@ const SCHEMA: &str = r#"{
     "secret_paths": {"type": "array", "items": {"type": "string"}, "description": "Globs that no agent may read or write; replaces the module's own list (.env, private keys, credentials of tools and clouds, /etc/shadow, environments of processes)"},
     "scratch_paths": {"type": "array", "items": {"type": "string"}, "default": ["/tmp/**", "/var/tmp/**", "/dev/shm/**", "/dev/null"], "description": "Globs of absolute paths outside the workspace that commands may write"},
     "command_write_phases": {"type": "array", "items": {"enum": ["diagnosis", "drafting", "verification"]}, "default": ["diagnosis", "drafting", "verification"], "description": "Phases in which commands may write files of the workspace; what they write while diagnosing or verifying goes to a throw-away layer"},
-    "tracked_deletes": {"enum": ["allow", "ask", "deny"], "default": "allow", "description": "Commands that delete files which git knows"},
+    "tracked_deletes": {"enum": ["ask", "allow", "deny"], "default": "ask", "description": "Commands that delete files which git knows"},
     "links": {"enum": ["allow", "ask", "deny"], "default": "allow", "description": "Writes through a symbolic link whose target may be written"},
     "max_write_bytes": {"type": "integer", "minimum": 1, "maximum": 1073741824, "default": 1048576, "description": "Bytes that one call may write"},
     "max_run_files": {"type": "integer", "minimum": 1, "maximum": 1000000, "default": 1000, "description": "Files that one run may write with the tools for it"},
@@ -33,7 +33,11 @@ const SCHEMA: &str = r#"{
 
 const PHASES: [&str; 3] = ["diagnosis", "drafting", "verification"];
 
-const SECRETS: [&str; 41] = [
+const SECRETS: [&str; 45] = [
+    "secret",
+    "*.secret",
+    "passwords.txt",
+    "/run/secrets/**",
     ".git-credentials",
     ".vault-token",
     ".terraformrc",
@@ -137,7 +141,7 @@ impl Policy for PathGuard {
             allowed: settings.texts("allowed_paths", &[])?,
             denied: settings.texts("denied_paths", &[])?,
             command_write_phases: settings.texts_of("command_write_phases", &PHASES, &PHASES)?,
-            tracked_deletes: settings.choice("tracked_deletes", &["allow", "ask", "deny"])?,
+            tracked_deletes: settings.choice("tracked_deletes", &["ask", "allow", "deny"])?,
             links: settings.choice("links", &["allow", "ask", "deny"])?,
             max_write_bytes: settings.number("max_write_bytes", 1 << 20, 1, 1 << 30)?,
             max_run_files: settings.number("max_run_files", 1_000, 1, 1_000_000)?,

@@ -1,10 +1,24 @@
 //! What this policy promises; the host asks all of it when it loads the module.
 
 use selfheal_policy_sdk::{
-    Example, Expectation, Phase, Question, Trust, example, example_with, facts,
+    AccessMode, Example, Expectation, Phase, Question, Trust, example, example_with, facts,
 };
 
-const ALLOWED: [&str; 56] = [
+const ALLOWED: [&str; 70] = [
+    "python3 -c 'print(1)'",
+    "python3 -c 'from shop.cart import total; print(total(2, 3))'",
+    "rm -rf build dist __pycache__",
+    "rm -r node_modules/.cache",
+    "cd web && rm -rf dist && npm test",
+    "ln -s app.py other.py",
+    "find . -name '*.py' -exec wc -l {} +",
+    "printenv PATH",
+    "grep -n 'sudo' Dockerfile",
+    "grep -rn 'sudo su' docs | head",
+    "git bisect log",
+    "git apply --check fix.patch",
+    "git -c color.ui=never status",
+    "GIT_PAGER=cat git log -1",
     "npx playwright test --browser=chromium",
     "webpack --env=production",
     "NODE_OPTIONS=--experimental-vm-modules npx jest",
@@ -63,12 +77,13 @@ const ALLOWED: [&str; 56] = [
     "tail -n 100 logs/app.log",
 ];
 
-const ASKED: [&str; 13] = [
+const ASKED: [&str; 14] = [
     "find . $ARGS",
     "ps eww",
     "export -p",
     "declare -x",
-    "python3 -c 'print(1)'",
+    "python3 -c 'import os; print(os.getcwd())'",
+    "python3 -c 'print(open(\"a\").read())'",
     "node -e 'console.log(1)'",
     "perl -ne 'print if /x/' log.txt",
     "$TOOL run",
@@ -79,10 +94,10 @@ const ASKED: [&str; 13] = [
     "echo 'print(1)' | python3",
 ];
 
-const DENIED: [&str; 88] = [
+const DENIED: [&str; 95] = [
     "unlink -r x",
     "sleep 100000",
-    "find . -exec cat {} +",
+    "find . -exec touch {} +",
     "PERL5OPT=-MZ perl x.pl",
     "RUSTC_WRAPPER=./x cargo build",
     "GIT_PAGER=./x git log",
@@ -98,12 +113,19 @@ const DENIED: [&str; 88] = [
     "chmod 777 run.sh",
     "gpg --export-secret-keys",
     "cpan install X",
-    "rm -rf build",
-    "rm -fr -- build",
-    "rm -r --force build",
-    "rm --recursive build",
+    "rm -rf src",
+    "rm -fr -- src",
+    "rm -r --force src",
+    "rm --recursive src",
+    "rm -rf build src",
+    "rm -rf build/../src",
+    "rm -rf /build",
+    "rm -rf build*",
+    "rm -rf ../build",
+    "ln app.py other.py",
+    "printenv API_TOKEN PATH && sudo ls",
     "/bin/rm -Rf .",
-    "true; rm -rf build",
+    "true; rm -rf src",
     "echo 'rm -rf build' | sh",
     "psql -c 'DROP TABLE users'",
     "sqlite3 app.db 'drop   table users'",
@@ -235,6 +257,24 @@ pub(crate) fn all() -> Vec<Example> {
         Question::ToolCall(own),
         Expectation::Allow,
     ));
+    for (command, tracked, expect) in [
+        (": > app.py", true, Expectation::Deny),
+        (": > out.log", false, Expectation::Allow),
+        ("cp /dev/null app.py", true, Expectation::Deny),
+        ("cat a.txt > app.py", true, Expectation::Allow),
+    ] {
+        let mut call = facts::bash_call(command);
+        call.paths = facts::access_call("Bash", "app.py", AccessMode::Write).paths;
+        for access in &mut call.paths {
+            access.tracked = tracked;
+        }
+        all.push(example(
+            command,
+            facts::context(),
+            Question::ToolCall(call),
+            expect,
+        ));
+    }
     let mut slow = facts::bash_call("pytest -q");
     slow.input = r#"{"command":"pytest -q","timeout":{"nanos":0,"secs":7200}}"#.into();
     all.push(example(

@@ -34,13 +34,12 @@ const LOOKS: [&str; 25] = [
 ];
 
 /// Subcommands that talk to other machines.
-const TALKS: [&str; 9] = [
+const TALKS: [&str; 8] = [
     "push",
     "fetch",
     "pull",
     "clone",
     "ls-remote",
-    "submodule",
     "request-pull",
     "send-email",
     "lfs",
@@ -57,6 +56,9 @@ pub(crate) fn judge(guard: &ShellGuard, name: &str, command: &SimpleCommand) -> 
         match arguments.next() {
             None => return None,
             Some("-C") => {
+                arguments.next();
+            }
+            Some("-c") if arguments.peek().is_some_and(|set| only_looks(set)) => {
                 arguments.next();
             }
             Some(
@@ -114,7 +116,18 @@ pub(crate) fn judge(guard: &ShellGuard, name: &str, command: &SimpleCommand) -> 
                 "-v" | "--verbose" | "get-url" | "origin" | "show"
             )
         }),
-        "stash" => matches!(rest.first(), Some(&("list" | "show"))),
+        "stash" => {
+            matches!(rest.first(), Some(&("list" | "show")))
+                && !rest.iter().any(|argument| starts_program(argument))
+        }
+        "bisect" => matches!(rest.as_slice(), ["log" | "view"]),
+        "submodule" => matches!(rest.as_slice(), ["status"]),
+        "apply" => {
+            rest.iter().any(|argument| {
+                matches!(*argument, "--check" | "--stat" | "--numstat" | "--summary")
+            }) && !rest.contains(&"--apply")
+                && !rest.contains(&"--unsafe-paths")
+        }
         "reflog" => rest.first().is_none_or(|argument| *argument == "show"),
         "worktree" => rest == ["list"],
         "config" => matches!(
@@ -138,6 +151,22 @@ pub(crate) fn judge(guard: &ShellGuard, name: &str, command: &SimpleCommand) -> 
         ),
     };
     Some(denied(rule, message, command))
+}
+
+/// Settings that only change how the output looks.
+fn only_looks(setting: &str) -> bool {
+    let name = setting
+        .split('=')
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    name.starts_with("color.")
+        || name.starts_with("advice.")
+        || name.starts_with("column.")
+        || matches!(
+            name.as_str(),
+            "core.quotepath" | "core.abbrev" | "diff.renames" | "diff.context" | "log.date"
+        )
 }
 
 /// Options of looking subcommands that start programs or write files.

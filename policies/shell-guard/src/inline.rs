@@ -268,6 +268,17 @@ pub(crate) fn find(name: &str, command: &SimpleCommand) -> Option<Inline> {
     })
 }
 
+/// The code of `python -c CODE` with nothing before or after it.
+pub(crate) fn python<'a>(name: &str, command: &'a SimpleCommand) -> Option<&'a str> {
+    let plain = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    match command.arguments.as_slice() {
+        [flag, code] if plain == "python" && flag.text == "-c" && code.certain => {
+            Some(code.text.as_str())
+        }
+        _ => None,
+    }
+}
+
 fn whole(command: &SimpleCommand) -> bool {
     command.arguments.iter().all(|argument| argument.certain)
 }

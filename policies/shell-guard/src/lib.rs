@@ -14,6 +14,7 @@
 
 mod examples;
 mod git;
+mod harmless;
 mod inline;
 mod listed;
 mod packages;
@@ -24,8 +25,8 @@ mod table;
 
 use selfheal_policy_sdk::text::glob;
 use selfheal_policy_sdk::{
-    Context, Description, Guardrail, Kind, Patch, Policy, Settings, SimpleCommand, ToolCall, Trust,
-    Verdict,
+    AccessMode, Context, Description, Guardrail, Kind, Patch, Policy, Settings, SimpleCommand,
+    ToolCall, Trust, Verdict,
 };
 pub use settings::ShellGuard;
 use table::Class;
@@ -69,6 +70,7 @@ impl Guardrail for ShellGuard {
         for command in &call.commands {
             verdict = verdict.stricter(self.judge_command(context, command));
         }
+        verdict = verdict.stricter(judge_emptying(call));
         if let Some(host) = call.network.iter().find(|host| !self.may_reach(call, host)) {
             let denied = Verdict::deny("shell.network", "agents have no network")
                 .shows(host)
@@ -189,6 +191,11 @@ impl ShellGuard {
                     .instead(found.instead),
             );
         }
+        if self.inline_code != "deny"
+            && inline::python(name, command).is_some_and(harmless::is_python)
+        {
+            return Some(Verdict::Allow);
+        }
         let message = "code on a command line cannot be judged; put it into a file of the workspace and run that";
         Some(match self.inline_code {
             // Whoever wrote the command is an admin, and the code shows no danger.
@@ -226,6 +233,21 @@ impl ShellGuard {
         self.packages != "deny"
             && among(&self.registries, host)
             && call.commands.iter().all(packages::manages)
+    }
+}
+
+/// A redirection or a copy that leaves nothing of a file that git tracks.
+fn judge_emptying(call: &ToolCall) -> Verdict {
+    let nothing = call.commands.iter().any(programs::copies_nothing)
+        || call.commands.iter().all(programs::says_nothing);
+    let emptied = call
+        .paths
+        .iter()
+        .find(|access| access.mode == AccessMode::Write && access.tracked);
+    match emptied {
+        Some(access) if nothing => Verdict::deny("shell.truncate", "empties a tracked file")
+            .shows(access.relative.as_deref().unwrap_or(&access.path)),
+        _ => Verdict::Allow,
     }
 }
 

@@ -26,6 +26,28 @@ pub(crate) fn is_own(command: &SimpleCommand) -> bool {
             .is_some_and(|path| !is_system(path))
 }
 
+/// Nothing comes out of it: with a redirection it only empties a file.
+pub(crate) fn says_nothing(command: &SimpleCommand) -> bool {
+    let mut arguments = command.argument_texts();
+    match command.program_name() {
+        ":" | "true" | "false" => true,
+        "cat" => command
+            .arguments
+            .iter()
+            .all(|argument| argument.text == "/dev/null"),
+        "echo" | "printf" => arguments.all(|argument| matches!(argument, "" | "-n" | "-e")),
+        _ => false,
+    }
+}
+
+/// Copies nothing over a file.
+pub(crate) fn copies_nothing(command: &SimpleCommand) -> bool {
+    matches!(command.program_name(), "cp" | "install" | "tee")
+        && command
+            .argument_texts()
+            .any(|argument| argument == "/dev/null")
+}
+
 /// Does this command only read, whatever stands in its arguments?
 pub(crate) fn only_reads(name: &str, command: &SimpleCommand) -> bool {
     match name {
@@ -111,7 +133,16 @@ pub(crate) fn judge(
             )
             .shows(&command.text()),
         ),
+        "printenv"
+            if !command.arguments.is_empty()
+                && command
+                    .argument_texts()
+                    .all(|name| PLAIN_VARIABLES.contains(&name)) =>
+        {
+            None
+        }
         "printenv" => Some(environment(command)),
+        "ln" | "link" => link(command),
         "export" if command.argument_texts().any(|argument| argument == "-p") => {
             Some(environment(command))
         }
@@ -173,12 +204,69 @@ fn has_short(command: &SimpleCommand, letters: &[char]) -> bool {
         .any(|argument| argument.contains(letters))
 }
 
+/// Directories that builds and tests make, and make again.
+const GENERATED: [&str; 30] = [
+    "build",
+    "dist",
+    "out",
+    "target",
+    "bin",
+    "obj",
+    "coverage",
+    "htmlcov",
+    "__pycache__",
+    ".pytest_cache",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".hypothesis",
+    ".tox",
+    ".nox",
+    ".eggs",
+    ".cache",
+    ".next",
+    ".nuxt",
+    ".parcel-cache",
+    ".turbo",
+    ".gradle",
+    ".nyc_output",
+    ".coverage",
+    "tmp",
+    "temp",
+    "logs",
+    ".vite",
+    ".svelte-kit",
+    ".sass-cache",
+];
+
+/// Every operand is a plain name, in the workspace, of something that builds make.
+/// What git tracks below such a name is `path-guard`'s business.
+pub(crate) fn removes_generated(command: &SimpleCommand) -> bool {
+    let mut operands = command
+        .arguments
+        .iter()
+        .filter(|argument| !argument.text.starts_with('-'))
+        .peekable();
+    operands.peek().is_some()
+        && operands.all(|operand| {
+            let path = operand.text.trim_start_matches("./").trim_end_matches('/');
+            operand.certain
+                && !path.starts_with('/')
+                && !path
+                    .split('/')
+                    .any(|part| matches!(part, "" | "." | ".." | "~" | ".git"))
+                && path
+                    .rsplit('/')
+                    .next()
+                    .is_some_and(|name| GENERATED.contains(&name) || name.ends_with(".egg-info"))
+        })
+}
+
 fn remove(command: &SimpleCommand) -> Option<Verdict> {
     // Long options may be abbreviated, as in `--recurs`.
     let long = command
         .argument_texts()
         .any(|argument| argument.len() > 3 && "--recursive".starts_with(argument));
-    if long || has_short(command, &['r', 'R']) {
+    if (long || has_short(command, &['r', 'R'])) && !removes_generated(command) {
         let denied = Verdict::deny("shell.rm-recursive", "removes whole trees");
         return Some(denied.shows(&command.text()).instead("rm -- path/to/file"));
     }
@@ -194,11 +282,10 @@ fn remove(command: &SimpleCommand) -> Option<Verdict> {
 }
 
 fn find(command: &SimpleCommand) -> Option<Verdict> {
-    let uncertain = command
-        .arguments
-        .iter()
-        .any(|argument| !argument.certain && !argument.text.contains(['*', '?', '[']));
-    if command.argument_texts().any(acts) {
+    let uncertain = command.arguments.iter().any(|argument| {
+        !argument.certain && argument.text != "{}" && !argument.text.contains(['*', '?', '['])
+    });
+    if command.argument_texts().any(acts) && !only_runs_readers(command) {
         let denied = Verdict::deny(
             "shell.find-acts",
             "find may only print here; act on what it printed",
@@ -217,6 +304,63 @@ fn find(command: &SimpleCommand) -> Option<Verdict> {
         .shows(&command.text())
     })
 }
+
+/// All that it does is start programs that only read.
+fn only_runs_readers(command: &SimpleCommand) -> bool {
+    let mut arguments = command.argument_texts();
+    while let Some(argument) = arguments.next() {
+        if matches!(argument, "-exec" | "-execdir") {
+            let name = arguments.next().unwrap_or_default();
+            let reads = table::class(name) == Some(Class::Reader)
+                && !matches!(name, "find" | "git" | "sort" | "rg" | "yq" | "tree");
+            if !reads {
+                return false;
+            }
+        } else if acts(argument) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Another name for the same file: what is written through it changes the first.
+fn link(command: &SimpleCommand) -> Option<Verdict> {
+    let symbolic = has_short(command, &['s'])
+        || command
+            .argument_texts()
+            .any(|argument| argument.len() > 3 && "--symbolic".starts_with(argument));
+    (!symbolic).then(|| {
+        let message =
+            "makes a second name for a file, which nobody can tell from the first; copy it";
+        Verdict::deny("shell.hard-link", message)
+            .shows(&command.text())
+            .instead("cp path/to/file path/to/copy")
+    })
+}
+
+/// Variables that say nothing secret.
+const PLAIN_VARIABLES: [&str; 20] = [
+    "PATH",
+    "HOME",
+    "PWD",
+    "SHELL",
+    "USER",
+    "LANG",
+    "LC_ALL",
+    "TERM",
+    "TZ",
+    "CI",
+    "HOSTNAME",
+    "VIRTUAL_ENV",
+    "PYTHONPATH",
+    "NODE_ENV",
+    "NODE_PATH",
+    "GOPATH",
+    "JAVA_HOME",
+    "CARGO_HOME",
+    "TMPDIR",
+    "EDITOR",
+];
 
 fn chmod(command: &SimpleCommand) -> Option<Verdict> {
     if has_short(command, &['R'])

@@ -3,8 +3,9 @@
 //! variables that make other programs load or start something.
 
 use crate::programs;
+use crate::table::{self, Class};
 use selfheal_policy_sdk::text::{Needles, phrase, squeeze};
-use selfheal_policy_sdk::{ToolCall, Verdict};
+use selfheal_policy_sdk::{SimpleCommand, ToolCall, Verdict};
 
 /// What every pattern and every privileged program has in it. Found in the input as
 /// it is, JSON and all: letters and these marks have no escapes there unless
@@ -244,9 +245,31 @@ pub(crate) const PRIVILEGE: [&str; 8] = [
 
 pub(crate) fn judge(text: &str, call: &ToolCall) -> Verdict {
     let squeezed = squeeze(text);
-    if let Some(word) = privilege(&squeezed) {
+    if let Some(word) = privilege(&squeezed)
+        && !only_looked_for(word, &squeezed, call)
+    {
         return Verdict::deny("shell.privilege", "agents run without privileges").shows(word);
     }
+    // A tree that builds make again; the parsed commands say that it is only that.
+    let generated = call.parsed
+        && call
+            .commands
+            .iter()
+            .all(|command| command.certain && command.program.certain)
+        && call
+            .commands
+            .iter()
+            .any(|command| command.program_name() == "rm")
+        && call
+            .commands
+            .iter()
+            .all(|command| match command.program_name() {
+                "rm" => programs::removes_generated(command),
+                name => {
+                    !matches!(table::class(name), None | Some(Class::Ordinary))
+                        || matches!(name, "cd" | "mkdir" | "make" | "npm" | "cargo" | "pytest")
+                }
+            });
     // Looking for such words harms nobody.
     let readers_only = call.parsed
         && !call.commands.is_empty()
@@ -255,11 +278,12 @@ pub(crate) fn judge(text: &str, call: &ToolCall) -> Verdict {
         });
     let mut verdict = Verdict::Allow;
     for (pattern, rule, what) in PATTERNS {
-        let only_words = readers_only
-            && matches!(
-                rule,
-                "shell.rm-recursive" | "shell.sql-drop" | "shell.sql-delete"
-            );
+        let only_words = generated && rule == "shell.rm-recursive"
+            || readers_only
+                && matches!(
+                    rule,
+                    "shell.rm-recursive" | "shell.sql-drop" | "shell.sql-delete"
+                );
         if !only_words && stands(&squeezed, pattern) {
             let denied = Verdict::deny(rule, format!("the command {what}")).shows(pattern);
             let denied = match rule {
@@ -273,6 +297,30 @@ pub(crate) fn judge(text: &str, call: &ToolCall) -> Verdict {
     verdict
 }
 
+/// The word stands in arguments of programs that only read, as often as in the text.
+fn only_looked_for(word: &str, squeezed: &str, call: &ToolCall) -> bool {
+    let word = word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    let looked_for: usize = call
+        .commands
+        .iter()
+        .filter(|command| {
+            command.certain
+                && !matches!(command.program_name(), "find" | "git" | "xargs")
+                && programs::only_reads(command.program_name(), command)
+        })
+        .flat_map(SimpleCommand::argument_texts)
+        .map(|argument| squeeze(argument).matches(word).count())
+        .sum();
+    // Where somebody's output becomes commands, words are no longer words.
+    let run_again = call.commands.iter().any(|command| {
+        matches!(
+            command.program_name(),
+            "sh" | "bash" | "dash" | "zsh" | "ksh" | "eval" | "source" | "." | "xargs" | "parallel"
+        )
+    });
+    call.parsed && !run_again && !word.is_empty() && squeezed.matches(word).count() == looked_for
+}
+
 /// An assignment only counts where a word begins: `--browser=` is an option.
 fn stands(squeezed: &str, pattern: &str) -> bool {
     if !pattern.ends_with('=') || pattern.contains(' ') {
@@ -283,6 +331,11 @@ fn stands(squeezed: &str, pattern: &str) -> bool {
             .get(..start)
             .and_then(|head| head.chars().next_back())
             .is_none_or(|before| " ;&|(\"'`{".contains(before))
+            // Output that nobody has to leaf through.
+            && !(pattern.ends_with("pager=")
+                && squeezed
+                    .get(start + pattern.len()..)
+                    .is_some_and(|rest| rest.starts_with("cat ")))
     })
 }
 

@@ -131,7 +131,7 @@ fn every_alternative_is_itself_allowed() {
 
 #[test]
 fn a_program_is_judged_by_what_it_really_is() {
-    let mut call = facts::bash_call("./zz -rf build");
+    let mut call = facts::bash_call("./zz -rf src");
     call.commands[0].resolved = Some("/usr/bin/rm".into());
     assert_eq!(
         guard()
