@@ -1,5 +1,6 @@
-//! Latency of decisions with the bundled modules, against an instance that does
-//! nothing and against compiling.
+//! Decisions of the bundled guardrails beside the same rules as native code, beside
+//! a guest that does nothing, and what loading costs. `examples/latency.rs` prints
+//! the tail, spares, throughput and memory as well.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -9,65 +10,88 @@
 
 #[path = "../tests/support/mod.rs"]
 mod support;
+mod workload;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use selfheal_domain::policy::PolicySet;
-use selfheal_policy_host::{BundledModules, CodeCache, PolicyEngine, WasmPolicyHost};
-use std::borrow::Cow;
+use selfheal_policy_host::{ActiveSet, BundledModules, CodeCache, PolicyEngine, WasmPolicyHost};
 use std::hint::black_box;
 use std::path::Path;
-use support::{bash, config, context, guardrail, host_with, one, patch};
+use std::sync::Arc;
+use std::time::Duration;
+use support::{config, context, guardrail, one, patch};
+use workload::{GUARDRAILS, Native};
 
-fn bundled() -> BundledModules {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../target/policies");
-    let names = [
-        "shell-guard",
-        "path-guard",
-        "patch-guard",
-        "risk-score",
-        "autonomy",
-    ];
-    let read = |name: &str| std::fs::read(directory.join(name).with_extension("wasm")).unwrap();
-    BundledModules(
-        names
-            .map(|name| (name.to_owned(), Cow::Owned(read(name))))
-            .into(),
-    )
+fn host(code: &Path, modules: BundledModules) -> WasmPolicyHost {
+    let cache = CodeCache::in_directory(code.to_owned());
+    WasmPolicyHost::new(PolicyEngine::with_spares(0).unwrap(), cache, modules)
+}
+
+const DEV: &str = "environment = \"dev\"\n";
+
+fn entry(name: &str, kind: &str) -> String {
+    format!("[[module]]\nname = \"{name}\"\nkind = \"{kind}\"\nsource = \"bundled:{name}\"\n")
 }
 
 fn module(name: &str, kind: &str) -> String {
-    format!(
-        "environment = \"dev\"\n[[module]]\nname = \"{name}\"\nkind = \"{kind}\"\nsource = \"bundled:{name}\"\n"
-    )
+    format!("{DEV}{}", entry(name, kind))
+}
+
+/// In force, with its fastest form.
+fn active(host: &WasmPolicyHost, text: &str) -> Arc<ActiveSet> {
+    let set = host.activate(host.prepare(&config(text)).unwrap());
+    while !set.settled() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    set
 }
 
 fn decisions(criterion: &mut Criterion) {
-    let long = "python3 -m pytest -q tests/".to_owned() + &"x".repeat(1_000);
-    let call = bash(&long);
-    let floor = host_with(&[("allows", guardrail("(i32.const 1024)", ""))]);
-    let floor = floor.activate(floor.prepare(&config(&one("allows", "guardrail"))).unwrap());
-    criterion.bench_function("tool call 1 KiB, guest that does nothing", |bencher| {
-        bencher.iter(|| black_box(floor.judge_tool_call(&context(), &call)));
-    });
-    let host = WasmPolicyHost::new(PolicyEngine::new().unwrap(), CodeCache::none(), bundled());
-    for name in ["shell-guard", "path-guard"] {
-        let set = host.activate(host.prepare(&config(&module(name, "guardrail"))).unwrap());
-        criterion.bench_function(&format!("tool call 1 KiB, {name}"), |bencher| {
-            bencher.iter(|| black_box(set.judge_tool_call(&context(), &call)));
+    let home = tempfile::tempdir().unwrap();
+    let code = home.path().join("code");
+    let native = Native::new();
+    let nothing = BundledModules(
+        [(
+            "allows".to_owned(),
+            guardrail("(i32.const 1024)", "").into(),
+        )]
+        .into(),
+    );
+    let nothing = host(&code, nothing);
+    let nothing = active(&nothing, &one("allows", "guardrail"));
+    let host = host(&code, workload::bundled());
+    let shell = active(&host, &module("shell-guard", "guardrail"));
+    let entries = GUARDRAILS.map(|name| entry(name, "guardrail")).concat();
+    let chain = active(&host, &format!("{DEV}{entries}"));
+    for (title, call) in [
+        ("Bash 1 KiB", workload::bash()),
+        ("Edit 16 KiB", workload::edit()),
+    ] {
+        let facts = workload::in_host_words(&call);
+        let mut group = criterion.benchmark_group(title);
+        group.bench_function("native shell-guard", |bencher| {
+            bencher.iter(|| black_box(native.shell(&call)));
         });
+        group.bench_function("native chain", |bencher| {
+            bencher.iter(|| black_box(native.chain(&call)));
+        });
+        for (name, set) in [
+            ("guest that does nothing", &nothing),
+            ("shell-guard", &shell),
+            ("chain", &chain),
+        ] {
+            group.bench_function(name, |bencher| {
+                bencher.iter(|| black_box(set.judge_tool_call(&context(), &facts)));
+            });
+        }
+        group.finish();
     }
     let fix = patch("shop/cart.py", "return a - b", "return a + b");
-    let set = host.activate(
-        host.prepare(&config(&module("patch-guard", "guardrail")))
-            .unwrap(),
-    );
+    let set = active(&host, &module("patch-guard", "guardrail"));
     criterion.bench_function("patch of one line, patch-guard", |bencher| {
         bencher.iter(|| black_box(set.judge_patch(&context(), &fix)));
     });
-    let set = host.activate(
-        host.prepare(&config(&module("risk-score", "risk")))
-            .unwrap(),
-    );
+    let set = active(&host, &module("risk-score", "risk"));
     criterion.bench_function("patch of one line, risk-score", |bencher| {
         bencher.iter(|| black_box(set.assess(&context(), &fix)));
     });
@@ -77,15 +101,21 @@ fn loading(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("loading");
     group.sample_size(10);
     let text = module("shell-guard", "guardrail");
-    let host = WasmPolicyHost::new(PolicyEngine::new().unwrap(), CodeCache::none(), bundled());
+    let cold = WasmPolicyHost::new(
+        PolicyEngine::with_spares(0).unwrap(),
+        CodeCache::none(),
+        workload::bundled(),
+    );
     group.bench_function("prepare shell-guard, compiled", |bencher| {
-        bencher.iter(|| black_box(host.prepare(&config(&text)).unwrap()));
+        bencher.iter(|| black_box(cold.prepare(&config(&text)).unwrap()));
     });
     let home = tempfile::tempdir().unwrap();
-    let cache = CodeCache::in_directory(home.path().join("code"));
-    let host = WasmPolicyHost::new(PolicyEngine::new().unwrap(), cache, bundled());
+    let kept = host(&home.path().join("code"), workload::bundled());
+    active(&kept, &text);
+    // Another host, so that nothing is taken over from the one that compiled it.
+    let kept = host(&home.path().join("code"), workload::bundled());
     group.bench_function("prepare shell-guard, cached", |bencher| {
-        bencher.iter(|| black_box(host.prepare(&config(&text)).unwrap()));
+        bencher.iter(|| black_box(kept.prepare(&config(&text)).unwrap()));
     });
 }
 

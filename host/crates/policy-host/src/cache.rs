@@ -81,6 +81,25 @@ impl CodeCache {
         Ok(component)
     }
 
+    /// A text that was kept, too: what is known of a module and need not be found out
+    /// anew.
+    pub(crate) fn noted(&self, engine: &PolicyEngine, digest: &Digest) -> Option<String> {
+        let path = self.directory.as_ref()?.join(note_name(engine, digest));
+        let bytes = read_trusted(&path).ok()??;
+        String::from_utf8(bytes).ok()
+    }
+
+    /// Keeps such a text.
+    pub(crate) fn note(&self, engine: &PolicyEngine, digest: &Digest, text: &str) {
+        let Some(directory) = &self.directory else {
+            return;
+        };
+        let path = directory.join(note_name(engine, digest));
+        if let Err(error) = write_trusted(directory, &path, text.as_bytes()) {
+            tracing::warn!(path = %path.display(), %error, "what is known of a policy module is not kept");
+        }
+    }
+
     /// The compiled component, if it is kept.
     pub(crate) fn find(&self, engine: &PolicyEngine, digest: &Digest) -> Option<Component> {
         let path = self.directory.as_ref()?.join(file_name(engine, digest));
@@ -120,6 +139,16 @@ fn deserialize(engine: &PolicyEngine, code: &[u8]) -> wasmtime::Result<Component
 }
 
 fn file_name(engine: &PolicyEngine, digest: &Digest) -> String {
+    format!("{}.cwasm", stem(engine, digest))
+}
+
+/// Also by the host's version, which may find out something else.
+fn note_name(engine: &PolicyEngine, digest: &Digest) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    format!("{}-{version}.note", stem(engine, digest))
+}
+
+fn stem(engine: &PolicyEngine, digest: &Digest) -> String {
     let mut hasher = StableHasher(Sha256::new());
     engine
         .wasm()
@@ -127,7 +156,7 @@ fn file_name(engine: &PolicyEngine, digest: &Digest) -> String {
         .hash(&mut hasher);
     let compatibility = hex::encode(hasher.0.finalize());
     let short = compatibility.get(..16).unwrap_or_default();
-    format!("{digest}-{short}.cwasm")
+    format!("{digest}-{short}")
 }
 
 /// SHA-256 behind the `Hash` trait; stable from run to run.
@@ -244,6 +273,22 @@ mod tests {
         assert!(read_trusted(file).unwrap().is_some());
         // Bytes that cannot be compiled prove that the second time only loads.
         cache.compile(&engine, &digest, b"not a component").unwrap();
+    }
+
+    #[test]
+    fn notes_are_kept_like_code() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join("code");
+        let cache = CodeCache::in_directory(directory.clone());
+        let engine = PolicyEngine::new().unwrap();
+        let digest = Digest::of(EMPTY);
+        assert_eq!(cache.noted(&engine, &digest), None);
+        cache.note(&engine, &digest, "a\nb");
+        assert_eq!(cache.noted(&engine, &digest).as_deref(), Some("a\nb"));
+        assert_eq!(cache.noted(&engine, &Digest::of(b"other")), None);
+        let file = files(&directory).remove(0);
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
+        assert_eq!(cache.noted(&engine, &digest), None);
     }
 
     #[test]

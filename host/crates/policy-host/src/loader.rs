@@ -135,12 +135,7 @@ impl Loader<'_> {
                 described: kind_name(described.kind),
             });
         }
-        let mut rules = Vec::new();
-        for example in &described.examples {
-            check_example_noting(&*module, example, &mut rules)?;
-        }
-        rules.sort();
-        rules.dedup();
+        let rules = self.examples_hold(config, &digest, &*module, &described.examples)?;
         module
             .try_settings(&settings)?
             .map_err(ModuleProblem::Settings)?;
@@ -165,6 +160,31 @@ impl Loader<'_> {
             rules,
             bytes,
         }))
+    }
+
+    /// Asks every example, and gives the rules that they hit. The same module answers
+    /// the same under the same limits, so it is asked once where that can be noted.
+    fn examples_hold(
+        &self,
+        config: &ModuleConfig,
+        digest: &Digest,
+        module: &dyn PolicyModule,
+        examples: &[Example],
+    ) -> Result<Vec<String>, ModuleProblem> {
+        let capabilities: Vec<_> = config.capabilities.iter().collect();
+        let terms = format!("examples 1 {digest} {:?} {capabilities:?}", config.limits);
+        let terms = Digest::of(terms.as_bytes());
+        if let Some(noted) = self.cache.noted(self.engine, &terms) {
+            return Ok(noted.lines().map(str::to_owned).collect());
+        }
+        let mut rules = Vec::new();
+        for example in examples {
+            check_example_noting(module, example, &mut rules)?;
+        }
+        rules.sort();
+        rules.dedup();
+        self.cache.note(self.engine, &terms, &rules.join("\n"));
+        Ok(rules)
     }
 
     fn fetch(&self, config: &ModuleConfig) -> Result<Fetched, ModuleProblem> {

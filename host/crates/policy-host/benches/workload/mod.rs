@@ -8,7 +8,12 @@
     reason = "each program uses its part; a measurement may stop at a surprise"
 )]
 
-use selfheal_domain::policy::{AccessMode, PathAccess, SimpleCommand, ToolCallFacts, Word};
+use selfheal_domain::policy::{
+    AccessMode, AgentPhase, Environment, PathAccess, PolicyContext, RunCounters, SimpleCommand,
+    ToolCallFacts, TrackRecord, Word,
+};
+use selfheal_domain::risk::AutonomyLevel;
+use selfheal_domain::user::TrustClass;
 use selfheal_policy_host::{BundledModules, PolicyConfig};
 use selfheal_policy_patch_guard::PatchGuard;
 use selfheal_policy_path_guard::PathGuard;
@@ -31,6 +36,21 @@ pub fn bash_text() -> String {
          grep -rn 'def total' src/shop/cart.py src/shop/order.py | head -20 ; git diff --stat HEAD",
         tests.join(" ")
     )
+}
+
+/// The situation, as the host says it.
+pub fn context() -> PolicyContext {
+    PolicyContext {
+        run: None,
+        phase: AgentPhase::Drafting,
+        environment: Environment::Dev,
+        level: AutonomyLevel::AutoAll,
+        actor: "engine:builtin".to_owned(),
+        trust: TrustClass::Member,
+        service: None,
+        earned: TrackRecord::default(),
+        counters: RunCounters::default(),
+    }
 }
 
 /// The call in the policies' words.

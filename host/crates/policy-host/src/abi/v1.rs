@@ -5,7 +5,7 @@
 use super::v1_bindings::{host, types as wit};
 use super::v1_examples as examples;
 use super::v1_facts as facts;
-use super::v1_run::{Export, Exports, Runner};
+use super::v1_run::{Export, Exports, Runner, wrong_kind};
 use super::{Code, Description, Order, PolicyModule, Question, Subject};
 use crate::capabilities::{Capability, Origin, VirtualWasi};
 use crate::engine::PolicyEngine;
@@ -200,18 +200,13 @@ impl PolicyModule for Module {
 
     fn judge(&self, question: &Question<'_>) -> Result<Verdict, Fault> {
         let form = self.form(question);
-        let Exports::Guardrail {
-            judge_tool_call,
-            judge_patch,
-        } = self.runner.exports()
-        else {
-            return Err(wrong_kind());
-        };
         let (verdict,) = match &form.subject {
             FormSubject::ToolCall(call) => {
-                self.ask(question, judge_tool_call, (&form.context, call))?
+                self.ask(question, Exports::judge_tool_call, (&form.context, call))?
             }
-            FormSubject::Patch(patch) => self.ask(question, judge_patch, (&form.context, patch))?,
+            FormSubject::Patch(patch) => {
+                self.ask(question, Exports::judge_patch, (&form.context, patch))?
+            }
             FormSubject::Assessed(..) | FormSubject::Issue(_) => return Err(wrong_kind()),
         };
         self.verdict(verdict)
@@ -219,12 +214,10 @@ impl PolicyModule for Module {
 
     fn assess(&self, question: &Question<'_>) -> Result<(RiskScore, Vec<RiskFactor>), Fault> {
         let form = self.form(question);
-        let (Exports::Risk { assess }, FormSubject::Patch(patch)) =
-            (self.runner.exports(), &form.subject)
-        else {
+        let FormSubject::Patch(patch) = &form.subject else {
             return Err(wrong_kind());
         };
-        let (answer,): (wit::Assessment,) = self.ask(question, assess, (&form.context, patch))?;
+        let (answer,) = self.ask(question, Exports::assess, (&form.context, patch))?;
         let size: usize = answer
             .factors
             .iter()
@@ -244,13 +237,11 @@ impl PolicyModule for Module {
 
     fn decide(&self, question: &Question<'_>) -> Result<(AutonomyAction, String), Fault> {
         let form = self.form(question);
-        let (Exports::Autonomy { decide, .. }, FormSubject::Assessed(patch, assessment)) =
-            (self.runner.exports(), &form.subject)
-        else {
+        let FormSubject::Assessed(patch, assessment) = &form.subject else {
             return Err(wrong_kind());
         };
-        let (answer,): (wit::Decision,) =
-            self.ask(question, decide, (&form.context, patch, assessment))?;
+        let parameters = (&form.context, patch, assessment);
+        let (answer,) = self.ask(question, Exports::decide, parameters)?;
         self.fits(answer.reason.len())?;
         let action = match answer.action {
             wit::Action::Apply => AutonomyAction::Apply,
@@ -267,12 +258,10 @@ impl PolicyModule for Module {
 
     fn admit(&self, question: &Question<'_>) -> Result<Admission, Fault> {
         let form = self.form(question);
-        let (Exports::Autonomy { admit, .. }, FormSubject::Issue(issue)) =
-            (self.runner.exports(), &form.subject)
-        else {
+        let FormSubject::Issue(issue) = &form.subject else {
             return Err(wrong_kind());
         };
-        let (answer,) = self.ask(question, admit, (&form.context, issue))?;
+        let (answer,) = self.ask(question, Exports::admit, (&form.context, issue))?;
         match answer {
             wit::Admission::Admit(why) => {
                 self.fits(why.len())?;
@@ -289,11 +278,11 @@ impl Module {
         question.forms.v1.get_or_init(|| Form::of(question))
     }
 
-    /// Asks `export` in an instance that was never used.
+    /// Asks the function that `export` picks in an instance that was never used.
     fn ask<P, R>(
         &self,
         question: &Question<'_>,
-        export: &Export<P, R>,
+        export: impl Fn(&Exports) -> Option<&Export<P, R>>,
         parameters: P,
     ) -> Result<R, Fault>
     where
@@ -360,11 +349,5 @@ impl Module {
             }),
             alternative: reason.alternative,
         })
-    }
-}
-
-fn wrong_kind() -> Fault {
-    Fault::Nonsense {
-        message: "it is not of the kind that answers this question".to_owned(),
     }
 }

@@ -50,28 +50,65 @@ pub(super) struct Common {
     pub(super) configure: Export<(&'static str,), (Result<(), String>,)>,
 }
 
-type About<T> = (&'static wit::Context, &'static T);
+type About<'a, T> = (&'a wit::Context, &'a T);
+type Decided<'a> = (&'a wit::Context, &'a wit::Patch, &'a wit::Assessment);
 
 /// Functions that a module of its kind exports.
 pub(super) enum Exports {
     Guardrail {
-        judge_tool_call: Export<About<wit::ToolCall>, (wit::Verdict,)>,
-        judge_patch: Export<About<wit::Patch>, (wit::Verdict,)>,
+        judge_tool_call: Export<About<'static, wit::ToolCall>, (wit::Verdict,)>,
+        judge_patch: Export<About<'static, wit::Patch>, (wit::Verdict,)>,
     },
     Risk {
-        assess: Export<About<wit::Patch>, (wit::Assessment,)>,
+        assess: Export<About<'static, wit::Patch>, (wit::Assessment,)>,
     },
     Autonomy {
-        decide: Export<
-            (
-                &'static wit::Context,
-                &'static wit::Patch,
-                &'static wit::Assessment,
-            ),
-            (wit::Decision,),
-        >,
-        admit: Export<About<wit::Issue>, (wit::Admission,)>,
+        decide: Export<Decided<'static>, (wit::Decision,)>,
+        admit: Export<About<'static, wit::Issue>, (wit::Admission,)>,
     },
+}
+
+impl Exports {
+    pub(super) fn judge_tool_call<'a>(
+        &self,
+    ) -> Option<&Export<About<'a, wit::ToolCall>, (wit::Verdict,)>> {
+        match self {
+            Self::Guardrail {
+                judge_tool_call, ..
+            } => Some(judge_tool_call),
+            Self::Risk { .. } | Self::Autonomy { .. } => None,
+        }
+    }
+
+    pub(super) fn judge_patch<'a>(
+        &self,
+    ) -> Option<&Export<About<'a, wit::Patch>, (wit::Verdict,)>> {
+        match self {
+            Self::Guardrail { judge_patch, .. } => Some(judge_patch),
+            Self::Risk { .. } | Self::Autonomy { .. } => None,
+        }
+    }
+
+    pub(super) fn assess<'a>(&self) -> Option<&Export<About<'a, wit::Patch>, (wit::Assessment,)>> {
+        match self {
+            Self::Risk { assess } => Some(assess),
+            Self::Guardrail { .. } | Self::Autonomy { .. } => None,
+        }
+    }
+
+    pub(super) fn decide<'a>(&self) -> Option<&Export<Decided<'a>, (wit::Decision,)>> {
+        match self {
+            Self::Autonomy { decide, .. } => Some(decide),
+            Self::Guardrail { .. } | Self::Risk { .. } => None,
+        }
+    }
+
+    pub(super) fn admit<'a>(&self) -> Option<&Export<About<'a, wit::Issue>, (wit::Admission,)>> {
+        match self {
+            Self::Autonomy { admit, .. } => Some(admit),
+            Self::Guardrail { .. } | Self::Risk { .. } => None,
+        }
+    }
 }
 
 /// A component linked against `host`, what was granted, and nothing else.
@@ -87,6 +124,8 @@ struct Linked {
 pub(super) struct Running {
     store: Store<Guest>,
     instance: Instance,
+    /// Which form of the module it is an instance of.
+    settled: bool,
 }
 
 /// A module, ready to be asked.
@@ -177,7 +216,7 @@ impl Running {
         let function = self
             .instance
             .get_func(&mut self.store, &export.index)
-            .ok_or_else(|| wasmtime::Error::msg("an export is gone"))?;
+            .ok_or_else(gone)?;
         #[expect(
             unsafe_code,
             reason = "checking the types again in every instance costs as much as making it"
@@ -213,10 +252,6 @@ impl Runner {
         &self.order
     }
 
-    pub(super) fn exports(&self) -> &Exports {
-        &self.linked().exports
-    }
-
     /// Spares that are ready.
     pub(super) fn spares(&self) -> usize {
         self.spares.waiting()
@@ -240,20 +275,24 @@ impl Runner {
         answer.map_err(|error| self.fault(&error))
     }
 
-    /// Asks `export` in an instance that was configured, with the module's own
-    /// settings or with others, and never used.
+    /// Asks the function that `export` picks in an instance that was configured, with
+    /// the module's own settings or with others, and never used. It picks none from a
+    /// module of another kind.
     pub(super) fn ask<P, R>(
         self: &Arc<Self>,
         settings: Option<&str>,
         around: Surroundings,
         output: usize,
-        export: &Export<P, R>,
+        export: impl Fn(&Exports) -> Option<&Export<P, R>>,
         parameters: P,
     ) -> Result<R, Fault>
     where
         P: ComponentNamedList + Lower,
         R: ComponentNamedList + Lift,
     {
+        if export(&self.plain.exports).is_none() {
+            return Err(wrong_kind());
+        }
         let _place = self.engine.enter();
         let spare = match settings {
             None => self.spares.take(|| self.refiller()),
@@ -268,6 +307,10 @@ impl Runner {
             None => self.configured(settings, around, output),
         };
         let answer = running.and_then(|mut running| {
+            // Of the form that this is an instance of: the other one may have come
+            // into use meanwhile.
+            let linked = self.form_of(&running);
+            let export = export(&linked.exports).ok_or_else(gone)?;
             let answer = running.call(export, parameters);
             if settings.is_none() {
                 self.spares.retire(running);
@@ -275,6 +318,13 @@ impl Runner {
             answer
         });
         answer.map_err(|error| self.fault(&error))
+    }
+
+    fn form_of(&self, running: &Running) -> &Linked {
+        match self.settled.get() {
+            Some(settled) if running.settled => settled,
+            Some(_) | None => &self.plain,
+        }
     }
 
     fn refiller(self: &Arc<Self>) -> Weak<dyn Refill> {
@@ -318,7 +368,11 @@ impl Runner {
         store.epoch_deadline_trap();
         self.limit(&mut store, output);
         let instance = linked.instances.instantiate(&mut store)?;
-        Ok(Running { store, instance })
+        Ok(Running {
+            store,
+            instance,
+            settled: linked.configured,
+        })
     }
 
     /// Time and output of what begins now.
@@ -471,6 +525,16 @@ impl Refill for Runner {
                 !guest.asked && used <= LARGEST_SPARE
             })
         })
+    }
+}
+
+fn gone() -> wasmtime::Error {
+    wasmtime::Error::msg("an export is gone")
+}
+
+pub(super) fn wrong_kind() -> Fault {
+    Fault::Nonsense {
+        message: "it is not of the kind that answers this question".to_owned(),
     }
 }
 
