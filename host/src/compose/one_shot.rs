@@ -411,6 +411,8 @@ impl OneShot {
             actor,
             trust: TrustClass::Admin,
             level: AutonomyLevel::Suggest,
+            service: None,
+            earned: selfheal_domain::policy::TrackRecord::default(),
             recorder: Arc::clone(&self.recorder) as Arc<dyn CallRecorder>,
             cancel: self.cancel.clone(),
         }

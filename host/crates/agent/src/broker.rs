@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use selfheal_domain::event::{Event, ToolDecision, ToolOutcome};
 use selfheal_domain::ids::DecisionId;
 use selfheal_domain::patch::FileChange;
-use selfheal_domain::policy::{AgentPhase, PolicyContext, RunCounters, ToolCallFacts, TrackRecord};
+use selfheal_domain::policy::{AgentPhase, PolicyContext, RunCounters, ToolCallFacts};
 use selfheal_domain::ports::{DraftingTools, RunWorktree, ToolSessionSpec};
 use selfheal_domain::tools::{ToolError, ToolOutput, ToolRequest, ToolSession, Tools};
 use selfheal_domain::verdict::{Reason, Verdict};
@@ -137,8 +137,8 @@ impl Broker {
             level: self.session.level,
             actor: self.session.actor.to_string(),
             trust: self.session.trust,
-            service: None,
-            earned: TrackRecord::default(),
+            service: self.session.service.clone(),
+            earned: self.session.earned,
             counters,
         };
         // One generation per decision, whatever is activated meanwhile.

@@ -16,7 +16,7 @@ use selfheal_domain::event::{Event, ToolOutcome};
 use selfheal_domain::patch::{FileChange, Patch};
 use selfheal_domain::policy::{
     Environment, IssueFacts, ModuleIdentity, PatchFacts, PolicyContext, PolicyHost, PolicySet,
-    ToolCallFacts,
+    ToolCallFacts, TrackRecord,
 };
 use selfheal_domain::ports::{
     CallRecorder, CancelToken, Clock, DraftingTools, IdSource, RecordRefused, RunWorktree,
@@ -238,6 +238,8 @@ impl Bench {
             actor: Actor::Agent("engine:test".to_owned()),
             trust: TrustClass::Member,
             level: AutonomyLevel::default(),
+            service: None,
+            earned: TrackRecord::default(),
             recorder: Arc::clone(&self.recorder) as Arc<dyn CallRecorder>,
             cancel: self.cancel.clone(),
         }

@@ -200,7 +200,8 @@ pub struct PatchFileFacts {
     pub test: bool,
     /// `policy.toml` protects it.
     pub protected: bool,
-    /// Tracked files that import it, as far as their text tells.
+    /// Tracked files that import it, as far as their text tells; `u32::MAX` when not all
+    /// of them could be looked at, so that not knowing never looks safer than knowing.
     #[serde(default)]
     pub dependents: u32,
     /// Who owns it, as `CODEOWNERS` says.

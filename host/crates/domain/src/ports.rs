@@ -317,10 +317,49 @@ pub enum RepositoryError {
     },
 }
 
+/// How much of a commit is read at most.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReadLimits {
+    /// Files whose content is read.
+    pub files: usize,
+    /// Bytes of all of them.
+    pub bytes: u64,
+    /// Larger files are passed over; they count as not read.
+    pub file_bytes: u64,
+    /// Wall-clock time.
+    pub time: Duration,
+}
+
+/// How much of what was wanted has been read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Coverage {
+    /// All of it.
+    Whole,
+    /// A limit ended it, or a file could not be read.
+    Part,
+}
+
 /// The application's repository.
 pub trait Repository: Send + Sync {
     /// Root of the live tree.
     fn root(&self) -> PathBuf;
+
+    /// Hands out path and text of every regular file of `commit` that `wants` says yes
+    /// to, without running anything and without following links. Texts that are not
+    /// UTF-8 come lossily. A repository that cannot do it reads nothing and says so.
+    ///
+    /// # Errors
+    /// See [`RepositoryError`].
+    fn read_files(
+        &self,
+        commit: &CommitId,
+        limits: ReadLimits,
+        wants: &dyn Fn(&str) -> bool,
+        read: &mut dyn FnMut(&str, &str),
+    ) -> Result<Coverage, RepositoryError> {
+        let _ = (commit, limits, wants, read);
+        Ok(Coverage::Part)
+    }
 
     /// Records the live tree as it is under `run.snapshot_ref()`, without touching
     /// index, branch or stash.
@@ -448,6 +487,10 @@ pub struct ToolSessionSpec {
     pub trust: crate::user::TrustClass,
     /// Configured autonomy.
     pub level: crate::risk::AutonomyLevel,
+    /// The service that the issue is about, when one is known.
+    pub service: Option<String>,
+    /// What became of earlier runs there.
+    pub earned: crate::policy::TrackRecord,
     /// Where every call is recorded before it happens.
     pub recorder: Arc<dyn CallRecorder>,
     /// Stops the session.

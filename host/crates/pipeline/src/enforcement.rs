@@ -253,6 +253,8 @@ impl Warden {
             actor: Actor::Host,
             trust: TrustClass::Machine,
             level: AutonomyLevel::Observe,
+            service: None,
+            earned: TrackRecord::default(),
             recorder,
             cancel: CancelToken::default(),
         };

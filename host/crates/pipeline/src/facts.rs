@@ -1,5 +1,13 @@
 //! What policies get to see of a patch, and what a commit of ours says.
 
+mod imports;
+mod owners;
+mod past;
+mod surroundings;
+
+pub(crate) use past::Past;
+pub(crate) use surroundings::Surroundings;
+
 use crate::bounds;
 use crate::settings::{PatchLimits, PathMatcher, Settings};
 use selfheal_domain::agent::{DiagnosisBrief, LabelledText};
@@ -34,7 +42,8 @@ pub enum Proved {
     NotYet,
 }
 
-/// Facts of a patch; the claims are the agent's, everything else is the host's.
+/// Facts of a patch; the claims are the agent's, everything else is the host's. What
+/// imports its files is not known here.
 pub fn patch_facts(patch: &Patch, claims: Claims, protected: &PathMatcher) -> PatchFacts {
     let files = patch
         .files
@@ -48,7 +57,7 @@ pub fn patch_facts(patch: &Patch, claims: Claims, protected: &PathMatcher) -> Pa
                 removed,
                 test: is_test_path(&file.path),
                 protected: protected.matches(&file.path),
-                dependents: 0,
+                dependents: u32::MAX,
                 owners: Vec::new(),
                 earlier_heals: 0,
                 earlier_rollbacks: 0,

@@ -68,6 +68,7 @@ impl Healer {
                 settings,
                 doors,
                 log_marks: Mutex::default(),
+                known: Mutex::default(),
                 alarmed: AtomicBool::new(false),
             },
             queue: Mutex::default(),

@@ -140,6 +140,61 @@ fn a_refuted_verification_is_rolled_back_and_tried_three_times() {
 }
 
 #[test]
+fn modules_are_told_what_the_repository_and_the_log_know() {
+    let world = world();
+    world.set(|it| {
+        it.probes = false;
+        for (path, text) in [
+            ("web.py", "import app\n"),
+            ("shop/till.py", "from .. import app\n"),
+            ("other.py", "import os\n"),
+            ("CODEOWNERS", "* @org/all\napp.py @org/core\n"),
+        ] {
+            it.files.insert(path.to_owned(), text.to_owned());
+        }
+    });
+    let host = Host::with_issue(&world, AutonomyLevel::AutoAll);
+    host.rests_in(Phase::Escalated);
+    let assessed = world.get(|it| it.assessed.clone());
+    assert_eq!(assessed.len(), 3);
+    for (run, (context, facts)) in assessed.iter().enumerate() {
+        let undone = u32::try_from(run).unwrap();
+        let file = &facts.files[0];
+        assert_eq!(file.dependents, 2);
+        assert_eq!(file.owners, ["@org/core"]);
+        assert_eq!((file.earlier_heals, file.earlier_rollbacks), (0, undone));
+        assert_eq!(context.earned.rolled_back, undone);
+        assert_eq!((context.earned.healed, context.earned.streak), (0, 0));
+    }
+}
+
+#[test]
+fn a_heal_that_holds_is_earned_and_what_cannot_be_searched_is_unknown() {
+    let world = world();
+    world.set(|it| {
+        let large = "import app\n".repeat(200_000);
+        it.files.insert("web.py".to_owned(), large);
+    });
+    let host = Host::with_issue(&world, AutonomyLevel::AutoAll);
+    host.rests_in(Phase::Resolved);
+    host.report();
+    host.desk.approve(&admin("ada"), "2").unwrap();
+    host.rest();
+    let assessed = world.get(|it| it.assessed.clone());
+    let records: Vec<_> = assessed.iter().map(|(context, _)| context.earned).collect();
+    assert_eq!((records[0].healed, records[0].streak), (0, 0));
+    assert!(
+        assessed
+            .iter()
+            .all(|(_, facts)| facts.files[0].dependents == u32::MAX)
+    );
+    if let Some((context, facts)) = assessed.get(1) {
+        assert_eq!((context.earned.healed, context.earned.streak), (1, 1));
+        assert_eq!(facts.files[0].earlier_heals, 1);
+    }
+}
+
+#[test]
 fn a_failed_rollback_waits_for_people_and_an_abort_tries_it_again_once() {
     let world = world();
     world.set(|it| (it.probes, it.roll_back_fails) = (false, true));

@@ -34,6 +34,7 @@ mod plan;
 mod repository;
 mod rollback;
 mod snapshot;
+mod texts;
 mod tracked;
 
 #[cfg(test)]

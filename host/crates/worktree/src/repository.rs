@@ -7,13 +7,15 @@ use crate::live::LiveTree;
 use crate::message::{CommitSigner, Committer, Kind, MachineIdentity, compose, is_of};
 use crate::objects::{TreeEdit, edited_tree, file_in, store, workshop};
 use crate::snapshot::ShadowIndex;
+use crate::texts;
 use crate::tracked::TrackedFiles;
 use git2::{Commit, ErrorCode, FileMode, Oid, Repository as Git, Tree};
 use selfheal_domain::ids::{CommitId, RunRef};
 use selfheal_domain::patch::Patch;
 use selfheal_domain::permit::{Apply, DraftPatch, Permit, Rollback};
 use selfheal_domain::ports::{
-    Applied, Clock, CommitMessage, Repository, RepositoryError, RunWorktree, Snapshot,
+    Applied, Clock, CommitMessage, Coverage, ReadLimits, Repository, RepositoryError, RunWorktree,
+    Snapshot,
 };
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -448,6 +450,16 @@ fn point(repo: &Git, name: &str, to: Oid, log: &str) -> Result<(), RepositoryErr
 impl Repository for GitRepository {
     fn root(&self) -> PathBuf {
         self.root.clone()
+    }
+
+    fn read_files(
+        &self,
+        commit: &CommitId,
+        limits: ReadLimits,
+        wants: &dyn Fn(&str) -> bool,
+        read: &mut dyn FnMut(&str, &str),
+    ) -> Result<Coverage, RepositoryError> {
+        texts::read(&self.open_git()?, commit, limits, wants, read)
     }
 
     fn snapshot(&self, run: RunRef) -> Result<Snapshot, RepositoryError> {

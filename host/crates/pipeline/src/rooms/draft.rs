@@ -73,7 +73,8 @@ impl Rooms {
                     proved: Proved::NotYet,
                     severity: issue.report.severity.as_str().to_owned(),
                 };
-                let facts = patch_facts(&patch, claims, &self.settings.limits.protected);
+                let mut facts = patch_facts(&patch, claims, &self.settings.limits.protected);
+                self.inform(&issue, &mut facts)?;
                 let context = self.context(&issue, AgentPhase::Drafting)?;
                 let judgement = self.policies_of(&issue).judge_patch(&context, &facts);
                 let message = CommitMessage {

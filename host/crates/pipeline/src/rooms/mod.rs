@@ -9,16 +9,17 @@ mod undo;
 mod verify;
 
 use crate::bounds;
-use crate::facts::Trail;
+use crate::facts::{Past, Surroundings, Trail};
 use crate::feed::{Feed, FeedItem};
 use crate::recorder::LedgerRecorder;
 use crate::settings::Settings;
 use selfheal_domain::agent::Agent;
 use selfheal_domain::event::{Event, ToolOutcome};
+use selfheal_domain::ids::RunId;
 use selfheal_domain::issue::Issue;
 use selfheal_domain::ledger::{Ledger, RecordError};
 use selfheal_domain::policy::{
-    AgentPhase, PolicyContext, PolicyHost, PolicySet, RunCounters, TrackRecord,
+    AgentPhase, PatchFacts, PolicyContext, PolicyHost, PolicySet, RunCounters,
 };
 use selfheal_domain::ports::{
     CancelToken, Clock, IdSource, Probes, Repository, Services, Snapshot, StoreError,
@@ -61,6 +62,13 @@ pub(crate) enum Step {
     Rest,
 }
 
+/// Facts that are read once per run.
+#[derive(Default)]
+pub(crate) struct Known {
+    surroundings: Option<Arc<Surroundings>>,
+    past: Option<(RunId, Arc<Past>)>,
+}
+
 pub(crate) struct Rooms {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) feed: Arc<Feed>,
@@ -68,6 +76,8 @@ pub(crate) struct Rooms {
     pub(crate) doors: Doors,
     /// Where each service's log ended before its last restart by a room.
     pub(crate) log_marks: Mutex<HashMap<String, u64>>,
+    /// What was read around the latest patch, and what the log said of its run.
+    pub(crate) known: Mutex<Known>,
     /// An enforcement point failed its proof: holds even where no record can be made.
     pub(crate) alarmed: AtomicBool,
 }
@@ -172,6 +182,8 @@ impl Rooms {
             actor,
             trust: issue.trust(),
             level: self.level()?,
+            service: issue.report.service.clone(),
+            earned: self.past(issue)?.record,
             recorder: Arc::new(LedgerRecorder {
                 ledger: Arc::clone(&self.ledger),
                 feed: Arc::clone(&self.feed),
@@ -190,9 +202,49 @@ impl Rooms {
             actor: self.doors.agent.name(),
             trust: issue.trust(),
             service: issue.report.service.clone(),
-            earned: TrackRecord::default(),
+            earned: self.past(issue)?.record,
             counters: RunCounters::default(),
         })
+    }
+
+    /// What became of earlier runs about the issue's service, as it stood when the run
+    /// was first asked about.
+    fn past(&self, issue: &Issue) -> Result<Arc<Past>, RecordError> {
+        let run = issue.run().map(|run| run.id);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, past)) = &known.past
+            && Some(*of) == run
+        {
+            return Ok(Arc::clone(past));
+        }
+        let service = issue.report.service.as_deref();
+        let past = Arc::new(Past::of(self.ledger.store().as_ref(), service)?);
+        if let Some(run) = run {
+            known.past = Some((run, Arc::clone(&past)));
+        }
+        Ok(past)
+    }
+
+    /// Adds to the facts what repository and log say about the patch's files.
+    fn inform(&self, issue: &Issue, facts: &mut PatchFacts) -> Result<(), RecordError> {
+        let past = self.past(issue)?;
+        let Some(run) = issue.run() else {
+            return Ok(());
+        };
+        let paths: Vec<String> = facts.files.iter().map(|file| file.path.clone()).collect();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let surroundings = match &known.surroundings {
+            Some(there) if there.are_of(&run.snapshot, &paths) => Arc::clone(there),
+            _ => {
+                let repository = self.doors.repository.as_ref();
+                let read = Arc::new(Surroundings::read(repository, &run.snapshot, paths));
+                known.surroundings = Some(Arc::clone(&read));
+                read
+            }
+        };
+        drop(known);
+        surroundings.tell(facts, &past);
+        Ok(())
     }
 
     fn trail(&self, set: &dyn PolicySet) -> Trail {

@@ -60,6 +60,8 @@ pub struct Script {
     pub test_paths: bool,
     pub restarts: usize,
     pub log: String,
+    /// What risk modules were asked, call by call.
+    pub assessed: Vec<(PolicyContext, PatchFacts)>,
     /// Signals that the room was entered, then waits for cancellation.
     pub hold: Option<(&'static str, Sender<()>)>,
 }
@@ -94,6 +96,7 @@ impl Default for World {
                 test_paths: false,
                 restarts: 0,
                 log: String::new(),
+                assessed: Vec::new(),
                 hold: None,
             }),
             records: Mutex::default(),
@@ -197,10 +200,27 @@ impl EventStore for World {
     fn issues(
         &self,
         _: &IssueFilter,
-        _: Option<&str>,
+        cursor: Option<&str>,
         _: usize,
     ) -> Result<Page<IssueSummary>, StoreError> {
-        Err(StoreError::BadCursor)
+        assert!(cursor.is_none(), "everything fits one page");
+        let items = self.folded().into_iter().rev().map(|issue| IssueSummary {
+            id: issue.id,
+            number: issue.number,
+            title: issue.report.title.clone(),
+            status: issue.status(),
+            severity: issue.report.severity,
+            priority: issue.report.priority,
+            source: issue.report.source,
+            service: issue.report.service.clone(),
+            reported_by: issue.reported_by.clone(),
+            created_at: issue.created_at,
+            updated_at: issue.updated_at,
+        });
+        Ok(Page {
+            items: items.collect(),
+            next_cursor: None,
+        })
     }
     fn active_issues(&self) -> Result<Vec<IssueNumber>, StoreError> {
         let active = self.folded().into_iter().filter(|it| it.phase.is_active());
@@ -400,6 +420,22 @@ impl Repository for Port {
     fn root(&self) -> PathBuf {
         PathBuf::from("/app")
     }
+    fn read_files(
+        &self,
+        _: &CommitId,
+        limits: ReadLimits,
+        wants: &dyn Fn(&str) -> bool,
+        read: &mut dyn FnMut(&str, &str),
+    ) -> Result<Coverage, RepositoryError> {
+        let files = self.0.get(|it| it.files.clone());
+        for (path, text) in files.iter().filter(|(path, _)| wants(path)) {
+            if text.len() as u64 > limits.file_bytes {
+                return Ok(Coverage::Part);
+            }
+            read(path, text);
+        }
+        Ok(Coverage::Whole)
+    }
     fn snapshot(&self, _: RunRef) -> Result<Snapshot, RepositoryError> {
         Ok(Snapshot {
             commit: commit("snapshot"),
@@ -522,8 +558,10 @@ impl PolicySet for Policies {
         };
         Judgement::merge(self.generation, vec![answer])
     }
-    fn assess(&self, _: &PolicyContext, facts: &PatchFacts) -> Assessment {
+    fn assess(&self, context: &PolicyContext, facts: &PatchFacts) -> Assessment {
         assert!(facts.reproduction_proved);
+        self.world
+            .set(|it| it.assessed.push((context.clone(), facts.clone())));
         Assessment {
             score: RiskScore::new(self.world.get(|it| it.risk)).unwrap(),
             factors: Vec::new(),

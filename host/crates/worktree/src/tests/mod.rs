@@ -7,3 +7,4 @@ mod healing;
 mod hostile;
 mod oneshot;
 mod random;
+mod texts;
