@@ -171,6 +171,13 @@ impl Problem {
         problem
     }
 
+    /// 422 about the whole: each field is valid, what they say cannot be used.
+    pub(crate) fn unusable(detail: impl Into<String>) -> Self {
+        let mut problem = Self::invalid(Vec::new());
+        problem.0.detail = detail.into();
+        problem
+    }
+
     /// 422 about one field.
     pub(crate) fn invalid_field(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::invalid(vec![FieldError::new(field, message)])

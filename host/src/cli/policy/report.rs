@@ -150,6 +150,13 @@ pub(super) fn plan(plan: &Value) -> Vec<String> {
             grouped(replayed - reproduced)
         ));
     }
+    let skipped = number(plan, "skipped");
+    if skipped > 0 {
+        lines.push(format!(
+            "{} decisions that an earlier version recorded cannot be asked again",
+            grouped(skipped)
+        ));
+    }
     lines
 }
 

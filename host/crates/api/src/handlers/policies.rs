@@ -27,7 +27,7 @@ const SIGNATURE: HeaderName = HeaderName::from_static("selfheal-signature");
 impl From<PolicyRefusal> for Problem {
     fn from(refusal: PolicyRefusal) -> Self {
         match refusal {
-            PolicyRefusal::Unusable(detail) => Self::invalid_field("policy", detail),
+            PolicyRefusal::Unusable(detail) => Self::unusable(detail),
             PolicyRefusal::Unknown(what) => Self::not_found(format!("there is no {what}")),
             PolicyRefusal::Forbidden(detail) => Self::forbidden(detail),
             PolicyRefusal::Conflict(detail) => Self::conflict(detail),

@@ -304,6 +304,8 @@ pub(crate) struct Plan {
     replayed: u64,
     /// Of these, how many the set in force answers as recorded.
     reproduced: u64,
+    /// Recorded decisions that cannot be asked again: an earlier version wrote them.
+    skipped: u64,
     /// Answers that get looser.
     loosened: u64,
     /// Answers that get stricter.
@@ -338,6 +340,7 @@ impl From<PolicyPlan> for Plan {
             against: plan.against,
             replayed: plan.replayed,
             reproduced: plan.reproduced,
+            skipped: plan.skipped,
             loosened: plan.loosened,
             tightened: plan.tightened,
             reworded: plan.reworded,
