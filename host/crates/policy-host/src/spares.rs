@@ -233,7 +233,7 @@ mod tests {
 
     fn take(numbers: &Arc<Numbers>) -> Option<usize> {
         numbers.spares.take(|| {
-            let weak = Arc::downgrade(numbers);
+            let weak: Weak<Numbers> = Arc::downgrade(numbers);
             weak
         })
     }
