@@ -13,6 +13,7 @@ use selfheal_domain::digest::Digest;
 use selfheal_domain::policy::{IssueFacts, ModuleKind, PatchFacts, PolicyContext, ToolCallFacts};
 use selfheal_domain::risk::{Admission, Assessment, AutonomyAction, RiskFactor, RiskScore};
 use selfheal_domain::verdict::{Fault, Verdict};
+use selfheal_policy_source::Fetched;
 use std::sync::Arc;
 use wasmtime::component::Component;
 
@@ -225,6 +226,30 @@ impl SingleModule {
                 .map(|example| example.name)
                 .collect(),
         })
+    }
+
+    /// Lets what follows from its settings be computed once, as for a module in force.
+    /// That takes a while, on a thread of its own.
+    ///
+    /// # Errors
+    /// It refuses its settings.
+    pub fn settle(
+        &self,
+        cache: &CodeCache,
+        bytes: &[u8],
+        settings: &str,
+    ) -> Result<(), ModuleProblem> {
+        self.try_settings(settings)?;
+        self.module.settle(abi::Code {
+            cache: cache.clone(),
+            bytes: Arc::new(Fetched::new(bytes.to_vec(), None)),
+        });
+        Ok(())
+    }
+
+    /// Whether that is done. Some modules never get there; they work all the same.
+    pub fn settled(&self) -> bool {
+        self.module.settled()
     }
 
     /// The examples that it carries.

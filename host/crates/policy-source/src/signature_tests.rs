@@ -159,7 +159,7 @@ fn cut_off_and_oversized_are_refused() {
         Err(SignatureProblem::TooLarge { .. })
     ));
     let mut large = HEADER.to_vec();
-    large.extend(component::custom_section(b"x", &vec![0; 16 << 20]));
+    large.extend(component::custom_section(b"x", &vec![0; 24 << 20]));
     assert!(matches!(
         sign_detached(&large, &key),
         Err(SignatureProblem::TooLarge { .. })

@@ -23,6 +23,8 @@ const WARM_UP: usize = 50;
 const MOST: usize = 100_000;
 /// Longest deadline a limit may have: measuring must not end a slow decision.
 const PATIENCE_MS: u64 = Limits::DEADLINE_MS.1;
+/// Time that a module gets, beyond what compiling it took, to be made ready.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Memory is handed to guests in pages of this size, in bytes.
 const PAGE: u64 = 64 << 10;
 
@@ -101,15 +103,21 @@ impl Bench {
             SingleModule::load(&engine, cache, &target.bytes, run_as.clone())
                 .map(|module| (module, started.elapsed()))
         };
-        let (module, cold) = load(&CodeCache::none()).map_err(not_loaded)?;
+        let (_, cold) = load(&CodeCache::none()).map_err(not_loaded)?;
         let home = tempfile::tempdir().because(Exit::Unavailable)?;
         let cache = CodeCache::in_directory(home.path().join("code"));
         load(&cache).map_err(not_loaded)?;
-        let (_, cached) = load(&cache).map_err(not_loaded)?;
+        let (module, cached) = load(&cache).map_err(not_loaded)?;
         let described = module.describe().map_err(not_loaded)?;
-        module.try_settings(&run_as.settings).map_err(not_loaded)?;
+        let settling = Instant::now();
+        module
+            .settle(&cache, &target.bytes, &run_as.settings)
+            .map_err(not_loaded)?;
+        while !module.settled() && settling.elapsed() < PATIENCE + cold * 3 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
 
-        let idle = idle(&engine)?;
+        let idle = idle(&engine, &cache)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let budget = Duration::from_secs_f64(self.seconds);
         let mut rows = Vec::new();
@@ -120,7 +128,8 @@ impl Bench {
                 Failure::new(Exit::NotSo, format!("{name}: the module {fault}"))
             })?;
             let latency = latency(&module, &question, budget);
-            let floor = latency_of_floor(&idle, &question, budget);
+            // An autonomy module's question is put to it as one about the patch.
+            let floor = latency(&idle, &question, budget);
             rows.push(Row {
                 times_floor: latency.p50_us / floor.p50_us.max(f64::MIN_POSITIVE),
                 per_second: throughput(&module, &question, 1, budget),
@@ -137,6 +146,7 @@ impl Bench {
                 "module": target.name, "version": described.version, "kind": kind_name(module.kind()),
                 "sha256": module.anatomy().digest.to_string(), "bytes": target.bytes.len(),
                 "compileMs": milliseconds(cold), "fromCacheMs": milliseconds(cached),
+                "configuredBeforehand": module.settled(),
                 "threads": threads, "debugBuild": cfg!(debug_assertions), "questions": rows,
                 "overBudget": over.iter().map(|row| &row.question).collect::<Vec<_>>(),
                 "ok": over.is_empty(),
@@ -220,8 +230,8 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// The guest that does nothing.
-fn idle(engine: &PolicyEngine) -> Result<SingleModule, Failure> {
+/// The guest that does nothing, made ready in the same way.
+fn idle(engine: &PolicyEngine, cache: &CodeCache) -> Result<SingleModule, Failure> {
     let wit = tempfile::tempdir().because(Exit::Unavailable)?;
     for (name, text) in sdk::contract() {
         std::fs::write(wit.path().join(name), text).because(Exit::Unavailable)?;
@@ -233,7 +243,14 @@ fn idle(engine: &PolicyEngine) -> Result<SingleModule, Failure> {
         limits: limits(Limits::DEFAULT.memory())?,
         capabilities: selfheal_policy_host::Capabilities::NONE,
     };
-    SingleModule::load(engine, &CodeCache::none(), &bytes, run_as).because(Exit::Unavailable)
+    let idle = SingleModule::load(engine, cache, &bytes, run_as).because(Exit::Unavailable)?;
+    idle.settle(cache, &bytes, "{}")
+        .because(Exit::Unavailable)?;
+    let settling = Instant::now();
+    while !idle.settled() && settling.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(idle)
 }
 
 /// What a module of a kind is asked in practice.
@@ -312,12 +329,6 @@ fn patch(removed: &str, added: &str) -> Result<PatchFacts, Failure> {
         rivals: 0,
         severity: "MEDIUM".to_owned(),
     })
-}
-
-/// The idle guardrail is asked what it can be asked: a patch instead of an
-/// assessment of one.
-fn latency_of_floor(idle: &SingleModule, question: &Question, budget: Duration) -> Latency {
-    latency(idle, question, budget)
 }
 
 fn latency(module: &SingleModule, question: &Question, budget: Duration) -> Latency {
@@ -423,7 +434,7 @@ mod tests {
     #[test]
     fn a_guest_that_does_nothing_is_measured() {
         let engine = PolicyEngine::new().unwrap();
-        let idle = idle(&engine).unwrap();
+        let idle = idle(&engine, &CodeCache::none()).unwrap();
         let (_, question) = questions(ModuleKind::Guardrail).unwrap().remove(0);
         let said = cases::ask(&idle, &question).unwrap();
         assert_eq!(said.word, "allow");

@@ -86,10 +86,15 @@ fn rust(project: &Project, say: Say<'_>) -> Result<(Vec<u8>, String), Failure> {
         "compiling {}; way taken: {}",
         project.name, toolchain.way
     ));
+    // Shared by all projects: what they depend on is compiled once per user.
+    let target_dir = selfheal_guest_build::cache_directory().map_or_else(
+        |_| project.directory.join("target"),
+        |cache| cache.join("guest-target"),
+    );
     let guests = Guests {
         directory: &project.directory,
         profile: "release",
-        target_dir: &project.directory.join("target"),
+        target_dir: &target_dir,
         packages: std::slice::from_ref(&project.name),
     };
     let modules = guests.compile(&toolchain).map_err(failed)?;
