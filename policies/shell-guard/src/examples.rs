@@ -4,12 +4,9 @@ use selfheal_policy_sdk::{
     AccessMode, Example, Expectation, Phase, Question, Trust, example, example_with, facts,
 };
 
-const ALLOWED: [&str; 70] = [
+const ALLOWED: [&str; 67] = [
     "python3 -c 'print(1)'",
     "python3 -c 'from shop.cart import total; print(total(2, 3))'",
-    "rm -rf build dist __pycache__",
-    "rm -r node_modules/.cache",
-    "cd web && rm -rf dist && npm test",
     "ln -s app.py other.py",
     "find . -name '*.py' -exec wc -l {} +",
     "printenv PATH",
@@ -94,7 +91,7 @@ const ASKED: [&str; 14] = [
     "echo 'print(1)' | python3",
 ];
 
-const DENIED: [&str; 95] = [
+const DENIED: [&str; 97] = [
     "unlink -r x",
     "sleep 100000",
     "find . -exec touch {} +",
@@ -114,6 +111,8 @@ const DENIED: [&str; 95] = [
     "gpg --export-secret-keys",
     "cpan install X",
     "rm -rf src",
+    "rm -rf build",
+    "cd web && rm -rf dist && npm test",
     "rm -fr -- src",
     "rm -r --force src",
     "rm --recursive src",

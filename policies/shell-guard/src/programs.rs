@@ -204,69 +204,12 @@ fn has_short(command: &SimpleCommand, letters: &[char]) -> bool {
         .any(|argument| argument.contains(letters))
 }
 
-/// Directories that builds and tests make, and make again.
-const GENERATED: [&str; 30] = [
-    "build",
-    "dist",
-    "out",
-    "target",
-    "bin",
-    "obj",
-    "coverage",
-    "htmlcov",
-    "__pycache__",
-    ".pytest_cache",
-    ".mypy_cache",
-    ".ruff_cache",
-    ".hypothesis",
-    ".tox",
-    ".nox",
-    ".eggs",
-    ".cache",
-    ".next",
-    ".nuxt",
-    ".parcel-cache",
-    ".turbo",
-    ".gradle",
-    ".nyc_output",
-    ".coverage",
-    "tmp",
-    "temp",
-    "logs",
-    ".vite",
-    ".svelte-kit",
-    ".sass-cache",
-];
-
-/// Every operand is a plain name, in the workspace, of something that builds make.
-/// What git tracks below such a name is `path-guard`'s business.
-pub(crate) fn removes_generated(command: &SimpleCommand) -> bool {
-    let mut operands = command
-        .arguments
-        .iter()
-        .filter(|argument| !argument.text.starts_with('-'))
-        .peekable();
-    operands.peek().is_some()
-        && operands.all(|operand| {
-            let path = operand.text.trim_start_matches("./").trim_end_matches('/');
-            operand.certain
-                && !path.starts_with('/')
-                && !path
-                    .split('/')
-                    .any(|part| matches!(part, "" | "." | ".." | "~" | ".git"))
-                && path
-                    .rsplit('/')
-                    .next()
-                    .is_some_and(|name| GENERATED.contains(&name) || name.ends_with(".egg-info"))
-        })
-}
-
 fn remove(command: &SimpleCommand) -> Option<Verdict> {
     // Long options may be abbreviated, as in `--recurs`.
     let long = command
         .argument_texts()
         .any(|argument| argument.len() > 3 && "--recursive".starts_with(argument));
-    if (long || has_short(command, &['r', 'R'])) && !removes_generated(command) {
+    if long || has_short(command, &['r', 'R']) {
         let denied = Verdict::deny("shell.rm-recursive", "removes whole trees");
         return Some(denied.shows(&command.text()).instead("rm -- path/to/file"));
     }

@@ -3,7 +3,6 @@
 //! variables that make other programs load or start something.
 
 use crate::programs;
-use crate::table::{self, Class};
 use selfheal_policy_sdk::text::{Needles, phrase, squeeze};
 use selfheal_policy_sdk::{SimpleCommand, ToolCall, Verdict};
 
@@ -250,26 +249,6 @@ pub(crate) fn judge(text: &str, call: &ToolCall) -> Verdict {
     {
         return Verdict::deny("shell.privilege", "agents run without privileges").shows(word);
     }
-    // A tree that builds make again; the parsed commands say that it is only that.
-    let generated = call.parsed
-        && call
-            .commands
-            .iter()
-            .all(|command| command.certain && command.program.certain)
-        && call
-            .commands
-            .iter()
-            .any(|command| command.program_name() == "rm")
-        && call
-            .commands
-            .iter()
-            .all(|command| match command.program_name() {
-                "rm" => programs::removes_generated(command),
-                name => {
-                    !matches!(table::class(name), None | Some(Class::Ordinary))
-                        || matches!(name, "cd" | "mkdir" | "make" | "npm" | "cargo" | "pytest")
-                }
-            });
     // Looking for such words harms nobody.
     let readers_only = call.parsed
         && !call.commands.is_empty()
@@ -278,12 +257,11 @@ pub(crate) fn judge(text: &str, call: &ToolCall) -> Verdict {
         });
     let mut verdict = Verdict::Allow;
     for (pattern, rule, what) in PATTERNS {
-        let only_words = generated && rule == "shell.rm-recursive"
-            || readers_only
-                && matches!(
-                    rule,
-                    "shell.rm-recursive" | "shell.sql-drop" | "shell.sql-delete"
-                );
+        let only_words = readers_only
+            && matches!(
+                rule,
+                "shell.rm-recursive" | "shell.sql-drop" | "shell.sql-delete"
+            );
         if !only_words && stands(&squeezed, pattern) {
             let denied = Verdict::deny(rule, format!("the command {what}")).shows(pattern);
             let denied = match rule {
