@@ -144,6 +144,35 @@ const GIT_WRITERS: &[&str] = &[
     "worktree",
 ];
 
+/// Does a subcommand that can write only look, given these words?
+fn git_looks(verb: &str, rest: &[Value]) -> bool {
+    if rest.iter().any(|word| !word.certain) {
+        return false;
+    }
+    let words: Vec<&str> = rest.iter().map(|word| word.text.as_str()).collect();
+    let only = |known: &[&str]| words.iter().all(|word| known.contains(word));
+    match (verb, words.first().copied()) {
+        ("stash", Some("list" | "show"))
+        | ("bisect", Some("log" | "view"))
+        | ("submodule", Some("status" | "summary"))
+        | ("notes", Some("list" | "show"))
+        | ("sparse-checkout", Some("list")) => true,
+        ("worktree", Some("list")) => words.len() == 1 || only(&["list", "--porcelain", "-v"]),
+        ("config", Some("--get" | "--get-all" | "--get-regexp" | "--list" | "-l" | "get" | "list")) => {
+            !words.iter().any(|word| matches!(*word, "--add" | "--unset" | "--edit" | "-e"))
+        }
+        ("branch", _) => only(&[
+            "-a", "-r", "-v", "-vv", "--list", "--show-current", "--all", "--remotes", "--no-color",
+        ]),
+        ("tag", _) => only(&["-l", "--list", "-n"]),
+        ("apply", _) => words
+            .iter()
+            .any(|word| matches!(*word, "--check" | "--stat" | "--numstat" | "--summary"))
+            && !words.contains(&"--apply"),
+        _ => false,
+    }
+}
+
 /// Options of several programs whose next word is no file.
 const WITH_VALUE: &[&str] = &[
     "-n",
@@ -511,7 +540,10 @@ impl Effects<'_, '_, '_> {
         let Some(verb) = rest.get(at) else {
             return;
         };
-        if !GIT_WRITERS.contains(&verb.text.as_str()) && verb.certain {
+        let more = rest.get(at + 1..).unwrap_or_default();
+        if verb.certain
+            && (!GIT_WRITERS.contains(&verb.text.as_str()) || git_looks(&verb.text, more))
+        {
             return;
         }
         self.out.path(&from, &Value::plain(".git"), Write, false);

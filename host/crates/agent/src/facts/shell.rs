@@ -521,6 +521,9 @@ pub(super) fn steers(name: &str, value: &Value) -> bool {
                 .split_whitespace()
                 .all(|option| harmless.iter().any(|known| option.starts_with(known)));
     }
+    if name.ends_with("PAGER") && value.certain && matches!(value.text.as_str(), "" | "cat") {
+        return false;
+    }
     STEERING.contains(&name)
         || STEERING_PREFIXES
             .iter()
