@@ -129,3 +129,15 @@ fn wrong_usage_is_exit_code_2() {
     assert_eq!(outside.code, 2, "{outside:?}");
     assert!(outside.stderr.contains("git"), "{outside:?}");
 }
+
+#[test]
+fn a_mistyped_command_is_not_taken_for_a_broken_program() {
+    let project = cart();
+    for command in [&["pyhton3", "-m", "pytest"][..], &["./no-such-script"]] {
+        let arguments: Vec<&str> = ["heal", "--"].iter().chain(command).copied().collect();
+        let ran = project.selfheal(&arguments);
+        assert_eq!(ran.code, 2, "{ran:?}");
+        let expected = format!("command not found: {}", command.first().unwrap());
+        assert!(ran.stderr.contains(&expected), "{ran:?}");
+    }
+}

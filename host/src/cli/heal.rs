@@ -107,6 +107,7 @@ impl Heal {
                 }
             }),
         })?;
+        refuse_unknown_program(&self.command)?;
         let check = CheckCommand {
             command: shell_text(&self.command)?,
             directory: one_shot.relative_directory(&directory),
@@ -332,6 +333,36 @@ fn watch(cancel: &CancelToken, interrupted: &CancelToken, end: Instant, over: &m
             Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
         }
     }
+}
+
+/// What bash knows without a file.
+const BUILTINS: &[&str] = &[
+    "!", "[[", "{", ".", ":", "cd", "eval", "exec", "export", "for", "if", "set", "source", "time",
+    "ulimit", "umask", "until", "while",
+];
+
+/// A mistyped command fails as well as a broken program does; nobody wants it healed.
+fn refuse_unknown_program(words: &[String]) -> Result<(), Failure> {
+    // A single word is shell text; only where it is plain is its start a program.
+    let first = words.first().map_or("", String::as_str);
+    let program = first.split(' ').next().unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._+-/".contains(c);
+    if program.is_empty() || !program.chars().all(plain) || BUILTINS.contains(&program) {
+        return Ok(());
+    }
+    let found = if program.contains('/') {
+        std::path::Path::new(program).exists()
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+    };
+    if found {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Exit::Usage,
+        format!("command not found: {program}; what stands after `--` is the command that fails"),
+    ))
 }
 
 /// The words as the shell reads them; a single word is taken as shell text.

@@ -255,23 +255,7 @@ impl OneShot {
                 judgement: judgement.clone(),
             },
         )?;
-        let edited_test = patch.files.iter().find(|file| is_test_path(&file.path));
-        let asks = match judgement.verdict {
-            // Tests are witnesses: the host itself never lets them change unseen.
-            Verdict::Allow => edited_test.map(|file| {
-                Reason::new(
-                    "host.tests",
-                    format!("the patch edits the test {}", file.path),
-                )
-            }),
-            Verdict::Ask(reason) => Some(reason),
-            Verdict::Deny(reason) => {
-                return Err(HealError::Refused(format!(
-                    "rule {}: {}",
-                    reason.rule, reason.message
-                )));
-            }
-        };
+        let asks = person_needed(judgement.verdict, &patch)?;
 
         self.recorder
             .progress("proving the patch in fresh processes");
@@ -458,9 +442,52 @@ fn short(rationale: &str) -> String {
     subject
 }
 
+/// Why a person must look at the patch before it is applied, if one must.
+fn person_needed(verdict: Verdict, patch: &Patch) -> Result<Option<Reason>, HealError> {
+    match verdict {
+        // Tests are witnesses: the host itself never lets them change unseen.
+        Verdict::Allow => {
+            let edited_test = patch.files.iter().find(|file| is_test_path(&file.path));
+            Ok(edited_test.map(|file| {
+                let message = format!("the patch edits the test {}", file.path);
+                Reason::new("host.tests", message)
+            }))
+        }
+        Verdict::Ask(reason) => Ok(Some(reason)),
+        Verdict::Deny(reason) => Err(HealError::Refused(format!(
+            "rule {}: {}",
+            reason.rule, reason.message
+        ))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::short;
+    use super::{HealError, Patch, Reason, Verdict, person_needed, short};
+    use selfheal_domain::patch::FileChange;
+
+    #[test]
+    fn a_patch_that_edits_tests_needs_a_person_whatever_modules_say() {
+        let patch = |path: &str| {
+            Patch::of(vec![FileChange {
+                path: path.to_owned(),
+                before: Some("assert total() == 3\n".to_owned()),
+                after: Some("assert total() == 4\n".to_owned()),
+            }])
+        };
+        let (code, tests) = (patch("app/total.py"), patch("tests/test_total.py"));
+        assert_eq!(person_needed(Verdict::Allow, &code).unwrap(), None);
+        let needed = person_needed(Verdict::Allow, &tests).unwrap();
+        assert_eq!(
+            needed.map(|reason| reason.rule).as_deref(),
+            Some("host.tests")
+        );
+        let ask = Reason::new("site.ask", "look at it");
+        let needed = person_needed(Verdict::Ask(ask.clone()), &code).unwrap();
+        assert_eq!(needed, Some(ask.clone()));
+        let denied = person_needed(Verdict::Deny(ask), &code);
+        assert!(matches!(denied, Err(HealError::Refused(_))));
+    }
 
     #[test]
     fn a_subject_is_one_short_line() {
