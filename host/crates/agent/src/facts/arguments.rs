@@ -158,17 +158,30 @@ fn git_looks(verb: &str, rest: &[Value]) -> bool {
         | ("notes", Some("list" | "show"))
         | ("sparse-checkout", Some("list")) => true,
         ("worktree", Some("list")) => words.len() == 1 || only(&["list", "--porcelain", "-v"]),
-        ("config", Some("--get" | "--get-all" | "--get-regexp" | "--list" | "-l" | "get" | "list")) => {
-            !words.iter().any(|word| matches!(*word, "--add" | "--unset" | "--edit" | "-e"))
-        }
+        (
+            "config",
+            Some("--get" | "--get-all" | "--get-regexp" | "--list" | "-l" | "get" | "list"),
+        ) => !words
+            .iter()
+            .any(|word| matches!(*word, "--add" | "--unset" | "--edit" | "-e")),
         ("branch", _) => only(&[
-            "-a", "-r", "-v", "-vv", "--list", "--show-current", "--all", "--remotes", "--no-color",
+            "-a",
+            "-r",
+            "-v",
+            "-vv",
+            "--list",
+            "--show-current",
+            "--all",
+            "--remotes",
+            "--no-color",
         ]),
         ("tag", _) => only(&["-l", "--list", "-n"]),
-        ("apply", _) => words
-            .iter()
-            .any(|word| matches!(*word, "--check" | "--stat" | "--numstat" | "--summary"))
-            && !words.contains(&"--apply"),
+        ("apply", _) => {
+            words
+                .iter()
+                .any(|word| matches!(*word, "--check" | "--stat" | "--numstat" | "--summary"))
+                && !words.contains(&"--apply")
+        }
         _ => false,
     }
 }

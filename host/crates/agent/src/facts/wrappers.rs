@@ -468,7 +468,11 @@ fn shell(rest: &[Value]) -> Kind {
 /// Git runs programs that its configuration names.
 /// Settings of git that only change how its output looks.
 fn only_looks(setting: &str) -> bool {
-    let name = setting.split('=').next().unwrap_or_default().to_ascii_lowercase();
+    let name = setting
+        .split('=')
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     name.starts_with("color.")
         || name.starts_with("advice.")
         || name.starts_with("column.")
@@ -482,7 +486,10 @@ fn git(rest: &[Value]) -> Kind {
     let mut at = 0;
     while let Some(word) = rest.get(at) {
         match word.text.as_str() {
-            "-c" if rest.get(at + 1).is_some_and(|set| set.certain && only_looks(&set.text)) => {
+            "-c" if rest
+                .get(at + 1)
+                .is_some_and(|set| set.certain && only_looks(&set.text)) =>
+            {
                 at += 2;
             }
             "-c" | "--config-env" | "--exec-path" => {
