@@ -7,6 +7,7 @@
 //! - Files are made under a name of their own, 0600, never following a link, then renamed.
 //! - A digest in front of the code finds torn files.
 
+use crate::dimensions;
 use crate::engine::PolicyEngine;
 use selfheal_domain::digest::Digest;
 use sha2::{Digest as _, Sha256};
@@ -119,10 +120,15 @@ impl CodeCache {
     }
 }
 
-/// Compiles. A module that the compiler cannot take, to the point of giving up, is
-/// refused like any other: no module ends the host.
+/// Compiles what can be compiled within bounds. A module that the compiler cannot
+/// take, to the point of giving up, is refused like any other: no module ends the host.
 fn compile_new(engine: &PolicyEngine, bytes: &[u8]) -> wasmtime::Result<Component> {
-    let compile = std::panic::AssertUnwindSafe(|| Component::new(engine.wasm(), bytes));
+    // A text is what it says, not how it is written.
+    let bytes = wat::parse_bytes(bytes).map_err(wasmtime::Error::from)?;
+    dimensions::check(&bytes).map_err(|why| {
+        wasmtime::Error::msg(format!("what compiling it costs is not bounded: {why}"))
+    })?;
+    let compile = std::panic::AssertUnwindSafe(|| Component::new(engine.wasm(), &bytes));
     std::panic::catch_unwind(compile)
         .unwrap_or_else(|_| Err(wasmtime::Error::msg("the compiler gave up on it")))
 }

@@ -27,6 +27,7 @@ mod cache;
 mod capabilities;
 mod compare;
 mod config;
+mod dimensions;
 mod edit;
 mod engine;
 mod error;

@@ -9,7 +9,7 @@
 mod support;
 
 use selfheal_domain::policy::PolicySet;
-use selfheal_domain::verdict::Verdict;
+use selfheal_domain::verdict::{Answer, Fault, Verdict};
 use selfheal_policy_host::{BundledModules, CodeCache, PolicyEngine, WasmPolicyHost};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -137,6 +137,33 @@ fn a_rule_that_never_ends_denies() {
     call.network.push("slow".to_owned());
     let judgement = set.judge_tool_call(&context(), &call);
     assert_eq!(judgement.verdict.reason().unwrap().rule, "host.fault");
+}
+
+#[test]
+fn a_rule_that_eats_memory_denies() {
+    let rules = "package rules\n\ndeny contains {\"id\": \"a\", \"message\": \"b\"} if {\n\t\
+                 input.call.network[0] == \"large\"\n\t\
+                 count([[x, y] | some x in numbers.range(1, 2000); some y in numbers.range(1, 2000)]) < 0\n}\n";
+    let host = host();
+    let text = policy(rules, "").replace(
+        "[module.settings]",
+        "limits = { deadline_ms = 60000, memory_bytes = 33554432 }\n[module.settings]",
+    );
+    let set = host.activate(host.prepare(&config(&text)).unwrap());
+    let mut call = bash("ls");
+    call.network.push("large".to_owned());
+    let judgement = set.judge_tool_call(&context(), &call);
+    assert_eq!(judgement.verdict.reason().unwrap().rule, "host.fault");
+    assert!(
+        matches!(
+            judgement.answers.first().map(|answer| &answer.answer),
+            Some(Answer::Fault(Fault::Memory { .. }))
+        ),
+        "{judgement:?}"
+    );
+    call.network.clear();
+    let judgement = set.judge_tool_call(&context(), &call);
+    assert_eq!(judgement.verdict, Verdict::Allow);
 }
 
 #[test]
