@@ -83,6 +83,13 @@ pub(crate) fn compare(before: Side<'_>, after: Side<'_>) -> Structure {
     secrets(before.config, after.config, &mut found);
     trust(before.config, after.config, &mut found);
     for module in &before.config.modules {
+        if module.mode == ModuleMode::Enforce && after.enforced(module.kind) == 0 {
+            // Nobody of its kind has a voice any more, which is the strictest answer.
+            found
+                .other
+                .push(format!("module `{}` is not enforced", module.name));
+            continue;
+        }
         match named(after.config, &module.name) {
             None => gone(module, &mut found),
             Some(now) => changed(module, now, before, after, &mut found),
@@ -440,4 +447,104 @@ fn limits(before: &ModuleConfig, after: &ModuleConfig, found: &mut Structure) {
         new.output(),
         Way::Looser,
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::set::SetCore;
+    use selfheal_domain::digest::Digest;
+    use std::path::Path;
+
+    /// Without modules: what only their bytes tell is tested where there are some.
+    fn compared(before: &str, after: &str) -> Structure {
+        let read = |text: &str| {
+            let config = PolicyConfig::parse(text, "policy.toml", Path::new("/etc")).unwrap();
+            let set = PreparedSet {
+                core: Arc::new(SetCore {
+                    digest: Digest::of(text.as_bytes()),
+                    environment: config.environment,
+                    ceiling: config.ceiling,
+                    quarantine: config.quarantine,
+                    modules: Vec::new(),
+                }),
+            };
+            (config, set)
+        };
+        let (before, after) = (read(before), read(after));
+        let side = |(config, set): &'static (PolicyConfig, PreparedSet)| Side { config, set };
+        compare(
+            side(Box::leak(Box::new(before))),
+            side(Box::leak(Box::new(after))),
+        )
+    }
+
+    const BASE: &str = "environment = \"staging\"\nfour_eyes = true\n[autonomy]\nceiling = 2\nlevel = 1\n\
+        [limits]\nmax_files = 5\nprotected_paths = [\"a\"]\nsecret_paths = [\"s\"]\n[secrets]\nnames = [\"T\"]\n\
+        [[module]]\nname = \"one\"\nkind = \"guardrail\"\nsource = \"bundled:one\"\n\
+        [[module]]\nname = \"two\"\nkind = \"guardrail\"\nsource = \"two.wasm\"\nlimits = { deadline_ms = 50 }\n";
+
+    #[test]
+    fn every_change_goes_one_way_and_back_the_other() {
+        assert!(compared(BASE, BASE).is_empty());
+        assert!(compared(BASE, &format!("# a comment\n{BASE}")).is_empty());
+        for (old, new) in [
+            ("\"staging\"", "\"dev\""),
+            ("four_eyes = true", "four_eyes = false"),
+            ("ceiling = 2", "ceiling = 3"),
+            ("level = 1", "level = 2"),
+            ("max_files = 5", "max_files = 6"),
+            ("protected_paths = [\"a\"]", "protected_paths = []"),
+            ("secret_paths = [\"s\"]", "secret_paths = []"),
+            ("names = [\"T\"]", "names = []"),
+            ("deadline_ms = 50", "deadline_ms = 60"),
+            ("[secrets]", "[quarantine]\nfaults = 9\n[secrets]"),
+            ("[secrets]", "[trust]\nunsigned = true\n[secrets]"),
+            (
+                "[secrets]",
+                "[trust]\ninsecure_registries = [\"r:1\"]\n[secrets]",
+            ),
+            ("limits = {", "unsigned = true\nlimits = {"),
+            ("limits = {", "capabilities = [\"wasi:clocks\"]\nlimits = {"),
+            (
+                "source = \"bundled:one\"\n",
+                "source = \"bundled:one\"\nmode = \"shadow\"\n",
+            ),
+            (
+                "source = \"bundled:one\"\n",
+                "source = \"bundled:one\"\nmode = \"off\"\n",
+            ),
+        ] {
+            let looser = BASE.replacen(old, new, 1);
+            assert_ne!(looser, BASE, "{old}");
+            let found = compared(BASE, &looser);
+            assert_eq!(found.loosening.len(), 1, "{new}: {found:?}");
+            assert!(found.tightening.is_empty(), "{new}: {found:?}");
+            let found = compared(&looser, BASE);
+            assert!(found.only_tightens(), "{old}: {found:?}");
+            assert_eq!(found.tightening.len(), 1, "{old}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_can_know_is_said_to_be_unproved() {
+        let found = compared(BASE, &format!("{BASE}settings = {{ a = 1 }}\n"));
+        assert_eq!(found.unproved, ["settings of `two` change"]);
+        assert!(found.loosening.is_empty() && found.tightening.is_empty());
+    }
+
+    #[test]
+    fn the_first_module_of_a_kind_loosens_and_the_last_one_tightens() {
+        let none = BASE.split("[[module]]").next().unwrap();
+        let found = compared(none, BASE);
+        assert!(!found.only_tightens(), "{found:?}");
+        let found = compared(BASE, none);
+        assert!(found.only_tightens(), "{found:?}");
+        let risk = "[[module]]\nname = \"r\"\nkind = \"risk\"\nsource = \"bundled:r\"\n";
+        assert!(!compared(BASE, &format!("{BASE}{risk}")).only_tightens());
+        let second =
+            "[[module]]\nname = \"three\"\nkind = \"guardrail\"\nsource = \"bundled:three\"\n";
+        assert!(compared(BASE, &format!("{BASE}{second}")).only_tightens());
+        assert!(!compared(&format!("{BASE}{second}"), BASE).only_tightens());
+    }
 }

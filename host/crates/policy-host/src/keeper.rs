@@ -17,6 +17,8 @@ mod grant;
 mod proposal;
 mod start;
 mod state;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use crate::config::PolicyConfig;

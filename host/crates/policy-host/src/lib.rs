@@ -22,6 +22,10 @@
 //! # }
 //! ```
 
+// Helpers of the integration tests serve tests inside the crate as well.
+#[cfg(test)]
+extern crate self as selfheal_policy_host;
+
 mod abi;
 mod cache;
 mod capabilities;

@@ -176,7 +176,14 @@ impl PolicyKeeper {
                 }
                 // Other bytes or settings: a new chance.
                 None => {
-                    self.state().quarantined.remove(&module);
+                    if self.state().quarantined.remove(&module) {
+                        let event = Event::QuarantineChanged {
+                            module,
+                            quarantined: false,
+                            reason: "it is another module now, or has other settings".to_owned(),
+                        };
+                        self.note(&Actor::Host, event);
+                    }
                 }
             }
         }
