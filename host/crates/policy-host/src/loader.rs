@@ -18,6 +18,11 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Longest that the examples of one module may take together. Each has the module's
+/// deadline, and thousands that just meet it would hold up a preparation for hours.
+const EXAMPLES: Duration = Duration::from_secs(60);
 
 /// Modules that are built into the host, by name.
 #[derive(Clone, Debug, Default)]
@@ -178,8 +183,16 @@ impl Loader<'_> {
             return Ok(noted.lines().map(str::to_owned).collect());
         }
         let mut rules = Vec::new();
+        let started = Instant::now();
         for example in examples {
             check_example_noting(module, example, &mut rules)?;
+            if started.elapsed() > EXAMPLES {
+                return Err(ModuleProblem::NotAModule(format!(
+                    "its {} examples take longer than {} s together",
+                    examples.len(),
+                    EXAMPLES.as_secs()
+                )));
+            }
         }
         rules.sort();
         rules.dedup();
