@@ -1,6 +1,6 @@
 // no-migrations: a guardrail in JavaScript. Databases change under a person's eyes:
 // no agent runs a migration, and a patch that holds one is looked at first.
-import { allow, ask, bash, commandText, deny, example, matches, patch, programName, settingsOf } from "./selfheal.js";
+import { allow, ask, bash, commandText, deny, example, matches, patch, programNames, settingsOf } from "./selfheal.js";
 
 const SCHEMA = {
   $schema: "https://json-schema.org/draft/2020-12/schema",
@@ -28,7 +28,7 @@ export function configure(json) {
 
 /** Whether a word of the command is a runner's name: `python3 manage.py migrate`, `npx prisma migrate`. */
 const names = (command, known) =>
-  known.includes(programName(command)) ||
+  programNames(command).some((name) => known.includes(name)) ||
   command.arguments.some((word) => known.includes(word.text.split("/").pop()));
 
 export const judge = {
@@ -38,7 +38,7 @@ export const judge = {
       if (names(command, RUNNERS) && words.some((word) => settings.migration_words.includes(word))) {
         return deny("no-migrations.run", "a person runs migrations", { shows: commandText(command) });
       }
-      if (CLIENTS.includes(programName(command)) && words.some((word) => DEFINITION.test(word))) {
+      if (programNames(command).some((name) => CLIENTS.includes(name)) && words.some((word) => DEFINITION.test(word))) {
         return deny("no-migrations.definition", "an agent does not change a database's definition", {
           shows: commandText(command),
         });

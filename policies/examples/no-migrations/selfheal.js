@@ -22,8 +22,9 @@ export const stop = (why) => ({ action: { tag: "stop" }, reason: why });
 export const admit = (why) => ({ tag: "admit", val: why });
 export const needsAdmin = (rule, message) => ({ tag: "needs-admin", val: reason(rule, message) });
 
-/** Last component of a program's path, as in `rm` for `/bin/rm`; links followed where known. */
-export const programName = (command) => (command.resolved ?? command.program.text).split("/").pop();
+/** Names of the program that runs: as written, and of the file that it leads to, as in `rm` for `/bin/rm`. */
+export const programNames = (command) =>
+  [command.program.text, command.resolved].filter(Boolean).map((path) => path.split("/").pop());
 
 /** The command in one line, for evidence. */
 export const commandText = (command) =>

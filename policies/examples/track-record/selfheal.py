@@ -52,9 +52,9 @@ def needs_admin(rule, message):
     return t.Admission_NeedsAdmin(_reason(rule, message, None, None))
 
 
-def program_name(command):
-    """Last component of a program's path, as in `rm` for `/bin/rm`; links followed where known."""
-    return (command.resolved or command.program.text).rsplit("/", 1)[-1]
+def program_names(command):
+    """Names of the program that runs: as written, and of the file that it leads to, as in `rm` for `/bin/rm`."""
+    return [path.rsplit("/", 1)[-1] for path in (command.program.text, command.resolved) if path]
 
 
 def command_text(command):

@@ -222,6 +222,28 @@ mod tests {
     }
 
     #[test]
+    fn the_examples_use_the_helpers_of_new_projects() {
+        let policies =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/examples");
+        for (file, template) in [
+            (
+                "no-migrations/selfheal.js",
+                include_str!("templates/javascript/selfheal.js.template"),
+            ),
+            (
+                "track-record/selfheal.py",
+                include_str!("templates/python/selfheal.py.template"),
+            ),
+        ] {
+            assert_eq!(
+                std::fs::read_to_string(policies.join(file)).unwrap(),
+                template,
+                "{file}"
+            );
+        }
+    }
+
+    #[test]
     fn a_type_is_named_after_the_policy() {
         assert_eq!(type_name("no-docker"), "NoDocker");
         assert_eq!(type_name("x2"), "X2");
