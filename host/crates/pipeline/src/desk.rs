@@ -8,15 +8,14 @@ use crate::healer::Healer;
 use crate::settings::Settings;
 use chrono::{DateTime, Utc};
 use selfheal_domain::digest::Digest;
-use selfheal_domain::event::{Approval, Event, Record, ReviewAnswer, ToolOutcome};
+use selfheal_domain::event::{Approval, Event, Record, ReviewAnswer};
 use selfheal_domain::ids::{CommentId, IssueId, IssueNumber};
 use selfheal_domain::issue::{Comment, CommentRole, Issue, Priority, Severity, Source};
 use selfheal_domain::ledger::{Ledger, RecordError};
 use selfheal_domain::policy::{
-    AgentPhase, Asked, IssueFacts, ModuleIdentity, PolicyContext, PolicyHost, RunCounters,
-    TrackRecord,
+    AgentPhase, Asked, IssueFacts, PolicyContext, PolicyHost, RunCounters, TrackRecord,
 };
-use selfheal_domain::policy_control::{EnforcementStatus, PolicyControl, PolicyStatus};
+use selfheal_domain::policy_control::PolicyControl;
 use selfheal_domain::ports::{
     Clock, IdSource, IssueFilter, IssueSummary, Page, ServiceStatus, Services, StoreError,
 };
@@ -25,6 +24,9 @@ use selfheal_domain::risk::{Admission, AutonomyAction, AutonomyLevel};
 use selfheal_domain::state::Phase;
 use selfheal_domain::user::{Account, Actor, Role, TrustClass, UserName};
 use std::sync::Arc;
+
+mod policies;
+mod switches;
 
 /// Who asks.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -501,171 +503,6 @@ impl IssueDesk {
                 .record(issue.number, caller.actor(), Event::IssueRetried(approval))?;
         self.healer.enqueue(issue.number);
         Ok(issue)
-    }
-
-    /// The autonomy switch.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub fn autonomy(&self) -> Result<AutonomyView, DeskError> {
-        let switches = self.ledger.store().switches()?;
-        Ok(AutonomyView {
-            level: self.healer.level()?,
-            ceiling: self.settings.ceiling,
-            frozen: switches.frozen || self.healer.alarmed(),
-        })
-    }
-
-    /// Sets the autonomy level.
-    ///
-    /// # Errors
-    /// [`DeskError::Invalid`] above the ceiling.
-    pub fn set_autonomy(
-        &self,
-        caller: &Caller,
-        level: u8,
-        reason: &str,
-    ) -> Result<AutonomyView, DeskError> {
-        self.must_decide(caller)?;
-        let reason = required("reason", reason)?;
-        let invalid = |message| DeskError::Invalid(vec![FieldError::new("level", message)]);
-        let level = AutonomyLevel::try_from(level).map_err(invalid)?;
-        if level > self.settings.ceiling {
-            let ceiling = self.settings.ceiling;
-            return Err(invalid(format!(
-                "{level} is above the ceiling {ceiling} ({}) that policy.toml sets",
-                u8::from(ceiling)
-            )));
-        }
-        self.ledger
-            .record_host(caller.actor(), Event::AutonomyChanged { level, reason })?;
-        self.autonomy()
-    }
-
-    /// Stops all healing, or lets it go on.
-    ///
-    /// # Errors
-    /// See [`DeskError`].
-    pub fn set_frozen(
-        &self,
-        caller: &Caller,
-        frozen: Freeze,
-        reason: &str,
-    ) -> Result<AutonomyView, DeskError> {
-        self.must_decide(caller)?;
-        let reason = required("reason", reason)?;
-        let frozen = frozen == Freeze::On;
-        if frozen {
-            self.healer.set_frozen_by(caller.actor(), reason)?;
-        } else {
-            // Whoever lifts a freeze does so over enforcement that holds.
-            if let Some(warden) = &self.warden {
-                warden.clear().map_err(DeskError::Conflict)?;
-            }
-            self.ledger
-                .record_host(caller.actor(), Event::FreezeChanged { frozen, reason })?;
-            self.healer.set_alarm(false);
-            self.healer.resume()?;
-        }
-        self.autonomy()
-    }
-
-    /// The application's services.
-    pub fn services(&self) -> Vec<ServiceStatus> {
-        self.services.status()
-    }
-
-    /// Restarts one on an admin's word.
-    ///
-    /// # Errors
-    /// [`DeskError::NotFound`] for an unknown one; [`DeskError::Conflict`] when it
-    /// does not come up.
-    pub fn restart_service(
-        &self,
-        caller: &Caller,
-        name: &str,
-    ) -> Result<Vec<ServiceStatus>, DeskError> {
-        self.must_decide(caller)?;
-        if !self.services.names().iter().any(|known| known == name) {
-            return Err(DeskError::NotFound(format!("service {name:?}")));
-        }
-        // On record before it happens (invariant 8), and again with what came of it.
-        self.ledger.record_host(
-            caller.actor(),
-            Event::ServiceOperated {
-                service: name.to_owned(),
-                outcome: ToolOutcome::Unknown("a restart was asked for".to_owned()),
-            },
-        )?;
-        let result = self.services.restart(name);
-        let outcome = match &result {
-            Ok(()) => ToolOutcome::Succeeded("restarted and ready".to_owned()),
-            Err(error) => ToolOutcome::Failed(bounds::clip(error.to_string(), bounds::DETAIL)),
-        };
-        self.ledger.record_host(
-            caller.actor(),
-            Event::ServiceOperated {
-                service: name.to_owned(),
-                outcome,
-            },
-        )?;
-        result.map_err(|error| DeskError::Conflict(error.to_string()))?;
-        Ok(self.services.status())
-    }
-
-    /// Active policy modules with the set's generation and digest.
-    pub fn policies(&self) -> (u64, Digest, Vec<ModuleIdentity>) {
-        let set = self.policies.current();
-        (set.generation(), set.digest(), set.modules())
-    }
-
-    /// What changes the policies of this host, to read from.
-    ///
-    /// # Errors
-    /// [`DeskError::Conflict`] when this host's policies are fixed.
-    pub fn policy_control(&self) -> Result<&dyn PolicyControl, DeskError> {
-        self.control.as_deref().ok_or_else(|| {
-            DeskError::Conflict("the policies of this host cannot be changed while it runs".into())
-        })
-    }
-
-    /// The same for an admin's word.
-    ///
-    /// # Errors
-    /// See [`DeskError`].
-    pub fn policy_decision(&self, caller: &Caller) -> Result<&dyn PolicyControl, DeskError> {
-        self.must_decide(caller)?;
-        self.policy_control()
-    }
-
-    /// The same for a change, which only an admin may make and gives a reason for.
-    ///
-    /// # Errors
-    /// See [`DeskError`].
-    pub fn policy_change(
-        &self,
-        caller: &Caller,
-        reason: &str,
-    ) -> Result<&dyn PolicyControl, DeskError> {
-        required("reason", reason)?;
-        self.policy_decision(caller)
-    }
-
-    /// How the policies stand, with the proof of enforcement.
-    ///
-    /// # Errors
-    /// See [`IssueDesk::policy_control`].
-    pub fn policy_status(&self) -> Result<PolicyStatus, DeskError> {
-        Ok(PolicyStatus {
-            enforcement: self.enforcement(),
-            ..self.policy_control()?.status()
-        })
-    }
-
-    /// The latest proof of enforcement.
-    pub fn enforcement(&self) -> EnforcementStatus {
-        let latest = self.warden.as_ref().map(|warden| warden.latest());
-        latest.unwrap_or_default()
     }
 
     /// Now, as this host counts time.
