@@ -4,6 +4,7 @@
     missing_docs,
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::print_stdout,
     reason = "a bench, like a test, may stop at a surprise"
 )]
 
@@ -176,6 +177,7 @@ fn plan(criterion: &mut Criterion) {
     for (name, candidate) in candidates {
         let once = keeper.plan(&candidate, DECISIONS).unwrap();
         assert_eq!((once.replayed, once.reproduced), (DECISIONS, DECISIONS));
+        println!("{name}: {} ms by its own clock", once.millis);
         group.bench_function(format!("10,000 decisions, {name}"), |bencher| {
             bencher.iter(|| black_box(keeper.plan(&candidate, DECISIONS).unwrap()));
         });

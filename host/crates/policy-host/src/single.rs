@@ -428,7 +428,7 @@ mod tests {
           (func (export "f") (param i32 i32)))
         (core instance $i (instantiate $m))
         (func (export "f") (param "s" string)
-          (canon lift (core func $i "f") (memory $i "mem") (realloc (func $i "realloc")))))
+          (canon lift (core func $i "f") (memory (core memory $i "mem")) (realloc (core func $i "realloc")))))
       (component $from
         (import "f" (func $f (param "s" string)))
         (core module $libc
@@ -436,7 +436,7 @@ mod tests {
           (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0)))
         (core instance $libc (instantiate $libc))
         (core func $lowered
-          (canon lower (func $f) (memory $libc "mem") (realloc (func $libc "realloc"))))
+          (canon lower (func $f) (memory (core memory $libc "mem")) (realloc (core func $libc "realloc"))))
         (core module $m (import "" "f" (func (param i32 i32))))
         (core instance (instantiate $m (with "" (instance (export "f" (func $lowered)))))))
       (instance $a (instantiate $to))

@@ -103,7 +103,11 @@ impl Filler {
             });
             for module in living {
                 module.clear();
-                while !self.closed.load(SeqCst) && module.refill() {}
+                loop {
+                    if self.closed.load(SeqCst) || !module.refill() {
+                        break;
+                    }
+                }
             }
         }
     }

@@ -215,7 +215,7 @@ impl Running {
     {
         let function = self
             .instance
-            .get_func(&mut self.store, &export.index)
+            .get_func(&mut self.store, export.index)
             .ok_or_else(gone)?;
         #[expect(
             unsafe_code,
