@@ -2,7 +2,6 @@
 //! the switches. Every method checks what it must, records the act, and only
 //! then sets work going.
 
-use crate::bounds;
 use crate::enforcement::Warden;
 use crate::healer::Healer;
 use crate::settings::Settings;
@@ -17,7 +16,7 @@ use selfheal_domain::policy::{
 };
 use selfheal_domain::policy_control::PolicyControl;
 use selfheal_domain::ports::{
-    Clock, IdSource, IssueFilter, IssueSummary, Page, ServiceStatus, Services, StoreError,
+    Clock, IdSource, IssueFilter, IssueSummary, Page, Services, StoreError,
 };
 use selfheal_domain::report::{FieldError, Report, ReportDraft, check_text};
 use selfheal_domain::risk::{Admission, AutonomyAction, AutonomyLevel};
