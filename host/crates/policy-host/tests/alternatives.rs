@@ -265,5 +265,5 @@ fn reads_as_words(line: &str) -> bool {
         .collect();
     words
         .windows(4)
-        .any(|row| row.iter().all(|word| plain(&word)))
+        .any(|row| row.iter().all(|word| plain(word)))
 }

@@ -127,16 +127,16 @@ impl Bench {
             cases::ask(&module, &question).map_err(|fault| {
                 Failure::new(Exit::NotSo, format!("{name}: the module {fault}"))
             })?;
-            let latency = latency(&module, &question, budget);
+            let taken = latency(&module, &question, budget);
             // An autonomy module's question is put to it as one about the patch.
             let floor = latency(&idle, &question, budget);
             rows.push(Row {
-                times_floor: latency.p50_us / floor.p50_us.max(f64::MIN_POSITIVE),
+                times_floor: taken.p50_us / floor.p50_us.max(f64::MIN_POSITIVE),
                 per_second: throughput(&module, &question, 1, budget),
                 per_second_all_threads: throughput(&module, &question, threads, budget),
                 memory_bytes: least_memory(&module, &run_as, &question)?,
                 question: name,
-                latency,
+                latency: taken,
                 floor,
             });
         }

@@ -24,12 +24,12 @@ pub(crate) fn situation(number: u64) -> PolicyContext {
             run: RunNumber(1),
             id: RunId(Uuid::from_u128(run.into())),
         }),
-        phase: if number % 3 == 0 {
+        phase: if number.is_multiple_of(3) {
             AgentPhase::Diagnosis
         } else {
             AgentPhase::Drafting
         },
-        environment: if number % 5 == 0 {
+        environment: if number.is_multiple_of(5) {
             Environment::Production
         } else {
             Environment::Dev
@@ -39,7 +39,7 @@ pub(crate) fn situation(number: u64) -> PolicyContext {
             1 => AutonomyLevel::AutoLow,
             _ => AutonomyLevel::AutoAll,
         },
-        trust: if number % 2 == 0 {
+        trust: if number.is_multiple_of(2) {
             TrustClass::Member
         } else {
             TrustClass::External
@@ -61,7 +61,7 @@ fn access(path: &str, mode: AccessMode, number: u64) -> PathAccess {
         relative: Some(path.to_owned()),
         mode,
         certain: true,
-        tracked: number % 2 == 0,
+        tracked: number.is_multiple_of(2),
         protected: path.starts_with(".git"),
         link: None,
     }
