@@ -10,6 +10,7 @@ mod authoring;
 mod crash;
 mod heal;
 mod policy;
+mod policy_host;
 mod programs;
 mod roles;
 mod rollback;

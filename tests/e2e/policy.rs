@@ -69,7 +69,7 @@ fn a_module_that_loops_traps_or_allocates_denies_and_nothing_else() {
             format!("[[module]]\nname = \"{name}\"\nkind = \"guardrail\"\nsource = \"{source}\"\n")
         };
         let policy = format!(
-            "environment = \"local\"\n{}{}",
+            "environment = \"local\"\n{}{}unsigned = true\n",
             module("shell-guard", "bundled:shell-guard"),
             module(name, &source.display().to_string()),
         );
