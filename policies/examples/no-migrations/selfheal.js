@@ -1,6 +1,6 @@
 // Small words that make a policy short. Belongs to the project: change it freely.
 // The types are those of wit/types.wit: records are objects with camelCase keys, an
-// option is the value or undefined, u64 is a BigInt, an enum case is its name in
+// option is the value or undefined, u64 is a number, an enum case is its name in
 // kebab-case, a variant is { tag, val }.
 
 const reason = (rule, message, { shows, instead } = {}) => ({
@@ -70,7 +70,7 @@ export const context = (other = {}) => ({
   trust: "member",
   service: undefined,
   earned: { healed: 0, failed: 0, rolledBack: 0, streak: 0 },
-  counters: { toolCalls: 0n, denied: 0n, filesWritten: 0n, bytesWritten: 0n, seconds: 0n },
+  counters: { toolCalls: 0, denied: 0, filesWritten: 0, bytesWritten: 0, seconds: 0 },
   ...other,
 });
 
@@ -84,7 +84,7 @@ export function bash(command) {
     parsed: true,
     paths: [],
     network: [],
-    bytes: 0n,
+    bytes: 0,
   };
   return { tag: "tool-call", val: call };
 }
@@ -113,7 +113,7 @@ export const assessed = (path, score) => ({
 /** An issue that waits for approval. */
 export const issue = (severity, category, trust) => ({
   tag: "issue",
-  val: { number: 1n, severity, category, source: "web", trust },
+  val: { number: 1, severity, category, source: "web", trust },
 });
 
 /** One promise of `describe`. `expect` is as in `allow`, or [lowest, highest] score. */
