@@ -47,11 +47,13 @@ pub(crate) struct Host {
 impl Host {
     /// Opens store, policies, repository and services, takes up unfinished work.
     pub(crate) fn open(config: Config) -> Result<Self, Failure> {
+        // The keeper writes generations: never beside another host's.
+        let claim = JournalStore::claim(&config.data).because(Exit::Unavailable)?;
         let keeper = keeper_of(&config)?;
         let policy = keeper.config();
         let policies: Arc<dyn PolicyHost> = keeper.host();
         let store: Arc<dyn EventStore> = Arc::new(
-            JournalStore::open(&config.data, Options::new(masker(&policy)?))
+            JournalStore::open_claimed(claim, Options::new(masker(&policy)?))
                 .because(Exit::Unavailable)?,
         );
         let feed = Arc::new(Feed::default());

@@ -263,7 +263,5 @@ fn reads_as_words(line: &str) -> bool {
         .split([' ', ','])
         .filter(|word| !word.is_empty())
         .collect();
-    words
-        .windows(4)
-        .any(|row| row.iter().all(|word| plain(word)))
+    words.windows(4).any(|row| row.iter().all(plain))
 }

@@ -28,7 +28,7 @@ mod rows;
 mod writer;
 
 pub use harden::ProjectionError;
-pub use lock::LockError;
+pub use lock::{Claim, LockError};
 pub use open::OpenError;
 pub use projection::Refusal;
 pub use reader::{JournalReader, Location, StoredRecord, VerifyError, VerifyReport, verify};
@@ -88,7 +88,24 @@ impl JournalStore {
     /// # Errors
     /// See [`OpenError`]; nothing that was recorded is changed then.
     pub fn open(directory: &Path, options: Options) -> Result<Self, OpenError> {
-        let opened = open::open(directory, options.segment_bytes)?;
+        Self::open_claimed(Self::claim(directory)?, options)
+    }
+
+    /// Makes `directory` this process's own, for whoever must write in it before the
+    /// store can be opened.
+    ///
+    /// # Errors
+    /// Another host runs on it, or it cannot be made.
+    pub fn claim(directory: &Path) -> Result<Claim, OpenError> {
+        open::claim(directory)
+    }
+
+    /// Opens the store in a directory that was claimed before.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; nothing that was recorded is changed then.
+    pub fn open_claimed(claim: Claim, options: Options) -> Result<Self, OpenError> {
+        let opened = open::open(claim, options.segment_bytes)?;
         let shared = Arc::new(Shared::new(opened.projection));
         let (requests, waiting) = sync_channel(QUEUE);
         let journal = opened.journal;

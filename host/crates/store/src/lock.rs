@@ -37,6 +37,14 @@ pub enum LockError {
     },
 }
 
+/// A data directory that is this process's own until the claim, or the store opened
+/// with it, is dropped.
+#[derive(Debug)]
+pub struct Claim {
+    pub(crate) directory: PathBuf,
+    pub(crate) lock: DirectoryLock,
+}
+
 /// Held until dropped; the kernel drops it with the process, however that ends.
 #[derive(Debug)]
 pub(crate) struct DirectoryLock {

@@ -4,7 +4,7 @@
 use crate::frame;
 use crate::harden::ProjectionError;
 use crate::journal::{self, Journal};
-use crate::lock::{DirectoryLock, LockError};
+use crate::lock::{Claim, DirectoryLock, LockError};
 use crate::projection::{Projection, Refusal};
 use crate::reader::{JOURNAL, JournalReader, StoredRecord, VerifyError};
 use crate::rows::Meta;
@@ -85,16 +85,30 @@ impl From<ProjectionError> for Unfit {
     }
 }
 
-pub(crate) fn open(data: &Path, segment_bytes: u64) -> Result<Opened, OpenError> {
+/// Makes the directory where there is none, and takes its lock.
+pub(crate) fn claim(data: &Path) -> Result<Claim, OpenError> {
+    let failed = |source| OpenError::Io {
+        path: data.to_owned(),
+        source,
+    };
+    std::fs::create_dir_all(data).map_err(failed)?;
+    let directory = data.canonicalize().map_err(failed)?;
+    let lock = DirectoryLock::take(&directory)?;
+    Ok(Claim { directory, lock })
+}
+
+pub(crate) fn open(claim: Claim, segment_bytes: u64) -> Result<Opened, OpenError> {
+    let Claim {
+        directory: data,
+        lock,
+    } = claim;
+    let data = &data;
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| OpenError::Io { path, source }
     };
-    std::fs::create_dir_all(data).map_err(failed(data))?;
-    let data = &data.canonicalize().map_err(failed(data))?;
     let directory = data.join(JOURNAL);
     std::fs::create_dir_all(&directory).map_err(failed(&directory))?;
-    let lock = DirectoryLock::take(data)?;
     journal::sync_directory(data).map_err(failed(data))?;
 
     let projection = data.join("projection");

@@ -44,7 +44,7 @@ impl Medium for Failing {
 
 /// Appends three records to a disk that fails at the first, and reopens.
 fn outcomes(dir: &Path, [write, truncate, sync]: [bool; 3]) -> (Vec<String>, u64) {
-    let mut opened = crate::open::open(dir, SEGMENT_BYTES).unwrap();
+    let mut opened = crate::open::open(crate::open::claim(dir).unwrap(), SEGMENT_BYTES).unwrap();
     let segment = dir.join("journal/00000000000000000000.seg");
     opened.journal.replace_medium(Box::new(Failing {
         file: OpenOptions::new()
@@ -90,7 +90,7 @@ fn outcomes(dir: &Path, [write, truncate, sync]: [bool; 3]) -> (Vec<String>, u64
     });
     drop(shared);
     drop(opened.lock);
-    let again = crate::open::open(dir, SEGMENT_BYTES).unwrap();
+    let again = crate::open::open(crate::open::claim(dir).unwrap(), SEGMENT_BYTES).unwrap();
     (outcomes, again.projection.meta().applied)
 }
 
