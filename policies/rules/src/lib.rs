@@ -45,7 +45,7 @@
 //! - Rego swallows errors: a call that fails is undefined, and the rule does not fire.
 //!   Here evaluation is strict, and a rule that cannot be evaluated denies (`rules.error`),
 //!   naming the rule.
-//! - In Rego a misspelt name is undefined too. [`names`] follows facts through the text
+//! - In Rego a misspelt name is undefined too. `names` follows facts through the text
 //!   and refuses what does not exist, with line, column and the names that do.
 //! - An answer that is none (no id, an unknown key, not a text) denies.
 //! - Rules, at most 64 KiB, are parsed, their names and patterns checked and a plain call and

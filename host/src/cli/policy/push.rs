@@ -19,7 +19,7 @@ pub(crate) struct Push {
     /// A .wasm file, or a project's directory
     #[arg(value_name = "FILE|DIR")]
     module: String,
-    /// Where to: oci://HOST[:PORT]/REPOSITORY[:TAG]
+    /// Where to: `oci://HOST[:PORT]/REPOSITORY[:TAG]`
     #[arg(value_name = "PLACE")]
     place: String,
     #[command(flatten)]
@@ -57,7 +57,7 @@ impl Push {
 Examples:
   selfheal policy resolve oci://ghcr.io/team/no-docker:1.0")]
 pub(crate) struct Resolve {
-    /// oci://HOST[:PORT]/REPOSITORY[:TAG]
+    /// `oci://HOST[:PORT]/REPOSITORY[:TAG]`
     #[arg(value_name = "PLACE")]
     place: String,
     #[command(flatten)]
