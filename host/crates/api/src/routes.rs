@@ -128,6 +128,8 @@ pub struct Route {
     /// Media type and bound of a body that is not JSON.
     pub(crate) bytes: Option<(&'static str, usize)>,
     pub(crate) content: Content,
+    /// Also on the operator's local socket.
+    local: bool,
     pub(crate) handler: Handler,
 }
 
@@ -162,6 +164,12 @@ impl Route {
         self.request.is_some() || self.bytes.is_some()
     }
 
+    /// Also on the operator's local socket, where it acts as the operator.
+    const fn locally(mut self) -> Self {
+        self.local = true;
+        self
+    }
+
     const fn answers(mut self, status: u16, content: Content) -> Self {
         self.status = status;
         self.content = content;
@@ -188,6 +196,7 @@ const fn row(
         request: None,
         bytes: None,
         content: Content::Schema(schema),
+        local: false,
         handler,
     }
 }
@@ -279,64 +288,54 @@ pub static ROUTES: &[Route] = &[
     row(Get, "/api/v1/users", Admin, ("listUsers", "All accounts."), "UserPage", accounts::list),
     row(Post, "/api/v1/users", Admin, ("addUser", "Makes an account; its token is shown once."), "NewUser", accounts::add).takes("UserRequest").answers(201, Content::Schema("NewUser")),
 
-    row(Get, "/api/v1/policies", AdminOrAuditor, ("listPolicies", "The active policy set: its modules and how each does, trial, proposals, grants, generations to go back to, and the proof that it is enforced."), "PolicySet", policies::get),
-    row(Get, "/api/v1/policies/text", AdminOrAuditor, ("getPolicyText", "The `policy.toml` in force."), "", policies::text).answers(200, Content::Text("application/toml")),
-    row(Get, "/api/v1/policies/enforcement", AdminOrAuditor, ("getEnforcement", "What the latest marker actions, which every enforcement point must refuse, came to."), "Enforcement", policies::enforcement),
-    row(Post, "/api/v1/policies/modules", Admin, ("keepPolicyModule", "Keeps a module's bytes under their digest, so that a candidate can name it as `sha256:HEX`. `Selfheal-Signature` carries a detached signature in Base64. Brings nothing into force."), "KeptModule", policies::keep_module).takes_bytes("application/wasm", MAX_MODULE_BYTES).answers(201, Content::Schema("KeptModule")),
-    row(Post, "/api/v1/policies/plan", Admin, ("planPolicies", "What a candidate would have changed in the latest recorded decisions. Changes nothing."), "PolicyPlan", policies::plan).takes("PolicyPlanRequest"),
-    row(Post, "/api/v1/policies/activate", Admin, ("activatePolicies", "Brings a candidate into force, on trial beside the set in force, or before a second admin."), "PolicyChange", policies::activate).takes("PolicyActivationRequest"),
-    row(Post, "/api/v1/policies/proposals/{number}/confirm", Admin, ("confirmPolicyProposal", "Agrees to another admin's change."), "PolicyChange", policies::confirm).takes("EmptyRequest"),
-    row(Delete, "/api/v1/policies/proposals/{number}", Admin, ("withdrawPolicyProposal", "Takes a proposal back."), "PolicySet", policies::withdraw).takes("ReasonRequest"),
-    row(Post, "/api/v1/policies/trial/promote", Admin, ("promotePolicyTrial", "Brings the set on trial into force."), "PolicyChange", policies::promote).takes("ReasonRequest"),
-    row(Post, "/api/v1/policies/trial/end", Admin, ("endPolicyTrial", "Ends the trial."), "PolicyChange", policies::stop_trial).takes("ReasonRequest"),
-    row(Post, "/api/v1/policies/rollback", Admin, ("rollBackPolicies", "Goes back to a kept generation, as a new one."), "PolicyChange", policies::roll_back).takes("PolicyRollbackRequest"),
-    row(Post, "/api/v1/policies/quarantine/{module}/release", Admin, ("releasePolicyModule", "Asks a quarantined module again."), "PolicySet", policies::release).takes("ReasonRequest"),
-    row(Post, "/api/v1/policies/grants", Admin, ("grantPolicyRule", "Breaks the glass over a rule for at most four hours: what it asks or denies does not count."), "PolicyGrant", policies::grant).takes("PolicyGrantRequest").answers(201, Content::Schema("PolicyGrant")),
-    row(Delete, "/api/v1/policies/grants/{number}", Admin, ("revokePolicyGrant", "Ends a grant early."), "PolicySet", policies::revoke).takes("ReasonRequest"),
-    row(Get, "/api/v1/decisions/{id}/explanation", AdminOrAuditor, ("explainDecision", "Which rule of which module decided and why, and what the set in force says to the same question now."), "Explanation", policies::explain),
-    row(Post, "/api/v1/decisions/{id}/explanation", AdminOrAuditor, ("explainDecisionUnder", "The same under another set. Changes nothing."), "Explanation", policies::explain_under).takes("PolicyExplanationRequest"),
+    row(Get, "/api/v1/policies", AdminOrAuditor, ("listPolicies", "The active policy set: its modules and how each does, trial, proposals, grants, generations to go back to, and the proof that it is enforced."), "PolicySet", policies::get).locally(),
+    row(Get, "/api/v1/policies/text", AdminOrAuditor, ("getPolicyText", "The `policy.toml` in force."), "", policies::text).answers(200, Content::Text("application/toml")).locally(),
+    row(Get, "/api/v1/policies/enforcement", AdminOrAuditor, ("getEnforcement", "What the latest marker actions, which every enforcement point must refuse, came to."), "Enforcement", policies::enforcement).locally(),
+    row(Post, "/api/v1/policies/modules", Admin, ("keepPolicyModule", "Keeps a module's bytes under their digest, so that a candidate can name it as `sha256:HEX`. `Selfheal-Signature` carries a detached signature in Base64. Brings nothing into force."), "KeptModule", policies::keep_module).takes_bytes("application/wasm", MAX_MODULE_BYTES).answers(201, Content::Schema("KeptModule")).locally(),
+    row(Post, "/api/v1/policies/plan", Admin, ("planPolicies", "What a candidate would have changed in the latest recorded decisions. Changes nothing."), "PolicyPlan", policies::plan).takes("PolicyPlanRequest").locally(),
+    row(Post, "/api/v1/policies/activate", Admin, ("activatePolicies", "Brings a candidate into force, on trial beside the set in force, or before a second admin."), "PolicyChange", policies::activate).takes("PolicyActivationRequest").locally(),
+    row(Post, "/api/v1/policies/proposals/{number}/confirm", Admin, ("confirmPolicyProposal", "Agrees to another admin's change."), "PolicyChange", policies::confirm).takes("EmptyRequest").locally(),
+    row(Delete, "/api/v1/policies/proposals/{number}", Admin, ("withdrawPolicyProposal", "Takes a proposal back."), "PolicySet", policies::withdraw).takes("ReasonRequest").locally(),
+    row(Post, "/api/v1/policies/trial/promote", Admin, ("promotePolicyTrial", "Brings the set on trial into force."), "PolicyChange", policies::promote).takes("ReasonRequest").locally(),
+    row(Post, "/api/v1/policies/trial/end", Admin, ("endPolicyTrial", "Ends the trial."), "PolicyChange", policies::stop_trial).takes("ReasonRequest").locally(),
+    row(Post, "/api/v1/policies/rollback", Admin, ("rollBackPolicies", "Goes back to a kept generation, as a new one."), "PolicyChange", policies::roll_back).takes("PolicyRollbackRequest").locally(),
+    row(Post, "/api/v1/policies/quarantine/{module}/release", Admin, ("releasePolicyModule", "Asks a quarantined module again."), "PolicySet", policies::release).takes("ReasonRequest").locally(),
+    row(Post, "/api/v1/policies/grants", Admin, ("grantPolicyRule", "Breaks the glass over a rule for at most four hours: what it asks or denies does not count."), "PolicyGrant", policies::grant).takes("PolicyGrantRequest").answers(201, Content::Schema("PolicyGrant")).locally(),
+    row(Delete, "/api/v1/policies/grants/{number}", Admin, ("revokePolicyGrant", "Ends a grant early."), "PolicySet", policies::revoke).takes("ReasonRequest").locally(),
+    row(Get, "/api/v1/decisions/{id}/explanation", AdminOrAuditor, ("explainDecision", "Which rule of which module decided and why, and what the set in force says to the same question now."), "Explanation", policies::explain).locally(),
+    row(Post, "/api/v1/decisions/{id}/explanation", AdminOrAuditor, ("explainDecisionUnder", "The same under another set. Changes nothing."), "Explanation", policies::explain_under).takes("PolicyExplanationRequest").locally(),
     row(Get, "/api/v1/audit", AdminOrAuditor, ("listAudit", "The audit log, oldest first."), "AuditPage", audit::list).query(PAGE),
     row(Get, "/api/v1/audit/checkpoint", AdminOrAuditor, ("checkpoint", "Length and head hash of the audit log."), "Checkpoint", audit::checkpoint),
     row(Get, "/api/v1/decisions", AdminOrAuditor, ("listDecisions", "Decisions on tool calls, oldest first. A page looks at a bounded part of the log and may be short or empty although `nextCursor` is there."), "DecisionPage", audit::decisions).query(PAGE),
     row(Get, "/api/v1/decisions/{id}", AdminOrAuditor, ("getDecision", "One decision on a tool call, by id or position in the log, with the facts it was made on and its outcome."), "Decision", audit::decision),
 ];
 
-/// Routes of the operator's local socket, whose file permissions are the
+/// Routes of the operator's local socket alone (those of [`ROUTES`] that are marked
+/// for it are on it too), whose file permissions are the
 /// authentication.
 #[rustfmt::skip]
 pub static CONTROL_ROUTES: &[Route] = &[
     row(Post, "/users", Admin, ("addUser", "Makes an account; its token is shown once."), "NewUser", accounts::add).takes("UserRequest").answers(201, Content::Schema("NewUser")),
     row(Get, "/status", Admin, ("status", "How the host stands."), "Status", operations::status),
-    row(Get, "/api/v1/policies", AdminOrAuditor, ("listPolicies", "The active policy set: its modules and how each does, trial, proposals, grants, generations to go back to, and the proof that it is enforced."), "PolicySet", policies::get),
-    row(Get, "/api/v1/policies/text", AdminOrAuditor, ("getPolicyText", "The `policy.toml` in force."), "", policies::text).answers(200, Content::Text("application/toml")),
-    row(Get, "/api/v1/policies/enforcement", AdminOrAuditor, ("getEnforcement", "What the latest marker actions, which every enforcement point must refuse, came to."), "Enforcement", policies::enforcement),
-    row(Post, "/api/v1/policies/modules", Admin, ("keepPolicyModule", "Keeps a module's bytes under their digest, so that a candidate can name it as `sha256:HEX`. `Selfheal-Signature` carries a detached signature in Base64. Brings nothing into force."), "KeptModule", policies::keep_module).takes_bytes("application/wasm", MAX_MODULE_BYTES).answers(201, Content::Schema("KeptModule")),
-    row(Post, "/api/v1/policies/plan", Admin, ("planPolicies", "What a candidate would have changed in the latest recorded decisions. Changes nothing."), "PolicyPlan", policies::plan).takes("PolicyPlanRequest"),
-    row(Post, "/api/v1/policies/activate", Admin, ("activatePolicies", "Brings a candidate into force, on trial beside the set in force, or before a second admin."), "PolicyChange", policies::activate).takes("PolicyActivationRequest"),
-    row(Post, "/api/v1/policies/proposals/{number}/confirm", Admin, ("confirmPolicyProposal", "Agrees to another admin's change."), "PolicyChange", policies::confirm).takes("EmptyRequest"),
-    row(Delete, "/api/v1/policies/proposals/{number}", Admin, ("withdrawPolicyProposal", "Takes a proposal back."), "PolicySet", policies::withdraw).takes("ReasonRequest"),
-    row(Post, "/api/v1/policies/trial/promote", Admin, ("promotePolicyTrial", "Brings the set on trial into force."), "PolicyChange", policies::promote).takes("ReasonRequest"),
-    row(Post, "/api/v1/policies/trial/end", Admin, ("endPolicyTrial", "Ends the trial."), "PolicyChange", policies::stop_trial).takes("ReasonRequest"),
-    row(Post, "/api/v1/policies/rollback", Admin, ("rollBackPolicies", "Goes back to a kept generation, as a new one."), "PolicyChange", policies::roll_back).takes("PolicyRollbackRequest"),
-    row(Post, "/api/v1/policies/quarantine/{module}/release", Admin, ("releasePolicyModule", "Asks a quarantined module again."), "PolicySet", policies::release).takes("ReasonRequest"),
-    row(Post, "/api/v1/policies/grants", Admin, ("grantPolicyRule", "Breaks the glass over a rule for at most four hours: what it asks or denies does not count."), "PolicyGrant", policies::grant).takes("PolicyGrantRequest").answers(201, Content::Schema("PolicyGrant")),
-    row(Delete, "/api/v1/policies/grants/{number}", Admin, ("revokePolicyGrant", "Ends a grant early."), "PolicySet", policies::revoke).takes("ReasonRequest"),
-    row(Get, "/api/v1/decisions/{id}/explanation", AdminOrAuditor, ("explainDecision", "Which rule of which module decided and why, and what the set in force says to the same question now."), "Explanation", policies::explain),
-    row(Post, "/api/v1/decisions/{id}/explanation", AdminOrAuditor, ("explainDecisionUnder", "The same under another set. Changes nothing."), "Explanation", policies::explain_under).takes("PolicyExplanationRequest"),
 ];
 
 /// The network's router.
 pub fn router(state: ApiState) -> Router {
-    assemble(&state.0, ROUTES, Door::Network)
+    assemble(&state.0, ROUTES.iter(), Door::Network)
 }
 
 /// The router of the operator's local socket: put it behind a Unix socket of mode
 /// 0600, never on the network. It acts as the operator.
 pub fn control_router(state: ApiState) -> Router {
-    assemble(&state.0, CONTROL_ROUTES, Door::Socket)
+    let both = ROUTES.iter().filter(|route| route.local);
+    assemble(&state.0, CONTROL_ROUTES.iter().chain(both), Door::Socket)
 }
 
-fn assemble(shared: &Arc<Shared>, table: &'static [Route], door: Door) -> Router {
+fn assemble(
+    shared: &Arc<Shared>,
+    table: impl Iterator<Item = &'static Route>,
+    door: Door,
+) -> Router {
     let mut paths: BTreeMap<&str, Vec<&'static Route>> = BTreeMap::new();
     for route in table {
         paths.entry(route.path).or_default().push(route);
