@@ -12,7 +12,7 @@ use std::process::Command;
 
 /// Which of our crates may depend on which; dev-dependencies are free. A crate
 /// that is not listed may depend on none of ours.
-const EDGES: [(&str, &[&str]); 17] = [
+const EDGES: [(&str, &[&str]); 18] = [
     ("selfheal-domain", &[]),
     ("selfheal-audit", &["selfheal-domain"]),
     ("selfheal-store", &["selfheal-domain", "selfheal-audit"]),
@@ -28,6 +28,7 @@ const EDGES: [(&str, &[&str]); 17] = [
     ),
     ("selfheal-agent", &["selfheal-domain", "selfheal-sandbox"]),
     ("selfheal-repair", &["selfheal-domain"]),
+    ("selfheal-model", &["selfheal-domain"]),
     (
         "selfheal-services",
         &["selfheal-domain", "selfheal-sandbox"],
@@ -50,6 +51,7 @@ const EDGES: [(&str, &[&str]); 17] = [
             "selfheal-worktree",
             "selfheal-agent",
             "selfheal-repair",
+            "selfheal-model",
             "selfheal-services",
             "selfheal-pipeline",
             "selfheal-api",
