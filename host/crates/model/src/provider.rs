@@ -13,6 +13,8 @@ pub enum Delta {
     Thinking(String),
     /// A tool call begins; its input follows in the answer.
     ToolUse(String),
+    /// The answer broke off and is asked for again: what was seen of it is void.
+    Restart,
 }
 
 /// Money for a million tokens, in US dollars.
@@ -89,8 +91,9 @@ pub trait Provider: Send + Sync {
     /// What tokens cost, when it is configured.
     fn price(&self) -> Option<Price>;
 
-    /// Asks, streams, retries what is worth retrying. `cancelled` is looked at many
-    /// times a second: an answer under way is dropped within a second.
+    /// Asks, streams, retries what is worth retrying. `patience` bounds all of it:
+    /// connecting, waiting between tries, and the answer itself. `cancelled` is looked
+    /// at many times a second: an answer under way is dropped within a second.
     ///
     /// # Errors
     /// See [`ProviderError`].
