@@ -1,5 +1,6 @@
 //! Starts a supervisor (the running binary once more) and waits for its end.
 
+use crate::bridge::Bridge;
 use crate::capture::Capture;
 use crate::order::{Order, Report};
 use crate::{CancelToken, SandboxError};
@@ -29,6 +30,7 @@ pub(crate) struct Launched {
     control: Arc<UnixStream>,
     /// What the command writes.
     pub(crate) output: Output,
+    bridge: Option<Bridge>,
     reports: Vec<u8>,
     deadline: Instant,
     reaped: bool,
@@ -49,6 +51,12 @@ pub(crate) fn launch(
 ) -> Result<Launched, SandboxError> {
     order.stdin = stdin.is_some();
     let wall = order.spec.limits.wall;
+    let (bridge, channel) = if order.spec.grants.is_empty() {
+        (None, None)
+    } else {
+        let (bridge, channel) = Bridge::new(order.spec.grants.clone())?;
+        (Some(bridge), Some(channel))
+    };
     let order = serde_json::to_vec(&order)
         .map_err(|error| SandboxError::Invalid(format!("a path is not UTF-8: {error}")))?;
     let (ours, theirs) =
@@ -88,6 +96,7 @@ pub(crate) fn launch(
         child,
         control: Arc::clone(&control),
         output,
+        bridge,
         reports: Vec::new(),
         deadline: Instant::now() + wall + GRACE,
         reaped: false,
@@ -101,21 +110,21 @@ pub(crate) fn launch(
             source: error.into(),
         })?;
     }
-    launched.send(&order, stdin.as_ref().map(AsFd::as_fd))?;
+    let fds: Vec<BorrowedFd<'_>> = stdin.iter().chain(&channel).map(AsFd::as_fd).collect();
+    launched.send(&order, &fds)?;
     cancel.register(&control);
     Ok(launched)
 }
 
 impl Launched {
-    fn send(&mut self, order: &[u8], stdin: Option<BorrowedFd<'_>>) -> Result<(), SandboxError> {
+    fn send(&mut self, order: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), SandboxError> {
         let length = u32::try_from(order.len())
             .map_err(|_| SandboxError::Invalid("the request is too long".to_owned()))?
             .to_le_bytes();
-        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        let fds: Vec<BorrowedFd<'_>> = stdin.into_iter().collect();
         if !fds.is_empty() {
-            ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+            ancillary.push(SendAncillaryMessage::ScmRights(fds));
         }
         let sent = rustix::net::sendmsg(
             &self.control,
@@ -215,6 +224,7 @@ impl Launched {
             .wait()
             .map_err(SandboxError::host("waiting for the sandbox supervisor"))?;
         self.reaped = true;
+        self.bridge = None;
         Ok(self
             .reports
             .split(|byte| *byte == b'\n')

@@ -17,7 +17,8 @@
 //!   afterwards. Everything else is the host's, read-only.
 //! - Well-known secrets and everything in [`SandboxSpec::masked`] read as empty.
 //! - There is a loopback of its own and no other network; no socket of the host
-//!   can be reached.
+//!   can be reached. Each [`Grant`] adds one listener on that loopback behind which
+//!   the host carries connections to one destination.
 //! - No process outlives the call, whatever it forks, and none sees or signals a
 //!   process of the host.
 //!
@@ -29,11 +30,13 @@
     reason = "namespaces, clone, prctl and seccomp have no safe interface; every block says why it is sound"
 )]
 
+mod bridge;
 mod cancel;
 mod capture;
 mod changes;
 mod environment;
 mod error;
+mod grant;
 mod inside;
 mod keeper;
 mod launch;
@@ -50,6 +53,7 @@ pub use cancel::CancelToken;
 pub use changes::{Change, ChangeKind, collect_changes};
 pub use environment::{allowed_environment, looks_secret};
 pub use error::SandboxError;
+pub use grant::{Destination, Grant};
 pub use managed::{ManagedProcess, ManagedSpec};
 pub use sandbox::{Containment, Sandbox};
 pub use session::Session;

@@ -80,6 +80,7 @@ impl Order {
             }
             resemble(upper, &spec.workspace.root)?;
         }
+        crate::grant::check(&spec.grants)?;
         if let Some(assets) = &mut spec.assets {
             *assets = directory(assets, "assets directory")?;
         }

@@ -1,6 +1,7 @@
 //! What a contained command is given: a view of the workspace, an environment
 //! and limits.
 
+use crate::grant::Grant;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -33,6 +34,9 @@ pub struct SandboxSpec {
     /// they are below `/tmp`, `/var/tmp`, `/run` or `/dev/shm`. Tool chains named
     /// by the environment (`PATH`, `VIRTUAL_ENV`, …) are found by themselves.
     pub visible: Vec<PathBuf>,
+    /// Destinations it may reach; without one there is no network but a loopback.
+    #[serde(default)]
+    pub grants: Vec<Grant>,
     /// Bounds on what it uses.
     pub limits: Limits,
 }
@@ -49,6 +53,7 @@ impl SandboxSpec {
             assets: None,
             masked: Vec::new(),
             visible: Vec::new(),
+            grants: Vec::new(),
             limits: Limits::default(),
         }
     }

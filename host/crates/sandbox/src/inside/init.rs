@@ -1,7 +1,7 @@
 //! Process 1 of the sandbox: builds it, starts the command, reaps, watches.
 
-use super::supervisor::{Word, silence, tell};
-use super::{Step, confine, filter, lacking, root, watch};
+use super::supervisor::{Descriptors, Word, silence, tell};
+use super::{Step, bridge, confine, filter, lacking, root, watch};
 use crate::order::{Order, Report};
 use crate::sandbox::Containment;
 use rustix::process::{Pid, Signal, WaitOptions};
@@ -9,7 +9,7 @@ use selfheal_domain::tools::Ended;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::exit;
@@ -49,14 +49,14 @@ pub(super) fn clone_into_namespaces() -> io::Result<Option<Pid>> {
 
 /// Never returns. `go` says that the ids are mapped; `words` leads to the
 /// supervisor.
-pub(super) fn main(order: &Order, stdin: Option<OwnedFd>, mut go: File, words: File) -> ! {
+pub(super) fn main(order: &Order, descriptors: Descriptors, mut go: File, words: File) -> ! {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     // A supervisor that died before the line above closed the pipe.
     if go.read(&mut [0]).ok() != Some(1) {
         exit(1);
     }
     drop(go);
-    match prepare(order, stdin, &words) {
+    match prepare(order, descriptors, &words) {
         Ok(command) => {
             let ended = attend(order, command);
             tell(&words, &ended);
@@ -67,7 +67,11 @@ pub(super) fn main(order: &Order, stdin: Option<OwnedFd>, mut go: File, words: F
 }
 
 /// Builds everything and starts the command.
-fn prepare(order: &Order, stdin: Option<OwnedFd>, words: &File) -> Step<Pid> {
+fn prepare(order: &Order, descriptors: Descriptors, words: &File) -> Step<Pid> {
+    let Descriptors {
+        stdin,
+        bridge: channel,
+    } = descriptors;
     let mut facts = Containment {
         namespaces: true,
         overlay: true,
@@ -76,6 +80,9 @@ fn prepare(order: &Order, stdin: Option<OwnedFd>, words: &File) -> Step<Pid> {
     };
     rustix::system::sethostname(b"sandbox").map_err(lacking("naming the host"))?;
     raise_loopback().map_err(lacking("raising the loopback"))?;
+    if let Some(channel) = channel {
+        bridge::open(&order.spec.grants, &channel)?;
+    }
     let writable = root::build(&order.spec)?;
     facts.pid_limit = confine::limit_pids(order.spec.limits.processes);
     root::seal()?;

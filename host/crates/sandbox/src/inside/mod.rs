@@ -10,6 +10,7 @@
 //! Everything here may allocate and use the standard library: these processes
 //! never have a second thread.
 
+mod bridge;
 pub(crate) mod confine;
 mod filter;
 mod init;

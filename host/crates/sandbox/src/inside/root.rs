@@ -8,6 +8,7 @@
 
 use super::layers::{Layers, Memory};
 use super::{Step, broken, lacking};
+use crate::grant::Grant;
 use crate::masks::HIDDEN;
 use crate::order::Failure;
 use crate::spec::{ASSETS_PATH, Access, SandboxSpec};
@@ -116,6 +117,14 @@ pub(super) fn build(spec: &SandboxSpec) -> Step<Vec<PathBuf>> {
     attach(&workspace, root)?;
     for path in inside {
         blank.cover(path)?;
+    }
+    let names: Vec<&Grant> = spec
+        .grants
+        .iter()
+        .filter(|grant| !grant.names.is_empty())
+        .collect();
+    if !names.is_empty() {
+        blank.host_names(&names)?;
     }
     if let Some(assets) = &assets {
         mount_point(Path::new(ASSETS_PATH), true)?;
@@ -349,6 +358,27 @@ impl Blank {
         set_attributes(blank.as_fd(), read_only(), false)
             .map_err(|error| lacking("sealing a mask")(error))?;
         attach(&blank, path)
+    }
+
+    /// The host's table of names, and above it those of granted destinations.
+    fn host_names(&self, grants: &[&Grant]) -> Step<()> {
+        let table = Path::new("/etc/hosts");
+        let mut text = String::new();
+        for grant in grants {
+            for name in &grant.names {
+                text.push_str(&format!("{} {name}\n", grant.listen.ip()));
+            }
+        }
+        text.push_str(&std::fs::read_to_string(table).unwrap_or_default());
+        let place = self.directory.with_file_name("hosts");
+        std::fs::write(&place, text).map_err(broken("naming granted destinations"))?;
+        let names = copy(&place, false).map_err(lacking_at("copying the mount of", &place))?;
+        set_attributes(names.as_fd(), read_only(), false)
+            .map_err(|error| lacking("sealing the table of names")(error))?;
+        attach(&names, table)?;
+        // The mount keeps what it shows; the name goes.
+        let _ = std::fs::remove_file(&place);
+        Ok(())
     }
 }
 

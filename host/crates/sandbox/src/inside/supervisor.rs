@@ -11,6 +11,7 @@ use rustix::process::{PidfdFlags, Signal, WaitOptions};
 use selfheal_domain::tools::Ended;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
@@ -32,6 +33,14 @@ pub(super) enum Word {
     Ended(Ended),
     /// It was killed for this.
     Exceeded(String),
+}
+
+/// What came along with the order.
+pub(super) struct Descriptors {
+    /// A session's standard input.
+    pub(super) stdin: Option<OwnedFd>,
+    /// Where the listeners of network grants go.
+    pub(super) bridge: Option<OwnedFd>,
 }
 
 /// Never returns.
@@ -60,7 +69,7 @@ pub(super) fn tell(pipe: &File, word: &Word) {
 fn supervise(control: &UnixStream) -> Step<Report> {
     // A session of its own: signals of the host's terminal are the host's matter.
     let _ = rustix::process::setsid();
-    let (order, stdin) = receive(control)?;
+    let (order, Descriptors { stdin, bridge }) = receive(control)?;
     let deadline = Instant::now() + order.spec.limits.wall;
     let (go_reader, mut go_writer) = pipe()?;
     let (word_reader, word_writer) = pipe()?;
@@ -69,9 +78,14 @@ fn supervise(control: &UnixStream) -> Step<Report> {
         // In the new namespaces. The pipes' other ends must go: their closing is
         // how each side learns of the other's death.
         drop((go_writer, word_reader));
-        init::main(&order, stdin, go_reader, word_writer);
+        init::main(
+            &order,
+            Descriptors { stdin, bridge },
+            go_reader,
+            word_writer,
+        );
     };
-    drop((go_reader, word_writer, stdin));
+    drop((go_reader, word_writer, stdin, bridge));
     // The command alone holds its output now, so its end shows.
     let _ = silence();
     let pidfd = rustix::process::pidfd_open(child, PidfdFlags::empty())
@@ -105,10 +119,10 @@ fn pipe() -> Step<(File, File)> {
     ))
 }
 
-fn receive(control: &UnixStream) -> Step<(Order, Option<OwnedFd>)> {
+fn receive(control: &UnixStream) -> Step<(Order, Descriptors)> {
     let failed = |error: std::io::Error| super::broken("receiving the order")(error);
     let mut length = [0; 4];
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = rustix::net::recvmsg(
         control,
@@ -117,18 +131,25 @@ fn receive(control: &UnixStream) -> Step<(Order, Option<OwnedFd>)> {
         RecvFlags::CMSG_CLOEXEC | RecvFlags::WAITALL,
     )
     .map_err(|error| failed(error.into()))?;
-    let stdin = ancillary.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-        _ => None,
-    });
+    let mut fds: VecDeque<OwnedFd> = ancillary
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+            _ => None,
+        })
+        .flatten()
+        .collect();
     if received.bytes != 4 {
         return Err(failed(std::io::ErrorKind::UnexpectedEof.into()));
     }
     let order: Order = receive_body(control, length).map_err(failed)?;
-    if order.stdin != stdin.is_some() {
+    let expected = usize::from(order.stdin) + usize::from(!order.spec.grants.is_empty());
+    if fds.len() != expected {
         return Err(failed(std::io::ErrorKind::InvalidData.into()));
     }
-    Ok((order, stdin))
+    let stdin = order.stdin.then(|| fds.pop_front()).flatten();
+    let bridge = fds.pop_front();
+    Ok((order, Descriptors { stdin, bridge }))
 }
 
 /// A length-prefixed order without descriptors.
