@@ -151,6 +151,7 @@ impl Broker {
             phase: self.phase,
             facts: facts.clone(),
             judgement,
+            external: None,
         }))?;
         let reason = match verdict {
             Verdict::Allow => return Ok(Admitted { id, facts }),

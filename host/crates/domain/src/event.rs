@@ -6,6 +6,7 @@
 
 use crate::agent::Diagnosis;
 use crate::digest::Digest;
+use crate::external::ExternalOrigin;
 use crate::ids::{CommitId, DecisionId, IssueId, IssueNumber, RunId, RunNumber};
 use crate::issue::{Comment, Priority, Severity};
 use crate::patch::Patch;
@@ -53,6 +54,9 @@ pub struct ToolDecision {
     pub facts: ToolCallFacts,
     /// What they said.
     pub judgement: Judgement,
+    /// Who asked and what it was told, where an agent of another maker did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<Box<ExternalOrigin>>,
 }
 
 /// A change of the policy set in force.

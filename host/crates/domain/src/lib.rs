@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod digest;
 pub mod event;
+pub mod external;
 pub mod ids;
 pub mod issue;
 pub mod ledger;

@@ -62,6 +62,8 @@ impl fmt::Display for UserName {
 pub enum Role {
     /// Nothing but the login page.
     Guest,
+    /// An agent of another maker that asks before it acts: may ask, and nothing else.
+    Hook,
     /// Reports issues and follows their own.
     User,
     /// Reads everything, changes nothing.
@@ -74,6 +76,7 @@ impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Guest => "guest",
+            Self::Hook => "hook",
             Self::User => "user",
             Self::Auditor => "auditor",
             Self::Admin => "admin",
@@ -86,11 +89,12 @@ impl std::str::FromStr for Role {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "guest" => Ok(Self::Guest),
+            "hook" => Ok(Self::Hook),
             "user" => Ok(Self::User),
             "auditor" => Ok(Self::Auditor),
             "admin" => Ok(Self::Admin),
             other => Err(format!(
-                "a role is admin, user, auditor or guest, got {other:?}"
+                "a role is admin, user, auditor, guest or hook, got {other:?}"
             )),
         }
     }

@@ -50,6 +50,7 @@ impl Caller {
             Role::Admin => TrustClass::Admin,
             Role::User | Role::Auditor => TrustClass::Member,
             Role::Guest => TrustClass::External,
+            Role::Hook => TrustClass::Machine,
         }
     }
 }
@@ -248,7 +249,7 @@ impl IssueDesk {
     /// [`DeskError::NotFound`], also for somebody else's issue.
     pub fn issue(&self, caller: &Caller, key: &str) -> Result<Issue, DeskError> {
         let missing = || DeskError::NotFound(format!("issue {key}"));
-        if caller.role == Role::Guest {
+        if matches!(caller.role, Role::Guest | Role::Hook) {
             return Err(missing());
         }
         let number = match key.parse::<u64>() {
@@ -277,8 +278,11 @@ impl IssueDesk {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<IssueSummary>, DeskError> {
-        if caller.role == Role::Guest {
-            return Err(DeskError::Forbidden("a guest sees no issues".to_owned()));
+        if matches!(caller.role, Role::Guest | Role::Hook) {
+            return Err(DeskError::Forbidden(format!(
+                "the role {} sees no issues",
+                caller.role
+            )));
         }
         if !caller.sees_all() {
             match &filter.reported_by {
@@ -307,7 +311,7 @@ impl IssueDesk {
         let role = match caller.role {
             Role::Admin => CommentRole::Admin,
             Role::User => CommentRole::User,
-            Role::Auditor | Role::Guest => {
+            Role::Auditor | Role::Guest | Role::Hook => {
                 return Err(DeskError::Forbidden(format!(
                     "the role {} may not comment",
                     caller.role
@@ -588,9 +592,9 @@ impl IssueDesk {
     fn must_decide(&self, caller: &Caller) -> Result<(), DeskError> {
         match caller.role {
             Role::Admin => Ok(()),
-            role @ (Role::User | Role::Auditor | Role::Guest) => Err(DeskError::Forbidden(
-                format!("only an admin may do this; you are {role}"),
-            )),
+            role @ (Role::User | Role::Auditor | Role::Guest | Role::Hook) => Err(
+                DeskError::Forbidden(format!("only an admin may do this; you are {role}")),
+            ),
         }
     }
 

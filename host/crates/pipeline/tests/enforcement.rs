@@ -209,6 +209,7 @@ impl Small {
                 phase: self.phase,
                 facts,
                 judgement,
+                external: None,
             }))?;
         }
         if rig.has(Hole::WritesFirst) && tool == "Write" {

@@ -406,6 +406,7 @@ fn call(id: u128, generation: u64) -> Event {
             bytes: 0,
         },
         judgement: Judgement::merge(generation, Vec::new()),
+        external: None,
     })
 }
 

@@ -290,6 +290,7 @@ async fn events_are_paged_and_reporters_read_plain_words_only() {
         phase: AgentPhase::Diagnosis,
         facts,
         judgement: judgement(),
+        external: None,
     };
     world.record(
         other,

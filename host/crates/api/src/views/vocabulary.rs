@@ -84,7 +84,7 @@ schema_enum!(
 );
 schema_enum!(
     /// What somebody may do.
-    Role { Guest = "guest", User = "user", Auditor = "auditor", Admin = "admin" }
+    Role { Guest = "guest", Hook = "hook", User = "user", Auditor = "auditor", Admin = "admin" }
 );
 schema_enum!(
     /// A guardrail's answer.

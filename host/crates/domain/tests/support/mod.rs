@@ -147,6 +147,7 @@ pub fn event(kind: EventKind, salt: u64) -> Event {
                 bytes: 0,
             },
             judgement: Judgement::merge(1, Vec::new()),
+            external: None,
         }),
         K::ToolFinished => Event::ToolFinished {
             decision: DecisionId(uuid),

@@ -69,6 +69,7 @@ impl MemoryLog {
             phase: AgentPhase::Drafting,
             facts: call,
             judgement,
+            external: None,
         });
         let issue = context.run.map(|run: RunRef| run.issue);
         self.add(
