@@ -1,6 +1,7 @@
 //! The one route from an agent to the world.
 
 use crate::changes::{chain, changes};
+use crate::contained::{Stay, Tenancy};
 use crate::facts::{Scope, facts_of};
 use crate::layer::Throwaway;
 use crate::session::{Lifeline, RecordedSession};
@@ -13,12 +14,16 @@ use selfheal_domain::ids::DecisionId;
 use selfheal_domain::patch::FileChange;
 use selfheal_domain::policy::{AgentPhase, PolicyContext, RunCounters, ToolCallFacts};
 use selfheal_domain::ports::{DraftingTools, RunWorktree, ToolSessionSpec};
-use selfheal_domain::tools::{ToolError, ToolOutput, ToolRequest, ToolSession, Tools};
+use selfheal_domain::tools::{
+    ContainedAgent, JudgedCall, ToolError, ToolOutput, ToolRequest, ToolSession, Tools,
+    WorkspaceAccess,
+};
 use selfheal_domain::verdict::{Reason, Verdict};
-use selfheal_sandbox::ASSETS_PATH;
+use selfheal_sandbox::{ASSETS_PATH, Session};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 /// Longest outcome text in the record, in bytes.
 const MAX_OUTCOME: usize = 2 * 1024;
@@ -47,7 +52,9 @@ pub(crate) struct Broker {
     pub(crate) lifeline: Arc<Lifeline>,
     /// Writers of the worktree one at a time, and never under a mounted reader.
     pub(crate) worktree_lock: RwLock<()>,
-    counters: Mutex<RunCounters>,
+    /// The contained agent that has the worktree for as long as it lives, if any.
+    pub(crate) tenancy: Arc<Tenancy>,
+    counters: Arc<Mutex<RunCounters>>,
     started: DateTime<Utc>,
     secrets: OnceLock<Result<Vec<PathBuf>, String>>,
 }
@@ -107,7 +114,8 @@ impl Broker {
             phase,
             place,
             worktree_lock: RwLock::new(()),
-            counters: Mutex::default(),
+            tenancy: Arc::default(),
+            counters: Arc::default(),
             secrets: OnceLock::new(),
         }
     }
@@ -201,6 +209,57 @@ impl Broker {
         effect.result
     }
 
+    /// Judges, records, starts what stays. Its end is recorded when it is dropped.
+    fn stay(
+        &self,
+        request: &ToolRequest,
+        start: impl FnOnce(
+            &str,
+            &str,
+            Duration,
+            WorkspaceAccess,
+        ) -> Result<(Session, Option<Stay>), ToolError>,
+    ) -> Result<Box<dyn ToolSession>, ToolError> {
+        let ToolRequest::Bash {
+            command,
+            directory,
+            timeout,
+            access,
+        } = request
+        else {
+            return Err(ToolError::Invalid(format!(
+                "a session runs Bash, not {}",
+                request.tool()
+            )));
+        };
+        let admitted = self.admit(request)?;
+        let started = match &self.place {
+            Place::Broken(why) => Err(ToolError::Unavailable(why.clone())),
+            // Cancelled while a policy thought about it.
+            _ if self.session.cancel.is_cancelled() => Err(ToolError::Cancelled),
+            _ => start(command, directory, *timeout, *access),
+        };
+        match started {
+            Ok((process, stay)) => Ok(Box::new(RecordedSession::new(
+                process,
+                stay,
+                Arc::clone(&self.lifeline),
+                Arc::clone(&self.bench),
+                self.session.clone(),
+                admitted.id,
+            ))),
+            Err(error) => {
+                self.finish(admitted.id, ToolOutcome::Failed(chain(&error)))?;
+                Err(error)
+            }
+        }
+    }
+
+    /// For what outlives a call.
+    pub(crate) fn shared_counters(&self) -> Arc<Mutex<RunCounters>> {
+        Arc::clone(&self.counters)
+    }
+
     /// Files of the live tree that read as empty in every command of the session.
     pub(crate) fn secret_files(&self) -> Result<Vec<PathBuf>, ToolError> {
         self.secrets
@@ -243,36 +302,26 @@ impl Tools for Broker {
     }
 
     fn session(&self, request: ToolRequest) -> Result<Box<dyn ToolSession>, ToolError> {
-        let ToolRequest::Bash {
-            command,
-            directory,
-            timeout,
-            access,
-        } = &request
-        else {
-            return Err(ToolError::Invalid(format!(
-                "a session runs Bash, not {}",
-                request.tool()
-            )));
-        };
-        let admitted = self.admit(&request)?;
-        let started = match &self.place {
-            Place::Broken(why) => Err(ToolError::Unavailable(why.clone())),
-            _ => self.start(command, directory, *timeout, *access),
-        };
-        match started {
-            Ok(process) => Ok(Box::new(RecordedSession::new(
-                process,
-                Arc::clone(&self.lifeline),
-                Arc::clone(&self.bench),
-                self.session.clone(),
-                admitted.id,
-            ))),
-            Err(error) => {
-                self.finish(admitted.id, ToolOutcome::Failed(chain(&error)))?;
-                Err(error)
-            }
-        }
+        self.stay(&request, |command, directory, timeout, access| {
+            let process = self.start(command, directory, timeout, access)?;
+            Ok((process, None))
+        })
+    }
+
+    fn contain(&self, agent: ContainedAgent) -> Result<Box<dyn ToolSession>, ToolError> {
+        self.stay(&agent.request, |command, directory, timeout, access| {
+            self.start_agent(command, directory, timeout, access, &agent)
+        })
+    }
+
+    fn judge(&self, request: &ToolRequest) -> Result<JudgedCall, ToolError> {
+        let admitted = self.admit(request)?;
+        self.tenancy.declare(&admitted.facts);
+        Ok(JudgedCall(admitted.id))
+    }
+
+    fn finished(&self, call: JudgedCall, outcome: ToolOutcome) -> Result<(), ToolError> {
+        self.finish(call.0, outcome)
     }
 
     fn workspace(&self) -> String {

@@ -7,7 +7,7 @@ use crate::layer::Layer;
 use crate::walk::files;
 use regex::RegexBuilder;
 use selfheal_domain::event::ToolOutcome;
-use selfheal_domain::policy::{AccessMode, AgentPhase};
+use selfheal_domain::policy::{AccessMode, AgentPhase, RunCounters, ToolCallFacts};
 use selfheal_domain::tools::{CommandOutput, Ended, ToolError, ToolOutput, WorkspaceAccess};
 use selfheal_sandbox::{
     Access, Change, SandboxError, SandboxSpec, Session, Workspace, collect_changes,
@@ -53,6 +53,9 @@ impl Broker {
             Ok(spec) => spec,
             Err(error) => return Effect::refused(error),
         };
+        if let Err(error) = self.tenancy.free() {
+            return Effect::refused(error);
+        }
         let before = keep.then(|| self.kept());
         let ran = self.bench.sandbox.run(spec, self.lifeline.token());
         let surplus = before.map(|before| self.surplus(before, admitted));
@@ -75,6 +78,7 @@ impl Broker {
                 "a session cannot keep what it writes; use a plain call".to_owned(),
             ));
         }
+        self.tenancy.free()?;
         let spec = self.sandbox_spec(command, directory, timeout, access)?;
         self.bench
             .sandbox
@@ -82,7 +86,7 @@ impl Broker {
             .map_err(|error| tool_error(&error))
     }
 
-    fn sandbox_spec(
+    pub(crate) fn sandbox_spec(
         &self,
         command: &str,
         directory: &str,
@@ -171,63 +175,17 @@ impl Broker {
     }
 
     /// What the worktree holds now; none when it cannot be read.
-    fn kept(&self) -> Option<BTreeSet<(Change, Stamp)>> {
-        let Place::Worktree(worktree) = &self.place else {
-            return None;
-        };
-        let changes = collect_changes(&worktree.upper, self.view.root()).ok()?;
-        Some(
-            changes
-                .into_iter()
-                .map(|change| {
-                    let stamp = stamp(&worktree.upper.join(&change.path));
-                    (change, stamp)
-                })
-                .collect(),
-        )
+    fn kept(&self) -> Option<Holding> {
+        match &self.place {
+            Place::Worktree(worktree) => held(&worktree.upper, self.view.root()),
+            Place::Live | Place::Patched(_) | Place::Broken(_) => None,
+        }
     }
 
     /// What a command changed beyond what its facts had said, for the record.
-    fn surplus(&self, before: Option<BTreeSet<(Change, Stamp)>>, admitted: &Admitted) -> String {
-        let (Some(before), Some(after)) = (before, self.kept()) else {
-            return "; what it changed cannot be told".to_owned();
-        };
-        let changed: BTreeSet<&Path> = before
-            .symmetric_difference(&after)
-            .map(|(change, _)| change.path.as_path())
-            .collect();
-        let bytes: u64 = after
-            .difference(&before)
-            .map(|(_, stamp)| stamp.length)
-            .sum();
-        {
-            let mut counters = self.counters();
-            counters.files_written += changed.len() as u64;
-            counters.bytes_written += bytes;
-        }
-        let declared: Vec<&str> = admitted
-            .facts
-            .paths
-            .iter()
-            .filter(|access| access.mode != AccessMode::Read && access.certain)
-            .filter_map(|access| access.relative.as_deref())
-            .collect();
-        let surplus: Vec<String> = changed
-            .iter()
-            .filter(|path| !declared.iter().any(|known| path.starts_with(known)))
-            .map(|path| path.display().to_string())
-            .collect();
-        match surplus.split_at_checked(10) {
-            None if surplus.is_empty() => String::new(),
-            None => format!("; also changed: {}", surplus.join(", ")),
-            Some((first, rest)) => {
-                format!(
-                    "; also changed: {} and {} more",
-                    first.join(", "),
-                    rest.len()
-                )
-            }
-        }
+    fn surplus(&self, before: Option<Holding>, admitted: &Admitted) -> String {
+        let declared: Vec<&str> = declared(&admitted.facts).collect();
+        surplus(before, self.kept(), &declared, &mut self.counters())
     }
 
     /// Where a path leads, relative to the workspace; `Err` when no tool goes there.
@@ -410,6 +368,9 @@ impl Broker {
             ));
         };
         let _alone = self.worktree_lock.write();
+        if let Err(error) = self.tenancy.free() {
+            return Effect::refused(error);
+        }
         let relative = match self.inside(path) {
             Ok(relative) if relative.is_empty() => {
                 return Effect::invalid(format!("{path}: not a file"));
@@ -450,6 +411,65 @@ impl Broker {
     }
 }
 
+/// What a worktree holds.
+pub(crate) type Holding = BTreeSet<(Change, Stamp)>;
+
+/// What the worktree at `upper` holds; none when it cannot be read.
+pub(crate) fn held(upper: &Path, root: &Path) -> Option<Holding> {
+    let changes = collect_changes(upper, root).ok()?;
+    let stamped = changes.into_iter().map(|change| {
+        let stamp = stamp(&upper.join(&change.path));
+        (change, stamp)
+    });
+    Some(stamped.collect())
+}
+
+/// What the facts of a call say that it changes.
+pub(crate) fn declared(facts: &ToolCallFacts) -> impl Iterator<Item = &str> {
+    facts
+        .paths
+        .iter()
+        .filter(|access| access.mode != AccessMode::Read && access.certain)
+        .filter_map(|access| access.relative.as_deref())
+}
+
+/// Counts what was changed, and names what no facts had said.
+pub(crate) fn surplus(
+    before: Option<Holding>,
+    after: Option<Holding>,
+    declared: &[&str],
+    counters: &mut RunCounters,
+) -> String {
+    let (Some(before), Some(after)) = (before, after) else {
+        return "; what it changed cannot be told".to_owned();
+    };
+    let changed: BTreeSet<&Path> = before
+        .symmetric_difference(&after)
+        .map(|(change, _)| change.path.as_path())
+        .collect();
+    counters.files_written += changed.len() as u64;
+    counters.bytes_written += after
+        .difference(&before)
+        .map(|(_, stamp)| stamp.length)
+        .sum::<u64>();
+    let surplus: Vec<String> = changed
+        .iter()
+        .filter(|path| !declared.iter().any(|known| path.starts_with(known)))
+        .map(|path| path.display().to_string())
+        .collect();
+    match surplus.split_at_checked(10) {
+        None if surplus.is_empty() => String::new(),
+        None => format!("; also changed: {}", surplus.join(", ")),
+        Some((first, rest)) => {
+            format!(
+                "; also changed: {} and {} more",
+                first.join(", "),
+                rest.len()
+            )
+        }
+    }
+}
+
 /// Lines up to a bound.
 #[derive(Default)]
 struct Listing {
@@ -473,7 +493,7 @@ impl Listing {
 
 /// Tells whether a file of a layer was written again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-struct Stamp {
+pub(crate) struct Stamp {
     length: u64,
     inode: u64,
     modified: (i64, i64),
@@ -517,7 +537,7 @@ fn ending(ended: Ended) -> String {
     }
 }
 
-fn tool_error(error: &SandboxError) -> ToolError {
+pub(crate) fn tool_error(error: &SandboxError) -> ToolError {
     match error {
         SandboxError::Invalid(text) => ToolError::Invalid(text.clone()),
         SandboxError::Cancelled => ToolError::Cancelled,

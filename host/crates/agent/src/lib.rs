@@ -15,6 +15,7 @@
 mod broker;
 mod changes;
 mod config;
+mod contained;
 mod effects;
 mod facts;
 mod layer;

@@ -1,6 +1,7 @@
 //! Contained processes that stay, and the cancellation of everything contained.
 
 use crate::broker::shorten;
+use crate::contained::Stay;
 use crate::workbench::Bench;
 use selfheal_domain::event::{Event, ToolOutcome};
 use selfheal_domain::ids::DecisionId;
@@ -70,6 +71,8 @@ impl Drop for Lifeline {
 /// A session whose end is recorded as the outcome of the call that started it.
 pub(crate) struct RecordedSession {
     process: Option<Session>,
+    // Of a contained agent that keeps what it writes.
+    stay: Option<Stay>,
     // Keeps the watcher alive as long as there is something to kill.
     _lifeline: Arc<Lifeline>,
     bench: Arc<Bench>,
@@ -83,6 +86,7 @@ pub(crate) struct RecordedSession {
 impl RecordedSession {
     pub(crate) fn new(
         process: Session,
+        stay: Option<Stay>,
         lifeline: Arc<Lifeline>,
         bench: Arc<Bench>,
         spec: ToolSessionSpec,
@@ -90,6 +94,7 @@ impl RecordedSession {
     ) -> Self {
         Self {
             process: Some(process),
+            stay,
             _lifeline: lifeline,
             bench,
             spec,
@@ -146,6 +151,9 @@ impl Drop for RecordedSession {
             "session: {} lines sent, {} received",
             self.sent, self.received
         );
+        if let Some(stay) = self.stay.take() {
+            text.push_str(&stay.end());
+        }
         let gone = self.last == Some(SessionError::Gone);
         if gone && !stderr.trim().is_empty() {
             text.push_str("; the process ended by itself: ");

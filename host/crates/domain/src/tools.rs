@@ -2,8 +2,12 @@
 //! [`Tools`] and puts facts, policies, sandbox and record in front of every
 //! call (invariant 2).
 
+use crate::event::ToolOutcome;
+use crate::ids::DecisionId;
 use crate::verdict::Reason;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What becomes of files a command writes in the workspace.
@@ -179,6 +183,30 @@ pub enum SessionError {
     Cancelled,
 }
 
+/// An agent of another maker, about to be started in the sandbox. It carries out its
+/// calls itself, in there; whether they may happen it asks through [`Tools::judge`].
+#[derive(Clone, PartialEq, Debug)]
+pub struct ContainedAgent {
+    /// `Bash`: the command that starts it, judged and recorded as such. With
+    /// [`WorkspaceAccess::Keep`] it works in the run's worktree, alone.
+    pub request: ToolRequest,
+    /// Variables beside the ones that every command gets. Never a secret: whatever
+    /// runs in the sandbox reads them.
+    pub environment: BTreeMap<String, String>,
+    /// Absolute files and directories of the host that it needs and that might be
+    /// hidden otherwise, such as its own program. Read-only.
+    pub visible: Vec<PathBuf>,
+    /// Its only way out: connections to `127.0.0.1` and this port, inside, lead to
+    /// this unix socket of the host. Without it there is none.
+    pub gateway: Option<(u16, PathBuf)>,
+}
+
+/// The receipt of a call that may happen: its intent is on record, its outcome is
+/// not yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "the outcome of a judged call must be recorded with `Tools::finished`"]
+pub struct JudgedCall(pub DecisionId);
+
 /// An agent's only door to the world.
 pub trait Tools: Send + Sync {
     /// Carries out one call, if the policies allow it.
@@ -193,6 +221,40 @@ pub trait Tools: Send + Sync {
     /// # Errors
     /// See [`ToolError`]; a request other than `Bash` is invalid.
     fn session(&self, request: ToolRequest) -> Result<Box<dyn ToolSession>, ToolError>;
+
+    /// Starts an agent of another maker, as [`Tools::session`] starts a command.
+    ///
+    /// # Errors
+    /// See [`ToolError`]; unavailable where these tools start no agents.
+    fn contain(&self, agent: ContainedAgent) -> Result<Box<dyn ToolSession>, ToolError> {
+        drop(agent);
+        Err(ToolError::Unavailable(
+            "these tools start no agents of other makers".to_owned(),
+        ))
+    }
+
+    /// Facts, policies and record of a call, without its effect: for what a contained
+    /// agent wants to do itself. It may happen only when this returns `Ok`.
+    ///
+    /// # Errors
+    /// As [`Tools::call`] before anything happens.
+    fn judge(&self, request: &ToolRequest) -> Result<JudgedCall, ToolError> {
+        Err(ToolError::Unavailable(format!(
+            "these tools judge no calls of others ({})",
+            request.tool()
+        )))
+    }
+
+    /// Records what came of a judged call.
+    ///
+    /// # Errors
+    /// The record could not be written: the agent must go no further.
+    fn finished(&self, call: JudgedCall, outcome: ToolOutcome) -> Result<(), ToolError> {
+        drop((call, outcome));
+        Err(ToolError::Unavailable(
+            "these tools judge no calls of others".to_owned(),
+        ))
+    }
 
     /// Absolute path at which commands see the workspace.
     fn workspace(&self) -> String;
