@@ -5,7 +5,7 @@ use crate::broker::{Broker, Place};
 use crate::effects::{Holding, declared, held, surplus, tool_error};
 use selfheal_domain::policy::{RunCounters, ToolCallFacts};
 use selfheal_domain::tools::{ContainedAgent, ToolError, WorkspaceAccess};
-use selfheal_sandbox::Session;
+use selfheal_sandbox::{Destination, Grant, Session};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -82,10 +82,9 @@ impl Broker {
         let mut spec = self.sandbox_spec(command, directory, timeout, access)?;
         spec.environment.extend(agent.environment.clone());
         spec.visible.extend(agent.visible.iter().cloned());
-        if agent.gateway.is_some() {
-            return Err(ToolError::Unavailable(
-                "this sandbox has no way out for agents".to_owned(),
-            ));
+        if let Some((port, socket)) = &agent.gateway {
+            let to = Destination::Unix(socket.clone());
+            spec.grants.push(Grant::at_port(*port, to));
         }
         let stay = match (&self.place, access) {
             (Place::Worktree(worktree), WorkspaceAccess::Keep) => {
