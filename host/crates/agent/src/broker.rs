@@ -293,11 +293,32 @@ impl Tools for Broker {
                 timeout,
                 access,
             } => self.bash(command, directory, *timeout, *access, admitted),
-            ToolRequest::Read { path } => self.read(path),
+            ToolRequest::Read {
+                path,
+                offset,
+                limit,
+            } => self.read(path, *offset, *limit),
             ToolRequest::Grep { pattern, glob } => self.grep(pattern, glob.as_deref()),
             ToolRequest::Glob { pattern } => self.glob(pattern),
             ToolRequest::Write { path, content } => self.write(path, content),
-            ToolRequest::Edit { path, old, new } => self.edit(path, old, new),
+            ToolRequest::Edit {
+                path,
+                old,
+                new,
+                replace_all,
+            } => self.edit(path, &[(old, new, *replace_all)]),
+            ToolRequest::MultiEdit { path, edits } => {
+                let edits: Vec<_> = edits
+                    .iter()
+                    .map(|edit| (edit.old.as_str(), edit.new.as_str(), edit.replace_all))
+                    .collect();
+                self.edit(path, &edits)
+            }
+            ToolRequest::Task { prompt, .. } => Self::task(prompt),
+            ToolRequest::Mcp { server, tool, .. } => Effect::invalid(format!(
+                "no MCP server is called {server:?}, so {tool:?} cannot be called; \
+                 [[agent.mcp]] in selfheal.toml names them"
+            )),
         })
     }
 

@@ -27,6 +27,12 @@ const MAX_LISTING: usize = 512 * 1024;
 /// Longest line that `Grep` shows, in bytes.
 const MAX_LINE: usize = 500;
 
+/// Most edits of one call.
+const MAX_EDITS: usize = 200;
+
+/// Longest prompt of a sub-agent, in bytes; longer ones would be cut in the record.
+const MAX_PROMPT: usize = 64 * 1024;
+
 /// Longest command, in bytes; facts of longer ones could not be made.
 const MAX_COMMAND: usize = 64 * 1024;
 
@@ -235,15 +241,22 @@ impl Broker {
             .map_err(|_| invalid("not UTF-8 text"))
     }
 
-    pub(crate) fn read(&self, path: &str) -> Effect<ToolOutput> {
+    pub(crate) fn read(
+        &self,
+        path: &str,
+        offset: Option<u64>,
+        limit: Option<u64>,
+    ) -> Effect<ToolOutput> {
         let _shared = self.worktree_lock.read();
         let read = self
             .inside(path)
             .and_then(|relative| self.text(path, &relative));
         match read {
             Ok(Some(text)) => {
+                // Masked as a whole: a secret of several lines must not come out in parts.
+                let text = lines(&self.bench.masker.for_agent(&text), offset, limit);
                 let note = format!("{} bytes", text.len());
-                Effect::done(ToolOutput::Text(self.bench.masker.for_agent(&text)), note)
+                Effect::done(ToolOutput::Text(text), note)
             }
             Ok(None) => Effect::invalid(format!("{path}: no such file")),
             Err(error) => Effect::refused(error),
@@ -332,27 +345,68 @@ impl Broker {
         })
     }
 
-    pub(crate) fn edit(&self, path: &str, old: &str, new: &str) -> Effect<ToolOutput> {
+    /// Replaces old by new, everywhere where the third says so: all or nothing.
+    pub(crate) fn edit(&self, path: &str, edits: &[(&str, &str, bool)]) -> Effect<ToolOutput> {
+        if edits.is_empty() || edits.len() > MAX_EDITS {
+            return Effect::invalid(format!(
+                "{path}: a call has 1 to {MAX_EDITS} edits, this one has {}",
+                edits.len()
+            ));
+        }
         self.put(path, |relative, current| {
-            let Some(current) = current else {
+            let Some(original) = current else {
                 return Err(ToolError::Invalid(format!("{relative}: no such file")));
             };
-            let masker = &self.bench.masker;
-            let (Some(old), Some(new)) =
-                (masker.restore(old, &current), masker.restore(new, &current))
-            else {
-                return Err(lost_secret(path));
-            };
-            match (old.is_empty(), current.matches(old.as_str()).count()) {
-                (false, 1) => Ok(current.replacen(old.as_str(), &new, 1)),
-                (true, _) | (_, 0) => Err(ToolError::Invalid(format!(
-                    "{path}: the text to replace does not occur"
-                ))),
-                (_, count) => Err(ToolError::Invalid(format!(
-                    "{path}: the text to replace occurs {count} times; give more of it"
-                ))),
+            let mut text = original.clone();
+            for (index, (old, new, everywhere)) in edits.iter().enumerate() {
+                let which = if edits.len() == 1 {
+                    String::new()
+                } else {
+                    format!("edit {} of {}: ", index + 1, edits.len())
+                };
+                let wrong = |what: &str| Err(ToolError::Invalid(format!("{path}: {which}{what}")));
+                let masker = &self.bench.masker;
+                let (Some(old), Some(new)) = (
+                    masker.restore(old, &original),
+                    masker.restore(new, &original),
+                ) else {
+                    return Err(lost_secret(path));
+                };
+                let count = if old.is_empty() {
+                    0
+                } else {
+                    text.matches(old.as_str()).count()
+                };
+                match (count, everywhere) {
+                    (0, _) => return wrong("the text to replace does not occur"),
+                    (1, _) | (_, true) => {}
+                    (_, false) => {
+                        return wrong(&format!(
+                            "the text to replace occurs {count} times; give more of it"
+                        ));
+                    }
+                }
+                // Before it is made: many short places, one long text.
+                let length = (text.len() - count * old.len())
+                    .saturating_add(count.saturating_mul(new.len()));
+                if length as u64 > MAX_FILE {
+                    return wrong("the file would have more than 4 MiB");
+                }
+                text = text.replace(old.as_str(), &new);
             }
+            Ok(text)
         })
+    }
+
+    /// The start of a sub-agent: what it then does are calls of their own.
+    pub(crate) fn task(prompt: &str) -> Effect<ToolOutput> {
+        if prompt.trim().is_empty() {
+            return Effect::invalid("a sub-agent is told something: the prompt is empty");
+        }
+        if prompt.len() > MAX_PROMPT {
+            return Effect::invalid("a sub-agent's prompt has at most 64 KiB");
+        }
+        Effect::done(ToolOutput::Text(String::new()), "the sub-agent may start")
     }
 
     /// Writes what `make` makes of the current content.
@@ -468,6 +522,22 @@ pub(crate) fn surplus(
             )
         }
     }
+}
+
+/// `limit` lines from line `offset` on, counted from 1.
+fn lines(text: &str, offset: Option<u64>, limit: Option<u64>) -> String {
+    if offset.is_none() && limit.is_none() {
+        return text.to_owned();
+    }
+    let count = |number: Option<u64>, default: usize| {
+        number.map_or(default, |number| {
+            usize::try_from(number).unwrap_or(usize::MAX)
+        })
+    };
+    text.split_inclusive('\n')
+        .skip(count(offset, 1).saturating_sub(1))
+        .take(count(limit, usize::MAX))
+        .collect()
 }
 
 /// Lines up to a bound.

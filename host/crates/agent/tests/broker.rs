@@ -24,7 +24,7 @@ use selfheal_domain::ports::{
 };
 use selfheal_domain::risk::{Admission, Assessment, AutonomyDecision, AutonomyLevel};
 use selfheal_domain::tools::{
-    Asset, Ended, ToolError, ToolOutput, ToolRequest, Tools, WorkspaceAccess,
+    Asset, Ended, Replacement, ToolError, ToolOutput, ToolRequest, Tools, WorkspaceAccess,
 };
 use selfheal_domain::user::{Actor, TrustClass};
 use selfheal_domain::verdict::{Judgement, Reason, Verdict};
@@ -292,8 +292,14 @@ fn bash(command: &str, access: WorkspaceAccess) -> ToolRequest {
 }
 
 fn read(path: &str) -> ToolRequest {
-    ToolRequest::Read {
-        path: path.to_owned(),
+    ToolRequest::read(path)
+}
+
+fn edited(old: &str, new: &str, replace_all: bool) -> Replacement {
+    Replacement {
+        old: old.to_owned(),
+        new: new.to_owned(),
+        replace_all,
     }
 }
 
@@ -328,10 +334,19 @@ fn one_of_each() -> Vec<ToolRequest> {
             pattern: "**/*.py".to_owned(),
         },
         write("src/a.py", "effect"),
-        ToolRequest::Edit {
+        ToolRequest::edit("src/a.py", "value = 1", "effect"),
+        ToolRequest::MultiEdit {
             path: "src/a.py".to_owned(),
-            old: "value = 1".to_owned(),
-            new: "effect".to_owned(),
+            edits: vec![edited("value = 1", "effect", false)],
+        },
+        ToolRequest::Task {
+            description: "look".to_owned(),
+            prompt: "look at src".to_owned(),
+        },
+        ToolRequest::Mcp {
+            server: "tickets".to_owned(),
+            tool: "close".to_owned(),
+            arguments: serde_json::json!({"number": 1}),
         },
     ];
     for request in &all {
@@ -341,7 +356,10 @@ fn one_of_each() -> Vec<ToolRequest> {
             | ToolRequest::Grep { .. }
             | ToolRequest::Glob { .. }
             | ToolRequest::Write { .. }
-            | ToolRequest::Edit { .. } => {}
+            | ToolRequest::Edit { .. }
+            | ToolRequest::MultiEdit { .. }
+            | ToolRequest::Task { .. }
+            | ToolRequest::Mcp { .. } => {}
         }
     }
     all
@@ -524,11 +542,7 @@ fn drafting_writes_only_its_worktree() {
         .call(write("src/new/c.py", "c = 3\n"))
         .expect("written");
     tools
-        .call(ToolRequest::Edit {
-            path: "src/a.py".to_owned(),
-            old: "value = 1".to_owned(),
-            new: "value = 7".to_owned(),
-        })
+        .call(ToolRequest::edit("src/a.py", "value = 1", "value = 7"))
         .expect("edited");
     tools
         .call(bash("rm src/b.py; echo 'd = 4' > src/d.py; mkdir -p __pycache__ ignored; echo > __pycache__/x.pyc; echo > ignored/y", WorkspaceAccess::Keep))
@@ -737,4 +751,97 @@ fn recorded_facts_and_answers_hold_no_secrets() {
     for secret in ["AKIAIOSFODNN7EXAMPLE", "hunter2hunter2"] {
         assert!(!record.contains(secret), "{record}");
     }
+}
+
+#[test]
+fn several_edits_are_made_all_or_none() {
+    let bench = Bench::new();
+    let tools = bench.drafting();
+    let call = |edits: Vec<Replacement>| {
+        tools.call(ToolRequest::MultiEdit {
+            path: "src/a.py".to_owned(),
+            edits,
+        })
+    };
+    let refused = [
+        (vec![], "1 to 200 edits"),
+        (
+            vec![
+                edited("value = 1", "value = 2", false),
+                edited("nowhere", "x", false),
+            ],
+            "edit 2 of 2",
+        ),
+        // Seen after the first made it two.
+        (
+            vec![edited("other", "value", false), edited("value", "x", false)],
+            "occurs 2 times",
+        ),
+        (vec![edited("", "x", false)], "does not occur"),
+        (
+            vec![edited(" ", &"x".repeat(2 << 20), true)],
+            "more than 4 MiB",
+        ),
+    ];
+    for (edits, why) in refused {
+        let error = call(edits).expect_err("refused").to_string();
+        assert!(error.contains(why), "{error}");
+        assert_eq!(tools.changes().expect("readable"), []);
+    }
+    call(vec![
+        edited("value = 1", "value = 7", false),
+        edited("other", "value", false),
+        edited("value", "total", true),
+    ])
+    .expect("edited");
+    assert_eq!(text(tools.call(read("src/a.py"))), "total = 7\ntotal = 2\n");
+    let error = tools
+        .call(ToolRequest::edit("src/a.py", "total", "x"))
+        .expect_err("twice");
+    assert!(error.to_string().contains("2 times"), "{error}");
+}
+
+#[test]
+fn some_lines_of_a_file_are_read() {
+    let bench = Bench::new();
+    let tools = bench.diagnosis();
+    let some = |offset, limit| {
+        text(tools.call(ToolRequest::Read {
+            path: "src/a.py".to_owned(),
+            offset,
+            limit,
+        }))
+    };
+    assert_eq!(some(Some(2), None), "other = 2\n");
+    assert_eq!(some(None, Some(1)), "value = 1\n");
+    assert_eq!(some(Some(0), Some(9)), "value = 1\nother = 2\n");
+    assert_eq!(some(Some(u64::MAX), Some(u64::MAX)), "");
+}
+
+#[test]
+fn a_task_is_recorded_and_an_unknown_mcp_server_is_named() {
+    let bench = Bench::new();
+    let tools = bench.diagnosis();
+    let task = |prompt: &str| ToolRequest::Task {
+        description: "look".to_owned(),
+        prompt: prompt.to_owned(),
+    };
+    assert_eq!(text(tools.call(task("look at src"))), "");
+    assert!(matches!(
+        bench.recorder.outcome(),
+        ToolOutcome::Succeeded(_)
+    ));
+    assert!(tools.call(task(&"x".repeat(65 * 1024))).is_err());
+    let error = tools
+        .call(ToolRequest::Mcp {
+            server: "tickets".to_owned(),
+            tool: "close".to_owned(),
+            arguments: serde_json::json!({"password": "hunter22", "deep": [{"token": "API_TOKEN=abcdef123"}]}),
+        })
+        .expect_err("not configured");
+    assert!(error.to_string().contains("[[agent.mcp]]"), "{error}");
+    let seen = bench.policies.seen.lock().expect("lock");
+    let facts = seen.last().expect("judged");
+    assert_eq!(facts.tool, "mcp__tickets__close");
+    assert!(!facts.input.contains("abcdef123"), "{}", facts.input);
 }

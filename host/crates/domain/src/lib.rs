@@ -12,6 +12,7 @@ pub mod external;
 pub mod ids;
 pub mod issue;
 pub mod ledger;
+pub mod mcp;
 pub mod patch;
 pub mod permit;
 pub mod policy;

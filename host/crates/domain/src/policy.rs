@@ -150,7 +150,8 @@ pub struct PathAccess {
 /// A tool call as policies see it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ToolCallFacts {
-    /// Tool name: `Bash`, `Read`, `Grep`, `Glob`, `Write`, `Edit`.
+    /// Tool name: `Bash`, `Read`, `Grep`, `Glob`, `Write`, `Edit`, `MultiEdit`, `Task`, or
+    /// `mcp__SERVER__TOOL`.
     pub tool: String,
     /// The call's input as JSON, secrets masked.
     pub input: String,

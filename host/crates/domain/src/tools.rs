@@ -4,11 +4,16 @@
 
 use crate::event::ToolOutcome;
 use crate::ids::DecisionId;
+use crate::mcp::McpTool;
 use crate::verdict::Reason;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// What begins the name of every tool of an MCP server.
+pub const MCP_PREFIX: &str = "mcp__";
 
 /// What becomes of files a command writes in the workspace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -38,10 +43,16 @@ pub enum ToolRequest {
         /// What becomes of its writes.
         access: WorkspaceAccess,
     },
-    /// Reads a file.
+    /// Reads a file, or some lines of it.
     Read {
         /// The file.
         path: String,
+        /// First line wanted, counted from 1; none and 0 mean the first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        offset: Option<u64>,
+        /// Most lines wanted; none means all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u64>,
     },
     /// Searches file contents.
     Grep {
@@ -67,24 +78,96 @@ pub enum ToolRequest {
     Edit {
         /// The file.
         path: String,
-        /// Occurs exactly once.
+        /// Occurs exactly once; with `replace_all` at least once.
         old: String,
         /// What stands there afterwards.
         new: String,
+        /// Every place where it occurs.
+        #[serde(default, skip_serializing_if = "is_false")]
+        replace_all: bool,
+    },
+    /// Replaces several passages of one file in the run's worktree, one after the
+    /// other: all of them or none.
+    MultiEdit {
+        /// The file.
+        path: String,
+        /// At least one; each sees what the ones before it made.
+        edits: Vec<Replacement>,
+    },
+    /// Starts a sub-agent. The broker judges and records the start; whoever asked then
+    /// runs it with the same tools, so each of its calls passes the broker as well.
+    Task {
+        /// A few words, for people.
+        description: String,
+        /// What the sub-agent is told.
+        prompt: String,
+    },
+    /// Calls a tool of an MCP server.
+    Mcp {
+        /// The server, as `selfheal.toml` names it.
+        server: String,
+        /// Its tool.
+        tool: String,
+        /// What the tool is given: a JSON object.
+        arguments: serde_json::Value,
     },
 }
 
+/// One replacement of [`ToolRequest::MultiEdit`].
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Replacement {
+    /// Occurs exactly once; with `replace_all` at least once.
+    pub old: String,
+    /// What stands there afterwards.
+    pub new: String,
+    /// Every place where it occurs.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub replace_all: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands out references"
+)]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 impl ToolRequest {
-    /// The tool's name on every wire.
-    pub fn tool(&self) -> &'static str {
-        match self {
+    /// Reads a whole file.
+    pub fn read(path: impl Into<String>) -> Self {
+        Self::Read {
+            path: path.into(),
+            offset: None,
+            limit: None,
+        }
+    }
+
+    /// Replaces the one place where `old` occurs.
+    pub fn edit(path: impl Into<String>, old: impl Into<String>, new: impl Into<String>) -> Self {
+        Self::Edit {
+            path: path.into(),
+            old: old.into(),
+            new: new.into(),
+            replace_all: false,
+        }
+    }
+
+    /// The tool's name on every wire; `mcp__SERVER__TOOL` for tools of MCP servers.
+    pub fn tool(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::Bash { .. } => "Bash",
             Self::Read { .. } => "Read",
             Self::Grep { .. } => "Grep",
             Self::Glob { .. } => "Glob",
             Self::Write { .. } => "Write",
             Self::Edit { .. } => "Edit",
-        }
+            Self::MultiEdit { .. } => "MultiEdit",
+            Self::Task { .. } => "Task",
+            Self::Mcp { server, tool, .. } => {
+                return Cow::Owned(format!("{MCP_PREFIX}{server}__{tool}"));
+            }
+        })
     }
 }
 
@@ -129,9 +212,10 @@ pub struct CommandOutput {
 pub enum ToolOutput {
     /// `Bash` ran.
     Command(CommandOutput),
-    /// `Read`: the content; `Grep`: `path:line:text` lines; `Glob`: paths, a line each.
+    /// `Read`: the content; `Grep`: `path:line:text` lines; `Glob`: paths, a line each;
+    /// `Task`: nothing; MCP tools: what the server answered.
     Text(String),
-    /// `Write`, `Edit`: done.
+    /// `Write`, `Edit`, `MultiEdit`: done.
     Written,
 }
 
@@ -254,6 +338,13 @@ pub trait Tools: Send + Sync {
         Err(ToolError::Unavailable(
             "these tools judge no calls of others".to_owned(),
         ))
+    }
+
+    /// The tools of MCP servers that may be called with [`ToolRequest::Mcp`]. Asking a
+    /// server what it offers is a call like any other: judged and recorded, and what it
+    /// says is external text. A server that fails offers nothing.
+    fn mcp_tools(&self) -> Vec<McpTool> {
+        Vec::new()
     }
 
     /// Absolute path at which commands see the workspace.

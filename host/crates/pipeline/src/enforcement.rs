@@ -24,7 +24,7 @@ use selfheal_domain::ports::{
     CallRecorder, CancelToken, DraftingTools, RecordRefused, RunWorktree, ToolSessionSpec,
 };
 use selfheal_domain::risk::{AutonomyAction, AutonomyLevel};
-use selfheal_domain::tools::{ToolError, ToolRequest, Tools, WorkspaceAccess};
+use selfheal_domain::tools::{Replacement, ToolError, ToolRequest, Tools, WorkspaceAccess};
 use selfheal_domain::user::{Actor, TrustClass};
 use selfheal_domain::verdict::{Answer, Judgement, ModuleAnswer, Verdict};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -353,7 +353,7 @@ fn markers(phase: AgentPhase) -> Vec<ToolRequest> {
     let marker = || ENFORCEMENT_MARKER.to_owned();
     vec![
         bash(phase),
-        ToolRequest::Read { path: marker() },
+        ToolRequest::read(marker()),
         ToolRequest::Grep {
             pattern: marker(),
             glob: None,
@@ -363,10 +363,22 @@ fn markers(phase: AgentPhase) -> Vec<ToolRequest> {
             path: marker(),
             content: String::new(),
         },
-        ToolRequest::Edit {
+        ToolRequest::edit(marker(), marker(), ""),
+        ToolRequest::MultiEdit {
             path: marker(),
-            old: marker(),
-            new: String::new(),
+            edits: vec![Replacement {
+                old: marker(),
+                ..Replacement::default()
+            }],
+        },
+        ToolRequest::Task {
+            description: marker(),
+            prompt: marker(),
+        },
+        ToolRequest::Mcp {
+            server: marker(),
+            tool: marker(),
+            arguments: Default::default(),
         },
     ]
 }

@@ -15,7 +15,7 @@ use selfheal_domain::ids::DecisionId;
 use selfheal_domain::ledger::Ledger;
 use selfheal_domain::patch::{FileChange, Patch};
 use selfheal_domain::policy::*;
-use selfheal_domain::policy_control::{EnforcementStatus, MARKER_RULE};
+use selfheal_domain::policy_control::{ENFORCEMENT_MARKER, EnforcementStatus, MARKER_RULE};
 use selfheal_domain::ports::*;
 use selfheal_domain::risk::*;
 use selfheal_domain::state::Phase;
@@ -246,7 +246,7 @@ impl ToolSession for Gone {
 impl Tools for Small {
     fn call(&self, request: ToolRequest) -> Result<ToolOutput, ToolError> {
         let tool = request.tool();
-        self.call_with(&request, tool)
+        self.call_with(&request, &tool)
     }
     fn session(&self, request: ToolRequest) -> Result<Box<dyn ToolSession>, ToolError> {
         if self.rig.has(Hole::FreeSessions) {
@@ -391,8 +391,8 @@ fn a_sound_host_is_proved_and_recorded_once() {
     let status = watched.warden.check();
     assert!(status.proved, "{status:?}");
     assert_eq!(status.generation, 3);
-    // Six tools, a session and the record in three phases; files; patches.
-    assert_eq!(status.points.len(), 3 * 8 + 2 + 3);
+    // Nine tools, a session and the record in three phases; files; patches.
+    assert_eq!(status.points.len(), 3 * 11 + 2 + 3);
     watched.warden.check();
     assert_eq!(watched.recorded(), ["proved"], "markers fill no log");
     watched.rig.0.generation.store(4, Ordering::SeqCst);
@@ -416,9 +416,21 @@ fn every_hole_is_seen_and_freezes_the_host() {
         Hole::AppliesPatches,
     ];
     for phase in [Diagnosis, Drafting, Verification] {
-        for tool in ["Bash", "Read", "Grep", "Glob", "Write", "Edit", "session"] {
+        for tool in [
+            "Bash",
+            "Read",
+            "Grep",
+            "Glob",
+            "Write",
+            "Edit",
+            "MultiEdit",
+            "Task",
+            "session",
+        ] {
             holes.push(Hole::SkipsPolicy(phase, tool));
         }
+        let mcp = format!("mcp__{ENFORCEMENT_MARKER}__{ENFORCEMENT_MARKER}");
+        holes.push(Hole::SkipsPolicy(phase, Box::leak(mcp.into_boxed_str())));
     }
     for hole in holes {
         let watched = watched();

@@ -80,9 +80,7 @@ impl Climb<'_, '_> {
         if let Some(text) = self.originals.get(path) {
             return Some(text.clone());
         }
-        match self.case.tools.call(ToolRequest::Read {
-            path: path.to_owned(),
-        }) {
+        match self.case.tools.call(ToolRequest::read(path)) {
             Ok(ToolOutput::Text(text)) => {
                 self.originals.insert(path.to_owned(), text.clone());
                 Some(text)

@@ -80,11 +80,7 @@ fn write(file: &FileChange, tools: &dyn Tools) -> Result<(), AgentError> {
         .as_ref()
         .and_then(|before| passage(before, after))
     {
-        tools.call(ToolRequest::Edit {
-            path: file.path.clone(),
-            old,
-            new,
-        })?;
+        tools.call(ToolRequest::edit(&file.path, old, new))?;
     } else {
         tools.call(ToolRequest::Write {
             path: file.path.clone(),

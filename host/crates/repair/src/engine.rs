@@ -104,9 +104,7 @@ impl<'a> Case<'a> {
     }
 
     fn read(&self, path: &str) -> Option<String> {
-        match self.tools.call(ToolRequest::Read {
-            path: path.to_owned(),
-        }) {
+        match self.tools.call(ToolRequest::read(path)) {
             Ok(ToolOutput::Text(text)) => Some(text),
             _ => None,
         }

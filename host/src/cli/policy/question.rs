@@ -4,13 +4,14 @@
 use crate::failure::{Because, Exit, Failure};
 use selfheal_agent::{DEFAULT_PROTECTED_PATHS, DEFAULT_SECRET_PATHS, FactPreview, PreviewConfig};
 use selfheal_domain::digest::Digest;
+use selfheal_domain::mcp::split_name;
 use selfheal_domain::patch::is_test_path;
 use selfheal_domain::policy::{
     AgentPhase, ChangeKind, Environment, IssueFacts, PatchFacts, PatchFileFacts, PolicyContext,
     RunCounters, ToolCallFacts, TrackRecord,
 };
 use selfheal_domain::risk::{Assessment, AutonomyLevel, RiskScore};
-use selfheal_domain::tools::{ToolRequest, WorkspaceAccess};
+use selfheal_domain::tools::{Replacement, ToolRequest, WorkspaceAccess};
 use selfheal_domain::user::TrustClass;
 use serde::Deserialize;
 use serde_json::Value;
@@ -282,6 +283,7 @@ fn request(tool: &str, input: Value, phase: AgentPhase) -> Result<ToolRequest, F
             )
         })
     };
+    let number = |name: &str| input.get(name).and_then(Value::as_u64);
     const PATH: [&str; 3] = ["path", "file_path", "filePath"];
     Ok(match tool {
         "Bash" => ToolRequest::Bash {
@@ -295,6 +297,8 @@ fn request(tool: &str, input: Value, phase: AgentPhase) -> Result<ToolRequest, F
         },
         "Read" => ToolRequest::Read {
             path: needed(&PATH)?,
+            offset: number("offset"),
+            limit: number("limit"),
         },
         "Grep" => ToolRequest::Grep {
             pattern: needed(&["pattern"])?,
@@ -311,14 +315,54 @@ fn request(tool: &str, input: Value, phase: AgentPhase) -> Result<ToolRequest, F
             path: needed(&PATH)?,
             old: text(&["old", "old_string"]).unwrap_or_default(),
             new: text(&["new", "new_string"]).unwrap_or_default(),
+            replace_all: flag(&input, "replace_all"),
         },
-        other => {
-            let message = format!(
-                "no tool is called `{other}`; there are Bash, Read, Grep, Glob, Write, Edit"
-            );
-            return Err(Failure::new(Exit::Usage, message));
-        }
+        "MultiEdit" => ToolRequest::MultiEdit {
+            path: needed(&PATH)?,
+            edits: replacements(&input),
+        },
+        // Other agents call it so.
+        "Task" | "Agent" => ToolRequest::Task {
+            description: text(&["description"]).unwrap_or_default(),
+            prompt: needed(&["prompt"])?,
+        },
+        other => match split_name(other) {
+            Some((server, tool)) => ToolRequest::Mcp {
+                server: server.to_owned(),
+                tool: tool.to_owned(),
+                arguments: input,
+            },
+            None => {
+                let message = format!(
+                    "no tool is called `{other}`; there are Bash, Read, Grep, Glob, Write, Edit, \
+                     MultiEdit, Task and mcp__SERVER__TOOL"
+                );
+                return Err(Failure::new(Exit::Usage, message));
+            }
+        },
     })
+}
+
+fn flag(input: &Value, name: &str) -> bool {
+    input.get(name).and_then(Value::as_bool).unwrap_or_default()
+}
+
+/// The replacements of a `MultiEdit`; texts that are missing are empty.
+fn replacements(input: &Value) -> Vec<Replacement> {
+    let edits = input.get("edits").and_then(Value::as_array);
+    let text = |edit: &Value, names: [&str; 2]| {
+        let found = names.iter().find_map(|name| edit.get(name)?.as_str());
+        found.unwrap_or_default().to_owned()
+    };
+    edits
+        .into_iter()
+        .flatten()
+        .map(|edit| Replacement {
+            old: text(edit, ["old", "old_string"]),
+            new: text(edit, ["new", "new_string"]),
+            replace_all: flag(edit, "replace_all"),
+        })
+        .collect()
 }
 
 /// A throw-away workspace in which calls are understood.
@@ -390,11 +434,7 @@ impl Workspace {
 
     /// An edit that puts `new` into `path`, while drafting.
     pub(crate) fn edit(&self, path: &str, new: &str) -> Question {
-        let request = ToolRequest::Edit {
-            path: path.to_owned(),
-            old: String::new(),
-            new: new.to_owned(),
-        };
+        let request = ToolRequest::edit(path, "", new);
         Question {
             context: usual_context(),
             about: About::Call(self.preview.facts(&request)),

@@ -27,11 +27,20 @@ const MAX_SHELL: usize = 64 * 1024;
 /// Longest text of an input that is recorded whole, in bytes.
 const MAX_INPUT_TEXT: usize = 64 * 1024;
 
+/// Longest sum of an input's texts in the record, in bytes.
+const MAX_INPUT: usize = 256 * 1024;
+
+/// Most values of an input in the record, nested ones included.
+const MAX_INPUT_VALUES: usize = 10_000;
+
 /// Most commands and paths of one call; what has more is not understood.
 const MAX_FACTS: usize = 2_000;
 
 /// Whether a path (absolute, and relative when inside) is out of reach.
 pub(crate) type Reach<'a> = Box<dyn Fn(&Path, Option<&str>) -> bool + 'a>;
+
+/// The host that an MCP server's name stands for, when calls go over the network.
+pub(crate) type McpHost<'a> = Box<dyn Fn(&str) -> Option<String> + 'a>;
 
 /// What facts are made from.
 pub(crate) struct Scope<'a> {
@@ -40,6 +49,7 @@ pub(crate) struct Scope<'a> {
     tracked: Box<dyn Fn(&str) -> bool + 'a>,
     protected: Reach<'a>,
     masker: &'a Masker,
+    mcp_host: McpHost<'a>,
 }
 
 impl<'a> Scope<'a> {
@@ -55,6 +65,7 @@ impl<'a> Scope<'a> {
                     })
             }),
             masker: &bench.masker,
+            mcp_host: Box::new(|_| None),
         }
     }
 }
@@ -74,6 +85,7 @@ impl<'a> Scope<'a> {
             tracked,
             protected,
             masker,
+            mcp_host: Box::new(|_| None),
         }
     }
 }
@@ -105,7 +117,7 @@ pub(crate) fn facts_of(request: &ToolRequest, scope: &Scope<'_>) -> ToolCallFact
             };
             shell::understand(command, directory, &mut facts);
         }
-        ToolRequest::Read { path } => {
+        ToolRequest::Read { path, .. } => {
             facts.path(&root, &Value::plain(path), AccessMode::Read, true)
         }
         ToolRequest::Grep { .. } | ToolRequest::Glob { .. } => {
@@ -118,6 +130,15 @@ pub(crate) fn facts_of(request: &ToolRequest, scope: &Scope<'_>) -> ToolCallFact
         ToolRequest::Edit { path, new, .. } => {
             bytes = new.len() as u64;
             facts.path(&root, &Value::plain(path), AccessMode::Write, true);
+        }
+        ToolRequest::MultiEdit { path, edits } => {
+            bytes = edits.iter().map(|edit| edit.new.len() as u64).sum();
+            facts.path(&root, &Value::plain(path), AccessMode::Write, true);
+        }
+        // What a sub-agent does are calls of their own.
+        ToolRequest::Task { .. } => {}
+        ToolRequest::Mcp { server, .. } => {
+            facts.network.extend((scope.mcp_host)(server));
         }
     }
     facts.finish(request, bytes)
@@ -304,7 +325,7 @@ impl<'a> Collector<'a> {
             mask_words(masker, command);
         }
         ToolCallFacts {
-            tool: request.tool().to_owned(),
+            tool: request.tool().into_owned(),
             input: input(request, masker),
             commands,
             parsed: self.parsed,
@@ -367,14 +388,57 @@ fn input(request: &ToolRequest, masker: &Masker) -> String {
             .map_or(serde_json::Value::Null, serde_json::Value::take),
         Err(_) => serde_json::Value::Null,
     };
-    if let Some(fields) = value.as_object_mut() {
-        for (_, field) in fields.iter_mut() {
-            if let serde_json::Value::String(text) = field {
-                *text = shorten(&masker.for_record(text), MAX_INPUT_TEXT);
+    let mut room = Room {
+        bytes: MAX_INPUT,
+        values: MAX_INPUT_VALUES,
+    };
+    room.fit(&mut value, masker);
+    value.to_string()
+}
+
+/// What an input may still take in the record.
+struct Room {
+    bytes: usize,
+    values: usize,
+}
+
+impl Room {
+    /// Masks every text, names of fields included; cuts what is too long and leaves
+    /// out what is too much.
+    fn fit(&mut self, value: &mut serde_json::Value, masker: &Masker) {
+        use serde_json::Value;
+        let Some(values) = self.values.checked_sub(1) else {
+            *value = Value::String("…".to_owned());
+            return;
+        };
+        self.values = values;
+        match value {
+            Value::String(text) => *text = self.text(text, masker),
+            Value::Array(items) => {
+                items.truncate(self.values + 1);
+                for item in items {
+                    self.fit(item, masker);
+                }
             }
+            Value::Object(fields) => {
+                for (name, mut field) in std::mem::take(fields) {
+                    if self.values == 0 {
+                        break;
+                    }
+                    self.fit(&mut field, masker);
+                    fields.insert(self.text(&name, masker), field);
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
-    value.to_string()
+
+    fn text(&mut self, text: &str, masker: &Masker) -> String {
+        let limit = self.bytes.min(MAX_INPUT_TEXT);
+        let text = shorten(&masker.for_record(text), limit);
+        self.bytes = self.bytes.saturating_sub(text.len());
+        text
+    }
 }
 
 impl Value {

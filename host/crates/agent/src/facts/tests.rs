@@ -45,13 +45,13 @@ impl Tree {
 
     fn facts(&self, command: &str) -> ToolCallFacts {
         let view = View::new(self.root.clone(), Vec::new());
-        let scope = Scope {
-            view: &view,
-            environment: &self.environment,
-            tracked: Box::new(|path| path == "a.py"),
-            protected: Box::new(|_, path| path == Some("PROT")),
-            masker: &self.masker,
-        };
+        let scope = Scope::with(
+            &view,
+            &self.environment,
+            &self.masker,
+            Box::new(|path| path == "a.py"),
+            Box::new(|_, path| path == Some("PROT")),
+        );
         let request = ToolRequest::Bash {
             command: command.to_owned(),
             directory: String::new(),

@@ -139,14 +139,14 @@ impl Tools for BareTools {
                     seconds,
                 }))
             }
-            ToolRequest::Read { path } => std::fs::read_to_string(self.kept.path().join(&path))
+            ToolRequest::Read { path, .. } => std::fs::read_to_string(self.kept.path().join(&path))
                 .map(ToolOutput::Text)
                 .map_err(|error| ToolError::Invalid(format!("{path}: {error}"))),
             ToolRequest::Write { path, content } => {
                 std::fs::write(self.kept.path().join(path), content).unwrap();
                 Ok(ToolOutput::Written)
             }
-            ToolRequest::Edit { path, old, new } => {
+            ToolRequest::Edit { path, old, new, .. } => {
                 let path = self.kept.path().join(path);
                 let text = std::fs::read_to_string(&path).unwrap();
                 if text.matches(&old).count() != 1 {
@@ -159,6 +159,9 @@ impl Tools for BareTools {
             }
             ToolRequest::Glob { .. } | ToolRequest::Grep { .. } => {
                 Ok(ToolOutput::Text(String::new()))
+            }
+            ToolRequest::MultiEdit { .. } | ToolRequest::Task { .. } | ToolRequest::Mcp { .. } => {
+                Err(ToolError::Invalid("not here".into()))
             }
         }
     }
