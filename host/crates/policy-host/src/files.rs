@@ -88,6 +88,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], like: Option<&Path>) -> Result<
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}-{attempt}.new", std::process::id()));
     let fresh = path.with_file_name(name);
+    crash::point("before a file is written");
     let write = || {
         let mut file = OpenOptions::new()
             .write(true)
@@ -102,18 +103,22 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], like: Option<&Path>) -> Result<
         }
         file.write_all(bytes)?;
         file.sync_all()?;
+        crash::point("before a file is replaced");
         std::fs::rename(&fresh, path)
     };
     write().map_err(|error| {
         remove(&fresh);
         failed(path)(error)
     })?;
+    crash::point("after a file is replaced");
     sync_parent(path)
 }
 
 /// Renames, durably.
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), FileProblem> {
+    crash::point("before a file is renamed");
     std::fs::rename(from, to).map_err(failed(to))?;
+    crash::point("after a file is renamed");
     sync_parent(to)
 }
 
@@ -129,11 +134,58 @@ fn sync_parent(path: &Path) -> Result<(), FileProblem> {
 
 /// Removes a file that may be there.
 pub(crate) fn remove(path: &Path) {
+    crash::point("before a file is removed");
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             tracing::warn!(path = %path.display(), %error, "a file could not be removed");
         }
         _ => {}
+    }
+}
+
+/// Steps at which a process can die with something durable half done. Outside of tests
+/// they are nothing.
+#[cfg(not(test))]
+pub(crate) mod crash {
+    /// A step.
+    pub(crate) fn point(_: &'static str) {}
+}
+
+/// Lets a test die at the nth step: the panic unwinds past everything that would tidy
+/// up after an error, and what is on disk stays as a kill would leave it.
+#[cfg(test)]
+#[allow(clippy::panic, reason = "dying is what it is for")]
+pub(crate) mod crash {
+    use std::cell::Cell;
+
+    thread_local! {
+        static LEFT: Cell<Option<usize>> = const { Cell::new(None) };
+        static PLACE: Cell<&'static str> = const { Cell::new("nowhere") };
+    }
+
+    /// A step.
+    pub(crate) fn point(place: &'static str) {
+        match LEFT.get() {
+            None => {}
+            Some(0) => {
+                PLACE.set(place);
+                LEFT.set(None);
+                panic!("killed {place}");
+            }
+            Some(left) => LEFT.set(Some(left - 1)),
+        }
+    }
+
+    /// Dies at the step that `more` others come before.
+    pub(crate) fn at(more: usize) {
+        PLACE.set("nowhere");
+        LEFT.set(Some(more));
+    }
+
+    /// Lives on; gives where it died.
+    pub(crate) fn never() -> &'static str {
+        LEFT.set(None);
+        PLACE.get()
     }
 }
 

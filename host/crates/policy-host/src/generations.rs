@@ -158,6 +158,7 @@ impl Generations {
     /// returns.
     pub(crate) fn write_pending(&self, kept: &Kept, core: &SetCore) -> Result<(), FileProblem> {
         for loaded in &core.modules {
+            files::crash::point("before a module is kept");
             let bytes = &loaded.bytes;
             self.modules
                 .put(&bytes.bytes, bytes.signature.as_deref())

@@ -6,14 +6,19 @@
     reason = "a test may stop at a surprise"
 )]
 
+#[path = "crash_tests.rs"]
+mod crash;
 #[path = "../../tests/log/mod.rs"]
 mod log;
 #[path = "ratchet_tests.rs"]
 mod ratchet;
 #[path = "../../tests/support/mod.rs"]
 mod support;
+#[path = "watch_tests.rs"]
+mod watch;
 
 use super::{KeeperPlaces, PolicyKeeper, StartError};
+use crate::files::crash::point;
 use log::{MemoryLog, StillClock};
 use selfheal_domain::event::Event;
 use selfheal_domain::ids::{IssueNumber, RunId, RunNumber, RunRef};
@@ -27,6 +32,7 @@ use selfheal_domain::user::{Actor, UserName};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, channel};
 use support::{bash, context, guardrail, host_with};
 use uuid::Uuid;
 
@@ -86,13 +92,25 @@ impl World {
 
     /// As a start of the host does.
     fn open(&self) -> Arc<PolicyKeeper> {
+        self.open_watched().0
+    }
+
+    /// Also gives every event as soon as it is recorded.
+    fn open_watched(&self) -> (Arc<PolicyKeeper>, Receiver<Event>) {
         let keeper = self.try_open().unwrap();
         let (log, clock) = (Arc::clone(&self.log), Arc::clone(&self.clock));
-        let record =
-            Box::new(move |actor, event| log.add(actor, None, clock.now(), event).map(drop));
+        let (told, events) = channel();
+        let record = move |actor, event: Event| {
+            point("before the record is durable");
+            log.add(actor, None, clock.now(), event.clone())?;
+            point("after the record is durable");
+            // Most tests do not listen.
+            let _ = told.send(event);
+            Ok(())
+        };
         let store = Arc::clone(&self.log) as Arc<dyn EventStore>;
-        keeper.attach(store, record).unwrap();
-        keeper
+        keeper.attach(store, Box::new(record)).unwrap();
+        (keeper, events)
     }
 
     /// Asks about `count` calls in a run and lets the keeper look at the records.

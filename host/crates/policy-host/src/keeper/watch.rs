@@ -89,7 +89,8 @@ impl PolicyKeeper {
 
     fn run(&self, inbox: &Receiver<Arc<Record>>) {
         let mut seen = mark(&self.places.policy_file);
-        let mut settled = true;
+        // It may have been edited since the host read it.
+        let mut settled = false;
         let mut next = Instant::now() + POLL;
         while !self.closed.load(Ordering::SeqCst) {
             let wait = next.saturating_duration_since(Instant::now());
