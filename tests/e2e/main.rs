@@ -9,9 +9,11 @@
 mod authoring;
 mod crash;
 mod heal;
+mod measured;
 mod policy;
 mod policy_host;
 mod programs;
+mod registry;
 mod roles;
 mod rollback;
 mod walk;

@@ -29,30 +29,30 @@ fn no_python() -> String {
     )
 }
 
-fn policy_file(project: &Project) -> PathBuf {
+pub(crate) fn policy_file(project: &Project) -> PathBuf {
     project.outside().join("policy.toml")
 }
 
-fn append(file: &Path, text: &str) {
+pub(crate) fn append(file: &Path, text: &str) {
     let before = std::fs::read_to_string(file).unwrap();
     std::fs::write(file, format!("{before}{text}")).unwrap();
 }
 
-fn generation(set: &Value) -> u64 {
+pub(crate) fn generation(set: &Value) -> u64 {
     set["generation"].as_u64().expect("a generation")
 }
 
-fn policies(host: &TestHost) -> Value {
+pub(crate) fn policies(host: &TestHost) -> Value {
     host.admin("GET", "/policies", None)
 }
 
-fn names(set: &Value) -> Vec<&str> {
+pub(crate) fn names(set: &Value) -> Vec<&str> {
     let items = set["items"].as_array().expect("modules");
     items.iter().filter_map(|it| it["name"].as_str()).collect()
 }
 
 /// The set once `ready` says so.
-fn once(host: &TestHost, what: &str, ready: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn once(host: &TestHost, what: &str, ready: impl Fn(&Value) -> bool) -> Value {
     eventually(what, PATIENCE, || {
         let set = policies(host);
         ready(&set).then_some(set)
@@ -60,7 +60,7 @@ fn once(host: &TestHost, what: &str, ready: impl Fn(&Value) -> bool) -> Value {
 }
 
 /// `selfheal policy …` as the admin with this token; without one, beside the host.
-fn policy(project: &Project, host: &TestHost, token: &str, arguments: &[&str]) -> Ran {
+pub(crate) fn policy(project: &Project, host: &TestHost, token: &str, arguments: &[&str]) -> Ran {
     let mut all = vec!["policy"];
     all.extend(arguments);
     if !token.is_empty() {
@@ -70,7 +70,7 @@ fn policy(project: &Project, host: &TestHost, token: &str, arguments: &[&str]) -
 }
 
 /// Reports, approves, and waits until the diagnosis is over.
-fn diagnosed(host: &TestHost, reporter: &str) -> (u64, Value) {
+pub(crate) fn diagnosed(host: &TestHost, reporter: &str) -> (u64, Value) {
     let number = host.report(reporter, "The discount starts too late");
     host.admin("PATCH", &format!("/issues/{number}/approve"), None);
     let issue = host.wait_for(number, &["DIAGNOSED", "ESCALATED"]);
@@ -78,7 +78,7 @@ fn diagnosed(host: &TestHost, reporter: &str) -> (u64, Value) {
 }
 
 /// The latest decision that somebody denied.
-fn denied(host: &TestHost) -> Value {
+pub(crate) fn denied(host: &TestHost) -> Value {
     let page = host.admin("GET", "/decisions?limit=200", None);
     let items = page
         .get("items")

@@ -10,9 +10,11 @@
 
 mod host;
 mod project;
+mod registry;
 
 pub use host::{Answer, TestHost};
 pub use project::{Project, Ran};
+pub use registry::Registry;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -1,13 +1,13 @@
 //! Modules in a real registry: Debian's `docker-registry` on a free port of loopback.
 
 #![allow(
-    clippy::disallowed_methods,
     clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a test, which starts the registry that it is about"
+    reason = "a test may stop at a surprise"
 )]
+
+#[path = "../../../../tests/src/registry.rs"]
+mod server;
 
 use selfheal_domain::digest::Digest;
 use selfheal_policy_source::{
@@ -15,83 +15,14 @@ use selfheal_policy_source::{
     SourceProblem, SourceRef, Sources, Trust, TrustRules, Wanted, load, save, sign_detached,
     sign_embedded,
 };
-use std::fs;
-use std::io::{BufRead, BufReader};
+use server::Registry;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 /// The shortest component: nothing in, nothing out.
 const EMPTY: [u8; 8] = [0, b'a', b's', b'm', 0x0d, 0, 1, 0];
 
 /// `alice`, `secret`.
 const HTPASSWD: &str = "alice:$2a$05$GmqR09rkxMQTVvaLbhPq4eOx/SZIWrgfutABvL9jNFRBhhF4rb/Me\n";
-
-struct Registry {
-    process: Child,
-    address: String,
-    _home: tempfile::TempDir,
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// Starts a registry; `None`, and a message, where there is none to start.
-fn registry(auth: bool) -> Option<Registry> {
-    let home = tempfile::tempdir().unwrap();
-    let passwords = home.path().join("htpasswd");
-    fs::write(&passwords, HTPASSWD).unwrap();
-    let auth = if auth {
-        format!(
-            "auth: {{htpasswd: {{realm: here, path: {}}}}}\n",
-            passwords.display()
-        )
-    } else {
-        String::new()
-    };
-    let config = home.path().join("config.yml");
-    let text = format!(
-        "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
-         http: {{addr: \"127.0.0.1:0\"}}\n{auth}",
-        home.path().join("data").display()
-    );
-    fs::write(&config, text).unwrap();
-    let started = Command::new("docker-registry")
-        .arg("serve")
-        .arg(&config)
-        .env("OTEL_TRACES_EXPORTER", "none")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut process = match started {
-        Ok(process) => process,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            println!("skipped: docker-registry is not installed (apt-get install docker-registry)");
-            return None;
-        }
-        Err(error) => panic!("docker-registry: {error}"),
-    };
-    let mut log = BufReader::new(process.stderr.take().unwrap());
-    let address = loop {
-        let mut line = String::new();
-        assert_ne!(log.read_line(&mut line).unwrap(), 0, "it ended");
-        if let Some((_, rest)) = line.split_once("listening on ") {
-            let end = rest.find([',', '"']).unwrap_or(rest.trim_end().len());
-            break rest[..end].to_owned();
-        }
-    };
-    // It would stop at a full pipe.
-    std::thread::spawn(move || log.lines().for_each(drop));
-    Some(Registry {
-        process,
-        address,
-        _home: home,
-    })
-}
 
 fn target(registry: &Registry, rest: &str) -> OciTarget {
     OciTarget::parse(&format!("oci://{}/{rest}", registry.address)).unwrap()
@@ -103,7 +34,7 @@ fn store(path: &Path) -> ModuleStore {
 
 #[test]
 fn a_signed_module_goes_up_and_comes_down_and_stays() {
-    let Some(registry) = registry(false) else {
+    let Some(registry) = Registry::start(None) else {
         return;
     };
     let registries = Registries::new(&[]);
@@ -164,7 +95,7 @@ fn a_signed_module_goes_up_and_comes_down_and_stays() {
 
 #[test]
 fn a_large_module_with_an_embedded_signature_comes_through() {
-    let Some(registry) = registry(false) else {
+    let Some(registry) = Registry::start(None) else {
         return;
     };
     // A custom section of 12 MiB: more than a chunk of anything.
@@ -192,7 +123,7 @@ fn a_large_module_with_an_embedded_signature_comes_through() {
 
 #[test]
 fn credentials_are_needed_where_the_registry_asks_for_them() {
-    let Some(registry) = registry(true) else {
+    let Some(registry) = Registry::start(Some(HTPASSWD)) else {
         return;
     };
     let target = target(&registry, "private");
@@ -222,7 +153,7 @@ fn credentials_are_needed_where_the_registry_asks_for_them() {
 
 #[test]
 fn what_is_not_there_is_named() {
-    let Some(registry) = registry(false) else {
+    let Some(registry) = Registry::start(None) else {
         return;
     };
     let registries = Registries::new(&[]);
