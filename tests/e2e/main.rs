@@ -1,5 +1,6 @@
 //! End-to-end tests: the real binary, real repositories, real processes.
 #![allow(
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

@@ -279,16 +279,21 @@ fn what_nobody_trusted_vouches_for_is_refused_by_a_running_host() {
     let base = std::fs::read_to_string(policy_file(&project)).unwrap();
     let mut attempt = 0;
     let mut refused = |what: &str, more: &str, why: &str| {
-        // Each text is another one, so that each is looked at.
+        // Each has a name of its own, so that no answer is an earlier one's. Who names
+        // a publisher that there is none of is told the line instead.
         attempt += 1;
-        let text = format!("{base}{}# {attempt}\n", entry(MODULE, more));
+        let name = format!("attempt-{attempt}");
+        let text = format!(
+            "{base}{}",
+            entry(MODULE, more).replace("no-python\"", &format!("{name}\""))
+        );
         std::fs::write(policy_file(&project), text).unwrap();
         let set = once(&host, what, |set| {
             let told = set["notInForce"].as_str().unwrap_or_default();
-            told.contains(why)
+            told.contains(why) && (told.contains(&name) || told.contains("line "))
         });
         assert_eq!(set["generation"], first["generation"], "{what}");
-        assert!(!names(&set).contains(&"no-python"), "{what}");
+        assert!(!names(&set).contains(&name.as_str()), "{what}");
     };
     refused("unsigned", "", "not signed");
     sign("mallory");
