@@ -55,6 +55,8 @@ struct Document {
     #[serde(default)]
     agent: Agent,
     #[serde(default)]
+    hook: Hook,
+    #[serde(default)]
     verification: Verification,
     #[serde(default, rename = "service")]
     services: Vec<ServiceConfig>,
@@ -124,6 +126,14 @@ enum Provider {
     Builtin,
 }
 
+/// What agents that run on their own may do besides.
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Hook {
+    directories: Vec<PathBuf>,
+    tools: Vec<String>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Verification {
@@ -187,6 +197,11 @@ pub(crate) struct Config {
     pub max_attempts: u32,
     /// Names of further environment variables that sandboxed commands see.
     pub environment: Vec<String>,
+    /// Directories besides the repository in which agents that run on their own may
+    /// work.
+    pub hook_directories: Vec<PathBuf>,
+    /// Globs of tools of theirs that the policies alone decide about.
+    pub hook_tools: Vec<String>,
     /// Test commands.
     pub checks: Vec<CheckCommand>,
     /// How long services are watched.
@@ -302,6 +317,10 @@ impl Config {
             diagnosis_budget: Duration::from_secs(document.agent.budget_seconds),
             max_attempts: document.agent.max_attempts,
             environment: document.agent.environment,
+            hook_directories: (document.hook.directories.iter())
+                .map(|path| base.join(path))
+                .collect(),
+            hook_tools: document.hook.tools,
             checks,
             watch,
             probes: verification.probes,

@@ -10,6 +10,7 @@
 mod authoring;
 mod crash;
 mod heal;
+mod hook;
 mod measured;
 mod policy;
 mod policy_host;

@@ -2,6 +2,7 @@
 
 use crate::binary;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
@@ -138,7 +139,36 @@ impl Project {
         }
     }
 
-    pub(crate) fn command(&self, directory: &Path, arguments: &[&str]) -> Command {
+    /// Runs the binary under test in `directory` with `input` on its standard input.
+    pub fn selfheal_fed(
+        &self,
+        directory: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+        input: &[u8],
+    ) -> Ran {
+        let mut command = self.command(directory, arguments);
+        command
+            .envs(environment.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary starts");
+        let mut stdin = child.stdin.take().expect("it is piped");
+        // A command that decides early does not read to the end.
+        let _ = stdin.write_all(input);
+        drop(stdin);
+        let output = child.wait_with_output().expect("it ends");
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// The binary under test in `directory`, ready to start: its environment is
+    /// hermetic, its standard input empty.
+    pub fn command(&self, directory: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command
             .current_dir(directory)

@@ -5,6 +5,7 @@ mod audit;
 mod demo;
 mod doctor;
 mod heal;
+mod hook;
 mod init;
 mod issue;
 mod output;
@@ -48,6 +49,7 @@ enum Command {
     Doctor(doctor::Doctor),
     Issue(issue::Issue),
     Heal(heal::Heal),
+    Hook(hook::Hook),
     #[command(subcommand)]
     Audit(audit::Audit),
     #[command(subcommand)]
@@ -77,6 +79,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Doctor(command) => command.run(),
         Command::Issue(command) => command.run(),
         Command::Heal(command) => command.run(),
+        // Its exit codes are those that agents know.
+        Command::Hook(command) => return command.run(),
         Command::Audit(command) => command.run(),
         Command::Policy(command) => command.run(),
     };

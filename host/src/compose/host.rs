@@ -6,6 +6,7 @@ use super::{BenchParts, identity, keeper_of, masker, patch_limits, workbench};
 use crate::config::Config;
 use crate::failure::{Because, Exit, Failure};
 use crate::machine::Machine;
+use selfheal_agent::CheckerConfig;
 use selfheal_api::{ApiOptions, ApiState, SecureCookies};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{Event, Record};
@@ -94,6 +95,11 @@ impl Host {
             tracked: Arc::new(move |path: &str| tracked.is_tracked(path).unwrap_or(false)),
         };
         let bench = workbench(parts, Arc::clone(&policies))?;
+        let checker = CheckerConfig {
+            directories: config.hook_directories.clone(),
+            tools: config.hook_tools.clone(),
+        };
+        let checker = bench.checker(&checker).because(Exit::Usage)?;
 
         let places = ServicePlaces {
             application: found.root.clone(),
@@ -138,7 +144,8 @@ impl Host {
         ));
         let desk = desk
             .with_policy_control(Arc::clone(&keeper) as Arc<dyn PolicyControl>)
-            .with_warden(Arc::clone(&warden));
+            .with_warden(Arc::clone(&warden))
+            .with_checker(Arc::new(checker));
         let set = policies.current();
         let started = Event::HostStarted {
             version: env!("CARGO_PKG_VERSION").to_owned(),

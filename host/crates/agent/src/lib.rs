@@ -11,9 +11,12 @@
 //!
 //! A denial, a question nobody can answer, a record that cannot be made, a
 //! sandbox that cannot be built: each ends the call before the effect.
+//!
+//! [`Checker`] walks the first three steps for agents that run on their own.
 
 mod broker;
 mod changes;
+mod checker;
 mod config;
 mod contained;
 mod effects;
@@ -26,6 +29,7 @@ mod view;
 mod walk;
 mod workbench;
 
+pub use checker::{Checker, CheckerConfig, CheckerError};
 pub use config::{DEFAULT_PROTECTED_PATHS, DEFAULT_SECRET_PATHS, WorkbenchConfig, WorkbenchError};
 pub use preview::{FactPreview, PreviewConfig};
 pub use workbench::SandboxWorkbench;

@@ -54,7 +54,7 @@ impl Bench {
 /// Makes brokers for the sessions of one repository. Cheap to clone.
 #[derive(Clone)]
 pub struct SandboxWorkbench {
-    bench: Arc<Bench>,
+    pub(crate) bench: Arc<Bench>,
 }
 
 impl SandboxWorkbench {

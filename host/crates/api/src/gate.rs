@@ -3,6 +3,8 @@
 //! idempotency. Only then its handler runs, on a thread that may block.
 
 use crate::call::{Call, Credential};
+use crate::handlers::hook;
+use crate::hook::MAX_REPORT;
 use crate::idempotency::{Answer, Claim};
 use crate::limits::source_key;
 use crate::problem::Problem;
@@ -45,7 +47,10 @@ pub(crate) async fn pass(
 ) -> Response<Body> {
     match walk(shared, &rows, door, request).await {
         Ok(response) => response,
-        Err(problem) => problem.into_response(),
+        Err(problem) => match rows.first().and_then(|route| route.hook) {
+            Some(agent) => hook::refusal(agent, &problem),
+            None => problem.into_response(),
+        },
     }
 }
 
@@ -85,9 +90,11 @@ async fn walk(
     };
     let mut call = blocking(move || admit(call, door)).await??;
     if route.verb != Verb::Get {
-        let most = route
-            .bytes
-            .map_or(call.shared.options.max_body_bytes, |(_, most)| most);
+        let most = match (route.bytes, route.hook) {
+            (Some((_, most)), _) => most,
+            (None, Some(_)) => MAX_REPORT,
+            (None, None) => call.shared.options.max_body_bytes,
+        };
         call.body = read_body(body, most).await?;
     }
     blocking(move || answer(&call)).await?

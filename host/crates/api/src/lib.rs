@@ -13,6 +13,7 @@
 mod call;
 mod gate;
 mod handlers;
+pub mod hook;
 mod idempotency;
 mod limits;
 mod openapi;

@@ -14,6 +14,7 @@ use utoipa::OpenApi;
     admin::Autonomy,
     admin::AutonomyRequest,
     admin::Health,
+    admin::HookRequest,
     admin::LogInRequest,
     admin::NewUser,
     admin::EnforcementAge,
@@ -74,6 +75,7 @@ use utoipa::OpenApi;
     record::DecisionPage,
     record::DecisionView,
     record::EventPage,
+    record::External,
     record::EventView,
     vocabulary::Category,
     vocabulary::ChangeSource,
@@ -241,6 +243,11 @@ fn example(request: &str) -> Value {
     match request {
         "AutonomyRequest" => json!({ "level": 1, "reason": "patches are reviewed from now on" }),
         "CommentRequest" => json!({ "content": "It also happens with two items." }),
+        "HookRequest" => json!({
+            "hook_event_name": "PreToolUse", "session_id": "a5477f36", "cwd": "/srv/shop",
+            "tool_name": "Bash", "tool_input": { "command": "git status --short" },
+            "tool_use_id": "toolu_01"
+        }),
         "LogInRequest" => json!({ "username": "ada", "password": "correct horse battery" }),
         "PatchApprovalRequest" => json!({ "patchDigest": "0".repeat(64) }),
         "PolicyActivationRequest" => json!({
@@ -279,6 +286,7 @@ fn who(route: &Route) -> &'static str {
         Who::Reporter => "users and admins",
         Who::Admin => "admins",
         Who::AdminOrAuditor => "admins and auditors",
+        Who::Hook => "agents' hooks",
     }
 }
 
@@ -341,6 +349,10 @@ fn responses(route: &Route) -> Value {
 }
 
 fn refusals(route: &Route) -> Vec<(&'static str, &'static str)> {
+    if route.hook.is_some() {
+        // What is refused is answered as a denial.
+        return Vec::new();
+    }
     let mut refusals = vec![("429", "Too many requests; see Retry-After.")];
     let takes_body = route.verb != Verb::Get;
     let decides = takes_body

@@ -77,6 +77,11 @@ impl Problem {
         }))
     }
 
+    /// What went wrong, in words.
+    pub(crate) fn detail(&self) -> String {
+        self.0.detail.clone()
+    }
+
     /// 400: the request is not even readable.
     pub(crate) fn malformed(detail: impl Into<String>) -> Self {
         Self::new(

@@ -4,7 +4,7 @@
 use crate::call::Call;
 use crate::gate::{self, Door};
 use crate::handlers::{
-    accounts, assets, audit, issues, operations, patches, policies, session, streams,
+    accounts, assets, audit, hook, issues, operations, patches, policies, session, streams,
 };
 use crate::problem::Problem;
 use crate::state::{ApiState, Shared};
@@ -13,6 +13,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::Response;
 use axum::routing::any;
+use selfheal_domain::external::ExternalAgent;
 use selfheal_domain::user::Role;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,6 +55,8 @@ pub enum Who {
     Admin,
     /// Admins and auditors.
     AdminOrAuditor,
+    /// Agents of other makers that ask before they act; they may do nothing else.
+    Hook,
 }
 
 impl Who {
@@ -65,6 +68,7 @@ impl Who {
             Self::Reporter => matches!(role, Role::User | Role::Admin),
             Self::Admin => role == Role::Admin,
             Self::AdminOrAuditor => matches!(role, Role::Auditor | Role::Admin),
+            Self::Hook => role == Role::Hook,
         }
     }
 
@@ -75,6 +79,7 @@ impl Who {
             Self::Reporter => "only a user or an admin",
             Self::Admin => "only an admin",
             Self::AdminOrAuditor => "only an admin or an auditor",
+            Self::Hook => "only an agent's hook",
         }
     }
 }
@@ -128,6 +133,8 @@ pub struct Route {
     /// Media type and bound of a body that is not JSON.
     pub(crate) bytes: Option<(&'static str, usize)>,
     pub(crate) content: Content,
+    /// Whose hook asks here: every answer is a 200 in that agent's format.
+    pub(crate) hook: Option<ExternalAgent>,
     /// Also on the operator's local socket.
     local: bool,
     pub(crate) handler: Handler,
@@ -170,6 +177,12 @@ impl Route {
         self
     }
 
+    /// The hook of an agent of another maker.
+    const fn asked_by(mut self, agent: ExternalAgent) -> Self {
+        self.hook = Some(agent);
+        self
+    }
+
     const fn answers(mut self, status: u16, content: Content) -> Self {
         self.status = status;
         self.content = content;
@@ -196,6 +209,7 @@ const fn row(
         request: None,
         bytes: None,
         content: Content::Schema(schema),
+        hook: None,
         local: false,
         handler,
     }
@@ -242,7 +256,7 @@ const LAST_EVENT: &[Parameter] = &[text(
 )];
 
 use Verb::{Delete, Get, Patch, Post, Put};
-use Who::{Admin, AdminOrAuditor, Anyone, Reader, Reporter};
+use Who::{Admin, AdminOrAuditor, Anyone, Hook, Reader, Reporter};
 
 /// Largest policy module, in bytes (DESIGN §6.7).
 const MAX_MODULE_BYTES: usize = 16 * 1024 * 1024;
@@ -308,6 +322,10 @@ pub static ROUTES: &[Route] = &[
     row(Get, "/api/v1/audit/checkpoint", AdminOrAuditor, ("checkpoint", "Length and head hash of the audit log."), "Checkpoint", audit::checkpoint),
     row(Get, "/api/v1/decisions", AdminOrAuditor, ("listDecisions", "Decisions on tool calls, oldest first. A page looks at a bounded part of the log and may be short or empty although `nextCursor` is there."), "DecisionPage", audit::decisions).query(PAGE),
     row(Get, "/api/v1/decisions/{id}", AdminOrAuditor, ("getDecision", "One decision on a tool call, by id or position in the log, with the facts it was made on and its outcome."), "Decision", audit::decision),
+
+    row(Post, "/api/v1/hook/claude-code", Hook, ("hookClaudeCode", "A hook event of Claude Code, answered in its format. Always 200: what cannot be understood, judged or recorded is an explicit denial. Unknown fields are accepted."), "", hook::claude_code).takes("HookRequest").asked_by(ExternalAgent::ClaudeCode).answers(200, Content::Json).locally(),
+    row(Post, "/api/v1/hook/codex", Hook, ("hookCodex", "The same for Codex, which cannot ask: what needs a person is denied."), "", hook::codex).takes("HookRequest").asked_by(ExternalAgent::Codex).answers(200, Content::Json).locally(),
+    row(Post, "/api/v1/hook/gemini", Hook, ("hookGemini", "The same for Gemini CLI."), "", hook::gemini).takes("HookRequest").asked_by(ExternalAgent::Gemini).answers(200, Content::Json).locally(),
 ];
 
 /// Routes of the operator's local socket alone (those of [`ROUTES`] that are marked

@@ -8,6 +8,7 @@ use crate::settings::Settings;
 use chrono::{DateTime, Utc};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{Approval, Event, Record, ReviewAnswer};
+use selfheal_domain::external::ExternalChecker;
 use selfheal_domain::ids::{CommentId, IssueId, IssueNumber};
 use selfheal_domain::issue::{Comment, CommentRole, Issue, Priority, Severity, Source};
 use selfheal_domain::ledger::{Ledger, RecordError};
@@ -24,6 +25,7 @@ use selfheal_domain::state::Phase;
 use selfheal_domain::user::{Account, Actor, Role, TrustClass, UserName};
 use std::sync::Arc;
 
+mod external;
 mod policies;
 mod switches;
 
@@ -122,6 +124,7 @@ pub struct IssueDesk {
     settings: Arc<Settings>,
     control: Option<Arc<dyn PolicyControl>>,
     warden: Option<Arc<Warden>>,
+    checker: Option<Arc<dyn ExternalChecker>>,
 }
 
 impl IssueDesk {
@@ -145,6 +148,7 @@ impl IssueDesk {
             settings,
             control: None,
             warden: None,
+            checker: None,
         }
     }
 
@@ -159,6 +163,13 @@ impl IssueDesk {
     #[must_use]
     pub fn with_warden(mut self, warden: Arc<Warden>) -> Self {
         self.warden = Some(warden);
+        self
+    }
+
+    /// With what judges calls of agents that run on their own.
+    #[must_use]
+    pub fn with_checker(mut self, checker: Arc<dyn ExternalChecker>) -> Self {
+        self.checker = Some(checker);
         self
     }
 

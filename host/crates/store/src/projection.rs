@@ -465,6 +465,7 @@ impl Staged {
         let number = match (record.event.kind(), record.issue) {
             (None, None) => return Ok(None),
             (Some(_), Some(number)) => number,
+            (Some(_), None) if stands_alone(&record.event) => return Ok(None),
             (None, Some(_)) | (Some(_), None) => return Err(Refusal::Misplaced),
         };
         if let Event::IssueOpened {
@@ -551,5 +552,14 @@ impl Staged {
         self.meta.applied = record.seq + 1;
         self.meta.head = record.hash;
         Ok(())
+    }
+}
+
+/// Calls of agents that run on their own are about no issue.
+fn stands_alone(event: &Event) -> bool {
+    match event {
+        Event::ToolCalled(call) => call.external.is_some(),
+        Event::ToolFinished { .. } => true,
+        _ => false,
     }
 }

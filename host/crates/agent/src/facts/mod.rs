@@ -5,6 +5,7 @@
 //! never left out silently.
 
 mod arguments;
+pub(crate) mod foreign;
 mod network;
 mod shell;
 mod word;

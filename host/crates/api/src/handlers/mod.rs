@@ -3,6 +3,7 @@
 pub(crate) mod accounts;
 pub(crate) mod assets;
 pub(crate) mod audit;
+pub(crate) mod hook;
 pub(crate) mod issues;
 pub(crate) mod operations;
 pub(crate) mod patches;

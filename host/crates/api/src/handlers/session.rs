@@ -8,7 +8,7 @@ use crate::views::admin::{LogInRequest, Session};
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use selfheal_domain::event::Event;
-use selfheal_domain::user::{Account, Actor};
+use selfheal_domain::user::{Account, Actor, Role};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,9 @@ pub(crate) fn log_in(call: &Call) -> Result<Response<Body>, Problem> {
     let accounts = shared.accounts()?;
     let account = accounts
         .iter()
-        .find(|account| account.name.as_str() == request.username);
+        .find(|account| account.name.as_str() == request.username)
+        // A hook's token is good for its questions and opens no session.
+        .filter(|account| account.role != Role::Hook);
     let right = proves(account, &request.password);
     drop(slot);
     let Some(account) = account.filter(|_| right) else {

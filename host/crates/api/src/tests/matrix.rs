@@ -7,63 +7,67 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// The contract (DESIGN §6.2), written down a second time: who gets past the gate,
-/// of nobody, guest, the other user, the issue's reporter, auditor, admin.
-/// `401`, `403`, `404`: refused with it; `ok`: past the gate.
+/// of nobody, guest, the other user, the issue's reporter, auditor, admin, a hook.
+/// `401`, `403`, `404`: refused with it; `deny`: answered with a hook's denial, which
+/// is what an agent understands; `ok`: past the gate.
 #[rustfmt::skip]
-const EXPECTED: &[(&str, &str, [&str; 6])] = &[
-    //                                                   nobody guest  bob    ada    audit  admin
-    ("GET",    "/",                                     ["ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
-    ("GET",    "/app.css",                              ["ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
-    ("GET",    "/app.js",                               ["ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
-    ("GET",    "/healthz",                              ["ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
-    ("GET",    "/readyz",                               ["ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
-    ("GET",    "/metrics",                              ["ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
-    ("GET",    "/api/v1/openapi.json",                  ["ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
-    ("GET",    "/api/v1/session",                       ["401", "ok",  "ok",  "ok",  "ok",  "ok"]),
-    ("DELETE", "/api/v1/session",                       ["ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
-    ("GET",    "/api/v1/issues",                        ["401", "403", "ok",  "ok",  "ok",  "ok"]),
-    ("POST",   "/api/v1/issues",                        ["401", "403", "ok",  "ok",  "403", "ok"]),
-    ("GET",    "/api/v1/issues/{issue}",                ["401", "403", "404", "ok",  "ok",  "ok"]),
-    ("POST",   "/api/v1/issues/{issue}/comments",       ["401", "403", "404", "ok",  "403", "ok"]),
-    ("GET",    "/api/v1/issues/{issue}/events",         ["401", "403", "404", "ok",  "ok",  "ok"]),
-    ("GET",    "/api/v1/issues/{issue}/stream",         ["401", "403", "404", "ok",  "ok",  "ok"]),
-    ("GET",    "/api/v1/stream",                        ["401", "403", "ok",  "ok",  "ok",  "ok"]),
-    ("PATCH",  "/api/v1/issues/{issue}/approve",        ["401", "403", "403", "403", "403", "ok"]),
-    ("PATCH",  "/api/v1/issues/{issue}/reject",         ["401", "403", "403", "403", "403", "ok"]),
-    ("PATCH",  "/api/v1/issues/{issue}/priority",       ["401", "403", "403", "403", "403", "ok"]),
-    ("POST",   "/api/v1/issues/{issue}/abort",          ["401", "403", "403", "403", "403", "ok"]),
-    ("POST",   "/api/v1/issues/{issue}/retry",          ["401", "403", "403", "403", "403", "ok"]),
-    ("GET",    "/api/v1/issues/{issue}/patch",          ["401", "403", "403", "403", "403", "ok"]),
-    ("PATCH",  "/api/v1/issues/{issue}/patch/approve",  ["401", "403", "403", "403", "403", "ok"]),
-    ("PATCH",  "/api/v1/issues/{issue}/patch/reject",   ["401", "403", "403", "403", "403", "ok"]),
-    ("GET",    "/api/v1/autonomy",                      ["401", "403", "403", "403", "403", "ok"]),
-    ("PUT",    "/api/v1/autonomy",                      ["401", "403", "403", "403", "403", "ok"]),
-    ("POST",   "/api/v1/freeze",                        ["401", "403", "403", "403", "403", "ok"]),
-    ("DELETE", "/api/v1/freeze",                        ["401", "403", "403", "403", "403", "ok"]),
-    ("GET",    "/api/v1/services",                      ["401", "403", "403", "403", "403", "ok"]),
-    ("POST",   "/api/v1/services/{name}/restart",       ["401", "403", "403", "403", "403", "ok"]),
-    ("GET",    "/api/v1/users",                         ["401", "403", "403", "403", "403", "ok"]),
-    ("POST",   "/api/v1/users",                         ["401", "403", "403", "403", "403", "ok"]),
-    ("GET",    "/api/v1/policies",                      ["401", "403", "403", "403", "ok",  "ok"]),
-    ("GET",    "/api/v1/policies/text",                       ["401", "403", "403", "403", "ok",  "ok"]),
-    ("GET",    "/api/v1/policies/enforcement",                ["401", "403", "403", "403", "ok",  "ok"]),
-    ("POST",   "/api/v1/policies/modules",                    ["401", "403", "403", "403", "403", "ok"]),
-    ("POST",   "/api/v1/policies/plan",                       ["401", "403", "403", "403", "403", "ok"]),
-    ("POST",   "/api/v1/policies/activate",                   ["401", "403", "403", "403", "403", "ok"]),
-    ("POST",   "/api/v1/policies/proposals/{number}/confirm", ["401", "403", "403", "403", "403", "ok"]),
-    ("DELETE", "/api/v1/policies/proposals/{number}",         ["401", "403", "403", "403", "403", "ok"]),
-    ("POST",   "/api/v1/policies/trial/promote",              ["401", "403", "403", "403", "403", "ok"]),
-    ("POST",   "/api/v1/policies/trial/end",                  ["401", "403", "403", "403", "403", "ok"]),
-    ("POST",   "/api/v1/policies/rollback",                   ["401", "403", "403", "403", "403", "ok"]),
-    ("POST",   "/api/v1/policies/quarantine/{module}/release", ["401", "403", "403", "403", "403", "ok"]),
-    ("POST",   "/api/v1/policies/grants",                     ["401", "403", "403", "403", "403", "ok"]),
-    ("DELETE", "/api/v1/policies/grants/{number}",            ["401", "403", "403", "403", "403", "ok"]),
-    ("GET",    "/api/v1/decisions/{id}/explanation",          ["401", "403", "403", "403", "ok",  "ok"]),
-    ("POST",   "/api/v1/decisions/{id}/explanation",          ["401", "403", "403", "403", "ok",  "ok"]),
-    ("GET",    "/api/v1/audit",                         ["401", "403", "403", "403", "ok",  "ok"]),
-    ("GET",    "/api/v1/audit/checkpoint",              ["401", "403", "403", "403", "ok",  "ok"]),
-    ("GET",    "/api/v1/decisions",                     ["401", "403", "403", "403", "ok",  "ok"]),
-    ("GET",    "/api/v1/decisions/{id}",                ["401", "403", "403", "403", "ok",  "ok"]),
+const EXPECTED: &[(&str, &str, [&str; 7])] = &[
+    //                                                   nobody guest  bob    ada    audit  admin  hook
+    ("GET",    "/",                                     ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/app.css",                              ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/app.js",                               ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/healthz",                              ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/readyz",                               ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/metrics",                              ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/api/v1/openapi.json",                  ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/api/v1/session",                       ["401", "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("DELETE", "/api/v1/session",                       ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/api/v1/issues",                        ["401", "403", "ok",  "ok",  "ok",  "ok",  "403"]),
+    ("POST",   "/api/v1/issues",                        ["401", "403", "ok",  "ok",  "403", "ok",  "403"]),
+    ("GET",    "/api/v1/issues/{issue}",                ["401", "403", "404", "ok",  "ok",  "ok",  "403"]),
+    ("POST",   "/api/v1/issues/{issue}/comments",       ["401", "403", "404", "ok",  "403", "ok",  "403"]),
+    ("GET",    "/api/v1/issues/{issue}/events",         ["401", "403", "404", "ok",  "ok",  "ok",  "403"]),
+    ("GET",    "/api/v1/issues/{issue}/stream",         ["401", "403", "404", "ok",  "ok",  "ok",  "403"]),
+    ("GET",    "/api/v1/stream",                        ["401", "403", "ok",  "ok",  "ok",  "ok",  "403"]),
+    ("PATCH",  "/api/v1/issues/{issue}/approve",        ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("PATCH",  "/api/v1/issues/{issue}/reject",         ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("PATCH",  "/api/v1/issues/{issue}/priority",       ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("POST",   "/api/v1/issues/{issue}/abort",          ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("POST",   "/api/v1/issues/{issue}/retry",          ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("GET",    "/api/v1/issues/{issue}/patch",          ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("PATCH",  "/api/v1/issues/{issue}/patch/approve",  ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("PATCH",  "/api/v1/issues/{issue}/patch/reject",   ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("GET",    "/api/v1/autonomy",                      ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("PUT",    "/api/v1/autonomy",                      ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("POST",   "/api/v1/freeze",                        ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("DELETE", "/api/v1/freeze",                        ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("GET",    "/api/v1/services",                      ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("POST",   "/api/v1/services/{name}/restart",       ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("GET",    "/api/v1/users",                         ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("POST",   "/api/v1/users",                         ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("GET",    "/api/v1/policies",                      ["401", "403", "403", "403", "ok",  "ok",  "403"]),
+    ("GET",    "/api/v1/policies/text",                       ["401", "403", "403", "403", "ok",  "ok",  "403"]),
+    ("GET",    "/api/v1/policies/enforcement",                ["401", "403", "403", "403", "ok",  "ok",  "403"]),
+    ("POST",   "/api/v1/policies/modules",                    ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("POST",   "/api/v1/policies/plan",                       ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("POST",   "/api/v1/policies/activate",                   ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("POST",   "/api/v1/policies/proposals/{number}/confirm", ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("DELETE", "/api/v1/policies/proposals/{number}",         ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("POST",   "/api/v1/policies/trial/promote",              ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("POST",   "/api/v1/policies/trial/end",                  ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("POST",   "/api/v1/policies/rollback",                   ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("POST",   "/api/v1/policies/quarantine/{module}/release", ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("POST",   "/api/v1/policies/grants",                     ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("DELETE", "/api/v1/policies/grants/{number}",            ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("GET",    "/api/v1/decisions/{id}/explanation",          ["401", "403", "403", "403", "ok",  "ok",  "403"]),
+    ("POST",   "/api/v1/decisions/{id}/explanation",          ["401", "403", "403", "403", "ok",  "ok",  "403"]),
+    ("GET",    "/api/v1/audit",                         ["401", "403", "403", "403", "ok",  "ok",  "403"]),
+    ("GET",    "/api/v1/audit/checkpoint",              ["401", "403", "403", "403", "ok",  "ok",  "403"]),
+    ("GET",    "/api/v1/decisions",                     ["401", "403", "403", "403", "ok",  "ok",  "403"]),
+    ("POST",   "/api/v1/hook/claude-code",              ["deny", "deny", "deny", "deny", "deny", "deny", "ok"]),
+    ("POST",   "/api/v1/hook/codex",                    ["deny", "deny", "deny", "deny", "deny", "deny", "ok"]),
+    ("POST",   "/api/v1/hook/gemini",                   ["deny", "deny", "deny", "deny", "deny", "deny", "ok"]),
+    ("GET",    "/api/v1/decisions/{id}",                ["401", "403", "403", "403", "ok",  "ok",  "403"]),
 ];
 
 /// Every issue route answers 404 for somebody else's issue before it looks at a
@@ -80,7 +84,7 @@ async fn every_route_admits_whom_the_contract_names_and_nobody_else() {
             .replace("{name}", "web");
         let place = place.replace("{id}", "00000000-0000-0000-0000-00000000ffff");
         let place = place.replace("{number}", "7").replace("{module}", "guard");
-        for (who, expected) in ["", "guest", "bob", "ada", "auditor", "admin"]
+        for (who, expected) in ["", "guest", "bob", "ada", "auditor", "admin", "hook"]
             .iter()
             .zip(expected)
         {
@@ -90,14 +94,20 @@ async fn every_route_admits_whom_the_contract_names_and_nobody_else() {
             } else {
                 json!({"nonsense": true})
             };
+            let mut denied = false;
             let status = if stream {
                 world.status_of(who, &place).await
             } else {
-                world.call(who, method, &place, body).await.status
+                let reply = world.call(who, method, &place, body).await;
+                denied = reply.text.contains("host.hook-refused");
+                reply.status
             };
             let hidden = status == StatusCode::NOT_FOUND && *who == "bob";
             let past = !matches!(status.as_u16(), 401 | 403) && !hidden;
-            let got = if past {
+            let got = if denied {
+                assert_eq!(status, StatusCode::OK, "a hook's denial is a 200");
+                "deny".to_owned()
+            } else if past {
                 "ok".to_owned()
             } else {
                 status.as_u16().to_string()
@@ -180,7 +190,9 @@ fn the_document_covers_every_route_and_every_reference_resolves() {
             "{}",
             route.name
         );
-        if route.who != Who::Anyone {
+        if route.who == Who::Hook {
+            assert_eq!(responses.len(), 1, "a hook is always answered with 200");
+        } else if route.who != Who::Anyone {
             assert!(responses.contains_key("401") && responses.contains_key("403"));
             assert_eq!(operation["security"].as_array().unwrap().len(), 2);
         }

@@ -1,6 +1,7 @@
 //! The whole edge in process: real store and desk, nothing else real.
 
 mod bounds;
+mod hooks;
 mod matrix;
 mod patches;
 mod policies;

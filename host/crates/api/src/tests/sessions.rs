@@ -177,7 +177,7 @@ async fn accounts_are_made_once_and_work_at_once() {
         "password"
     );
     let users = world.get("admin", "/api/v1/users").await;
-    assert_eq!(users.json()["items"].as_array().unwrap().len(), 6);
+    assert_eq!(users.json()["items"].as_array().unwrap().len(), 7);
     assert!(
         !users.text.contains("igest") && !users.text.contains("sfh_"),
         "{}",

@@ -564,12 +564,13 @@ impl Reply {
     }
 }
 
-pub(super) const NAMES: [(&str, Role); 5] = [
+pub(super) const NAMES: [(&str, Role); 6] = [
     ("admin", Role::Admin),
     ("auditor", Role::Auditor),
     ("ada", Role::User),
     ("bob", Role::User),
     ("guest", Role::Guest),
+    ("hook", Role::Hook),
 ];
 
 impl World {
@@ -629,6 +630,7 @@ impl World {
         );
         let control = Arc::new(Control::default());
         let desk = desk.with_policy_control(control.clone());
+        let desk = desk.with_checker(Arc::new(super::hooks::ByName));
         let mut tokens = Vec::new();
         for (name, role) in NAMES {
             let made = new_token().unwrap();

@@ -62,6 +62,24 @@ pub(crate) struct UserPage {
     pub(crate) items: Vec<User>,
 }
 
+/// A hook event of an agent, in that agent's words; further fields are accepted.
+#[derive(ToSchema)]
+#[allow(
+    dead_code,
+    reason = "exists for its schema; `hook::read` reads each agent's format"
+)]
+pub(crate) struct HookRequest {
+    /// What happens, as in `PreToolUse`.
+    hook_event_name: String,
+    session_id: Option<String>,
+    /// The agent's working directory, absolute.
+    cwd: Option<String>,
+    tool_name: Option<String>,
+    #[schema(value_type = Object)]
+    tool_input: Option<serde_json::Value>,
+    tool_use_id: Option<String>,
+}
+
 /// An account to make.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -4,6 +4,7 @@ use super::patch::{JudgementView, ModuleAnswerView, ReasonView};
 use super::vocabulary;
 use chrono::{DateTime, Utc};
 use selfheal_domain::event::{Approval, Event, Record, ReviewAnswer, ToolDecision, ToolOutcome};
+use selfheal_domain::external::ExternalOrigin;
 use selfheal_domain::policy::AgentPhase;
 use selfheal_domain::policy_control::Rollout;
 use selfheal_domain::risk::AutonomyAction;
@@ -429,12 +430,50 @@ pub(crate) struct DecisionView {
     #[schema(required = false)]
     granted: Vec<String>,
     policy_generation: u64,
+    /// Who asked and what it was told, where an agent of another maker did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external: Option<External>,
     /// What the policies saw; for one decision only.
     #[serde(skip_serializing_if = "Option::is_none")]
     facts: Option<Value>,
     /// What came of it, once it ended; for one decision only.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<Value>,
+}
+
+/// An agent of another maker that asked before it acted.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct External {
+    #[schema(example = "claude-code")]
+    agent: &'static str,
+    /// The agent's own session.
+    session: String,
+    /// Its working directory.
+    directory: String,
+    /// What it was told: the stricter of what policies say and what the host insists
+    /// on where no sandbox contains.
+    #[schema(value_type = vocabulary::VerdictName)]
+    answer: &'static str,
+    /// Why, unless allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<ReasonView>,
+}
+
+impl From<&ExternalOrigin> for External {
+    fn from(origin: &ExternalOrigin) -> Self {
+        Self {
+            agent: origin.agent.as_str(),
+            session: origin.session.clone(),
+            directory: origin.directory.clone(),
+            answer: match origin.answer {
+                Verdict::Allow => "allow",
+                Verdict::Ask(_) => "ask",
+                Verdict::Deny(_) => "deny",
+            },
+            reason: origin.answer.reason().map(ReasonView::from),
+        }
+    }
 }
 
 /// A page of decisions, oldest first.
@@ -468,6 +507,7 @@ impl DecisionView {
             modules: judgement.modules,
             granted: judgement.granted,
             policy_generation: judgement.policy_generation,
+            external: decision.external.as_deref().map(External::from),
             facts: None,
             outcome: None,
         }
