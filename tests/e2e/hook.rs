@@ -324,6 +324,20 @@ fn signal(name: &str, process: u32) {
     assert!(status.success());
 }
 
+/// Inodes of the sockets that a process holds.
+fn sockets_of(process: u32) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(format!("/proc/{process}/fd")) else {
+        return Vec::new();
+    };
+    let links = entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    links
+        .filter_map(|link| {
+            let name = link.to_str()?.strip_prefix("socket:[")?;
+            Some(name.trim_end_matches(']').to_owned())
+        })
+        .collect()
+}
+
 /// A hook that waits for a host that stands still.
 fn waiting(project: &Project, agent: &Agent, host: &TestHost, token: &str, most: &str) -> Child {
     let arguments = ["hook", "--agent", agent.name, "--deadline", most];
@@ -339,10 +353,20 @@ fn waiting(project: &Project, agent: &Agent, host: &TestHost, token: &str, most:
     let input = agent.shell(project, "git status");
     child.stdin.take().unwrap().write_all(&input).unwrap();
     let port: u16 = host.url().rsplit(':').next().unwrap().parse().unwrap();
-    let to_host = format!("0100007F:{port:04X} 01");
+    let to_host = format!("0100007F:{port:04X}");
     eventually("the hook has asked", PATIENCE, || {
+        let sockets = sockets_of(child.id());
         let connections = std::fs::read_to_string("/proc/net/tcp").unwrap();
-        connections.contains(&to_host).then_some(())
+        // Columns: number, local, remote, state (01: established), …, inode.
+        let asked = connections.lines().any(|line| {
+            let columns: Vec<_> = line.split_whitespace().collect();
+            columns.get(2) == Some(&to_host.as_str())
+                && columns.get(3) == Some(&"01")
+                && columns
+                    .get(9)
+                    .is_some_and(|inode| sockets.contains(&(*inode).to_owned()))
+        });
+        asked.then_some(())
     });
     child
 }
