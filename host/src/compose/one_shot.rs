@@ -198,6 +198,7 @@ impl OneShot {
         let agent = Actor::Agent(self.agent.name());
         self.open_issue(&check)?;
         let brief = DiagnosisBrief {
+            run: None,
             texts: Vec::new(),
             checks: vec![check.clone()],
             services: Vec::new(),

@@ -2,6 +2,7 @@
 //! models implement the same [`Agent`].
 
 use crate::digest::Digest;
+use crate::ids::RunRef;
 use crate::patch::{FileChange, Patch};
 use crate::tools::{ToolError, Tools};
 use crate::user::TrustClass;
@@ -34,6 +35,8 @@ pub struct LabelledText {
 /// What an agent is asked to diagnose.
 #[derive(Clone, PartialEq, Debug)]
 pub struct DiagnosisBrief {
+    /// The run; none for a one-shot heal.
+    pub run: Option<RunRef>,
     /// Title, description, steps, log tails, comments: data, never instructions.
     pub texts: Vec<LabelledText>,
     /// Commands that may show the bug (test suites, probes), most specific first.
@@ -118,6 +121,17 @@ pub enum AgentError {
         /// Work done.
         effort: Effort,
     },
+    /// It cannot work, or came to no answer: its model is not available or out of
+    /// budget, or it used up its own. Another agent may take over.
+    #[error("{summary}")]
+    Unavailable {
+        /// One sentence, in our own words: nothing that a model or a server said.
+        summary: String,
+        /// Everything that was tried.
+        log: String,
+        /// Work done.
+        effort: Effort,
+    },
     /// There is nothing wrong: every check passes.
     #[error("nothing to heal: {0}")]
     NothingWrong(String),
@@ -130,6 +144,11 @@ pub enum AgentError {
 pub trait Agent: Send + Sync {
     /// As in `engine:builtin`; goes into records and trailers.
     fn name(&self) -> String;
+
+    /// Who takes over where this agent is [`AgentError::Unavailable`].
+    fn stand_in(&self) -> Option<&dyn Agent> {
+        None
+    }
 
     /// Finds the cause; read-only.
     ///

@@ -337,7 +337,12 @@ impl Issue {
                 });
             }
             Event::DiagnosisFinished(diagnosis) => {
-                self.run_mut()?.diagnosis = Some(diagnosis.clone())
+                let run = self.run_mut()?;
+                run.diagnosis = Some(diagnosis.clone());
+                // Another one may have taken over from the agent that was asked.
+                if let Actor::Agent(name) = &record.actor {
+                    run.agent.clone_from(name);
+                }
             }
             Event::RunObserved { .. } => {
                 self.end_run(RunStatus::Observed, at, "the autonomy level is OBSERVE")
@@ -363,6 +368,11 @@ impl Issue {
                 run.assessment = None;
                 run.autonomy = None;
                 run.approvals.clear();
+                if let Actor::Agent(name) = &record.actor
+                    && !run.agents().any(|known| known == name)
+                {
+                    run.agent = format!("{}, {name}", run.agent);
+                }
             }
             Event::PatchProved(verification) => {
                 let failed = verification.result() != VerificationResult::Pass;

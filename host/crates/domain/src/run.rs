@@ -46,7 +46,8 @@ pub struct Run {
     pub started_at: DateTime<Utc>,
     /// When it ended.
     pub ended_at: Option<DateTime<Utc>>,
-    /// Which agent.
+    /// Which agent did the work; several, with `, ` between them, where one took over
+    /// from another.
     pub agent: String,
     /// Commit that records the live tree as it was.
     pub snapshot: CommitId,
@@ -104,6 +105,11 @@ pub struct DraftedPatch {
 }
 
 impl Run {
+    /// The agents that did the work, each once.
+    pub fn agents(&self) -> impl Iterator<Item = &str> {
+        self.agent.split(", ")
+    }
+
     /// Its reference within issue `issue`.
     pub fn reference(&self, issue: IssueNumber) -> RunRef {
         RunRef {

@@ -183,6 +183,7 @@ pub(crate) fn brief(issue: &Issue, settings: &Settings, logs: Vec<LabelledText>)
     }));
     texts.extend(logs);
     DiagnosisBrief {
+        run: issue.run().map(|run| run.reference(issue.number)),
         texts,
         checks: settings.checks.clone(),
         services: settings
@@ -230,7 +231,10 @@ pub(crate) fn heal_message(
             .map(|who| ("Selfheal-Approved-By".to_owned(), who)),
     );
     trailers.push(("Selfheal-Audit".to_owned(), trail.audit.clone()));
-    trailers.push(("Assisted-by".to_owned(), run.agent.clone()));
+    trailers.extend(
+        run.agents()
+            .map(|name| ("Assisted-by".to_owned(), name.to_owned())),
+    );
     let cause = run
         .diagnosis
         .as_ref()

@@ -41,6 +41,7 @@ fn main() {
         timeout: Duration::from_secs(30),
     };
     let brief = DiagnosisBrief {
+        run: None,
         texts: vec![],
         checks: vec![check],
         services: vec![],

@@ -231,7 +231,12 @@ impl Agent for RepairEngine {
         diagnosis: &Diagnosis,
         tools: &dyn Tools,
     ) -> Result<Draft, AgentError> {
-        crate::draft::draft(brief, diagnosis, tools)
+        if !diagnosis.proposals.is_empty() {
+            return crate::draft::draft(brief, diagnosis, tools);
+        }
+        // The cause was found by an agent that proposes nothing.
+        let own = self.diagnose(brief, tools)?;
+        crate::draft::draft(brief, &own, tools)
     }
 }
 

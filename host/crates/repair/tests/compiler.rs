@@ -15,6 +15,7 @@ fn diagnose(text: &str, command: &str) -> Result<Diagnosis, AgentError> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("main.rs"), text).unwrap();
     let brief = DiagnosisBrief {
+        run: None,
         texts: vec![],
         checks: vec![CheckCommand {
             command: command.into(),

@@ -26,6 +26,7 @@ fn brief(command: &str) -> DiagnosisBrief {
         timeout: Duration::from_secs(60),
     };
     DiagnosisBrief {
+        run: None,
         texts: vec![],
         checks: vec![check],
         services: vec![],

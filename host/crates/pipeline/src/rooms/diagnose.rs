@@ -4,14 +4,14 @@ use super::{Rooms, Step, since_approval};
 use crate::bounds;
 use crate::facts::brief;
 use crate::healer::chain;
-use selfheal_domain::agent::{AgentError, LabelledText};
+use selfheal_domain::agent::{Agent, AgentError, LabelledText};
 use selfheal_domain::event::Event;
-use selfheal_domain::ids::{RunId, RunNumber, RunRef};
-use selfheal_domain::issue::Issue;
+use selfheal_domain::ids::{CommentId, RunId, RunNumber, RunRef};
+use selfheal_domain::issue::{Comment, CommentRole, Issue};
 use selfheal_domain::ledger::RecordError;
 use selfheal_domain::ports::CancelToken;
 use selfheal_domain::run::RunStatus;
-use selfheal_domain::user::TrustClass;
+use selfheal_domain::user::{Actor, TrustClass};
 
 /// How much of each service's log an agent gets to read, in bytes.
 const LOG_TAIL: usize = 32 * 1024;
@@ -69,20 +69,68 @@ impl Rooms {
             self.ledger
                 .begin_diagnosis(issue.number, self.agent_actor(), started)?;
         self.note(&issue, "looking for the cause");
-        let tools =
-            self.doors
-                .workbench
-                .for_diagnosis(self.session(&issue, self.agent_actor(), cancel)?);
         let brief = brief(&issue, &self.settings, self.logs(&issue));
-        match self.doors.agent.diagnose(&brief, tools.as_ref()) {
-            Ok(diagnosis) => {
-                let found = Event::DiagnosisFinished(bounds::diagnosis(diagnosis));
-                self.ledger
-                    .record(issue.number, self.agent_actor(), found)
-                    .map(|_| Step::On)
+        let mut agent = self.doors.agent.as_ref();
+        let mut earlier = String::new();
+        loop {
+            let actor = Actor::Agent(agent.name());
+            let session = self.session(&issue, actor.clone(), cancel)?;
+            let tools = self.doors.workbench.for_diagnosis(session);
+            match agent.diagnose(&brief, tools.as_ref()) {
+                Ok(mut diagnosis) => {
+                    diagnosis.log.push_str(&earlier);
+                    let found = Event::DiagnosisFinished(bounds::diagnosis(diagnosis));
+                    return self
+                        .ledger
+                        .record(issue.number, actor, found)
+                        .map(|_| Step::On);
+                }
+                Err(error) => match self.successor(&issue, agent, &error, cancel)? {
+                    Some((next, log)) => {
+                        earlier.push_str(&log);
+                        agent = next;
+                    }
+                    None => return self.agent_failed(&issue, &error, cancel),
+                },
             }
-            Err(error) => self.agent_failed(&issue, &error, cancel),
         }
+    }
+
+    /// Who takes over from an agent that is not available, and what that one has to say.
+    /// On record, so that everybody sees who did the work.
+    pub(super) fn successor<'a>(
+        &self,
+        issue: &Issue,
+        agent: &'a dyn Agent,
+        error: &AgentError,
+        cancel: &CancelToken,
+    ) -> Result<Option<(&'a dyn Agent, String)>, RecordError> {
+        let AgentError::Unavailable { summary, log, .. } = error else {
+            return Ok(None);
+        };
+        let Some(next) = agent.stand_in() else {
+            return Ok(None);
+        };
+        if cancel.is_cancelled() {
+            return Ok(None);
+        }
+        let content = bounds::clip(
+            format!("{summary}; {} takes over.", next.name()),
+            bounds::DETAIL,
+        );
+        tracing::warn!(issue = issue.number.0, content, "an agent is not available");
+        self.note(issue, &content);
+        let comment = Comment {
+            id: CommentId(self.doors.ids.uuid()),
+            author: Actor::Host.to_string(),
+            role: CommentRole::System,
+            content,
+            created_at: self.doors.clock.now(),
+        };
+        self.ledger
+            .record(issue.number, Actor::Host, Event::IssueCommented(comment))?;
+        let log = bounds::clip(log.clone(), bounds::DETAIL);
+        Ok(Some((next, format!("\n\nBefore: {summary}\n{log}"))))
     }
 
     /// What becomes of a run whose agent gave up.
@@ -97,7 +145,8 @@ impl Rooms {
             return Ok(Step::On);
         }
         match error {
-            AgentError::NotFound { summary, log, .. } => {
+            AgentError::NotFound { summary, log, .. }
+            | AgentError::Unavailable { summary, log, .. } => {
                 self.escalate(issue, format!("{summary}\n\n{log}"))
             }
             AgentError::NothingWrong(_) | AgentError::Tool(_) => self.escalate(issue, chain(error)),

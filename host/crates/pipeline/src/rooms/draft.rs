@@ -30,23 +30,37 @@ impl Rooms {
         };
         let reference = run.reference(issue.number);
         self.note(&issue, "drafting a patch in the run's worktree");
-        let worktree = match self.doors.repository.open_worktree(&permit, &run.snapshot) {
-            Ok(worktree) => worktree,
-            Err(error) => {
-                return self.escalate(
-                    &issue,
-                    format!("no worktree could be made: {}", chain(&error)),
-                );
+        let brief = brief(&issue, &self.settings, Vec::new());
+        let mut agent = self.doors.agent.as_ref();
+        let (actor, drafted, changes) = loop {
+            let worktree = match self.doors.repository.open_worktree(&permit, &run.snapshot) {
+                Ok(worktree) => worktree,
+                Err(error) => {
+                    return self.escalate(
+                        &issue,
+                        format!("no worktree could be made: {}", chain(&error)),
+                    );
+                }
+            };
+            let actor = Actor::Agent(agent.name());
+            let session = self.session(&issue, actor.clone(), cancel)?;
+            let tools = self.doors.workbench.for_drafting(session, &worktree);
+            let drafted = agent.draft(&brief, &diagnosis, tools.as_tools());
+            let changes = tools.changes();
+            drop(tools);
+            let error = match drafted {
+                Ok(draft) => break (actor, Ok(draft), changes),
+                Err(error) => error,
+            };
+            match self.successor(&issue, agent, &error, cancel)? {
+                Some((next, _)) => {
+                    // What the first one left undone is not the next one's.
+                    self.close_worktree(&issue, reference);
+                    agent = next;
+                }
+                None => break (actor, Err(error), changes),
             }
         };
-        let tools = self
-            .doors
-            .workbench
-            .for_drafting(self.session(&issue, self.agent_actor(), cancel)?, &worktree);
-        let brief = brief(&issue, &self.settings, Vec::new());
-        let drafted = self.doors.agent.draft(&brief, &diagnosis, tools.as_tools());
-        let changes = tools.changes();
-        drop(tools);
         let step = match (drafted, changes) {
             (Err(error), _) => self.agent_failed(&issue, &error, cancel),
             (Ok(_), Err(unreadable)) => {
@@ -80,7 +94,7 @@ impl Rooms {
                 let message = CommitMessage {
                     subject: format!("draft: {}", issue.report.title),
                     body: draft.rationale.clone(),
-                    trailers: vec![("Assisted-by".to_owned(), self.doors.agent.name())],
+                    trailers: vec![("Assisted-by".to_owned(), agent.name())],
                 };
                 match self
                     .doors
@@ -91,7 +105,7 @@ impl Rooms {
                         .ledger
                         .record(
                             issue.number,
-                            self.agent_actor(),
+                            actor,
                             Event::PatchDrafted {
                                 patch,
                                 rationale: draft.rationale,
