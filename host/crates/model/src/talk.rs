@@ -1,0 +1,830 @@
+//! One conversation with a model: ask, carry out what it asks for, tell it what came of
+//! it, until it submits an answer or a bound ends it. A sub-agent is another one.
+
+use crate::calls::{How, Outcome, carry_out, cut_middle};
+use crate::catalog::{Call, Catalog, TaskInput};
+use crate::compaction;
+use crate::conversation::{Answer, Block, Message, Question, Role, Stop, ToolChoice, ToolSpec};
+use crate::limits::{Meter, ModelLimits, total};
+use crate::prompt;
+use crate::provider::{Delta, Provider, ProviderError};
+use crate::stall::{Advice, Stall, Step};
+use crate::transcript::Journal;
+use selfheal_domain::digest::Digest;
+use selfheal_domain::tools::Tools;
+use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Longest text of an answer that is kept in the conversation, in bytes.
+const SAID: usize = 64 * 1024;
+/// Bytes of all results of one answer.
+const RESULTS: usize = 128 * 1024;
+/// Calls in a row that the host cannot carry out before the work ends.
+const BROKEN: u32 = 3;
+/// The same call so often is pointed out.
+const REPEATED: u32 = 3;
+/// How often a line of an answer under way is shown at most.
+const LIVE: Duration = Duration::from_secs(2);
+
+/// What an agent and its sub-agents share.
+pub(crate) struct Desk<'a> {
+    pub(crate) provider: &'a dyn Provider,
+    pub(crate) tools: &'a dyn Tools,
+    pub(crate) limits: &'a ModelLimits,
+    pub(crate) meter: Meter,
+    pub(crate) journal: &'a Journal<'a>,
+    /// Calls that wrote into the worktree.
+    pub(crate) writes: AtomicU64,
+}
+
+/// Why a conversation ended without an answer.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// Somebody aborted the run.
+    Cancelled,
+    /// The host cannot carry out calls any more.
+    Host(String),
+    /// The provider gives no answers.
+    Provider(ProviderError),
+    /// A bound was reached. In our words only: it is shown to people as such.
+    Stopped(String),
+}
+
+/// How a conversation may end.
+pub(crate) struct Ending<'e, T> {
+    /// The tool that takes the final answer; without one, prose is the answer.
+    pub(crate) tool: Option<ToolSpec>,
+    /// Takes the tool's input, or says what is wrong with it.
+    pub(crate) accept: &'e mut dyn FnMut(&Value) -> Result<T, String>,
+    /// Takes prose, where that is an answer.
+    pub(crate) prose: Option<fn(String) -> T>,
+}
+
+/// One conversation.
+pub(crate) struct Talk<'a> {
+    desk: &'a Desk<'a>,
+    who: String,
+    depth: u32,
+    catalog: Catalog,
+    system: String,
+    messages: Vec<Message>,
+    most_turns: u32,
+    turns: u32,
+    /// Tokens of the conversation, as last counted.
+    context: u64,
+    stall: Stall,
+    ids: HashSet<String>,
+    wrong: u32,
+    reminders: u32,
+    compactions: u32,
+    broken: u32,
+    forced: Option<Forced>,
+}
+
+/// The model must submit now.
+struct Forced {
+    why: String,
+    left: u32,
+}
+
+/// A call of an answer that is carried out.
+struct Asked {
+    id: String,
+    name: String,
+    digest: Digest,
+    call: Result<Call, String>,
+}
+
+/// How calls of an answer may run beside others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Reads,
+    Tasks,
+    Writes,
+}
+
+/// What an answer leaves to do.
+struct Work {
+    asked: Vec<Asked>,
+    submitted: Vec<(String, Value)>,
+    surplus: usize,
+    prose: String,
+}
+
+impl<'a> Talk<'a> {
+    pub(crate) fn new(
+        desk: &'a Desk<'a>,
+        who: impl Into<String>,
+        catalog: Catalog,
+        system: String,
+        brief: String,
+        most_turns: u32,
+    ) -> Self {
+        let who = who.into();
+        desk.journal.entry(&who, "system", json!(system.as_str()));
+        desk.journal.entry(&who, "brief", json!(brief.as_str()));
+        Self {
+            desk,
+            who,
+            depth: 0,
+            catalog,
+            system,
+            messages: vec![Message::text(Role::User, brief)],
+            most_turns,
+            turns: 0,
+            context: 0,
+            stall: Stall::default(),
+            ids: HashSet::new(),
+            wrong: 0,
+            reminders: 0,
+            compactions: 0,
+            broken: 0,
+            forced: None,
+        }
+    }
+
+    /// Talks until there is an answer.
+    ///
+    /// # Errors
+    /// See [`End`].
+    pub(crate) fn run<T>(&mut self, ending: &mut Ending<'_, T>) -> Result<T, End> {
+        let mut specs = self.catalog.specs();
+        specs.extend(ending.tool.clone());
+        loop {
+            self.may_go_on()?;
+            if self.turns.saturating_add(1) >= self.most_turns && self.forced.is_none() {
+                let why = format!("its {} turns are used up", self.most_turns);
+                self.force(why, ending);
+            }
+            let choice = match (&mut self.forced, &ending.tool) {
+                (None, _) => ToolChoice::Auto,
+                (Some(forced), _) if forced.left == 0 => {
+                    return Err(End::Stopped(forced.why.clone()));
+                }
+                (Some(forced), tool) => {
+                    forced.left -= 1;
+                    match tool {
+                        Some(tool) => ToolChoice::Tool(tool.name.clone()),
+                        None => ToolChoice::None,
+                    }
+                }
+            };
+            let answer = self.ask(&specs, choice)?;
+            self.turns += 1;
+            if let Some(done) = self.take(answer, ending)? {
+                return Ok(done);
+            }
+        }
+    }
+
+    fn may_go_on(&self) -> Result<(), End> {
+        if self.desk.tools.cancelled() {
+            return Err(End::Cancelled);
+        }
+        self.desk
+            .meter
+            .over()
+            .map_or(Ok(()), |over| Err(End::Stopped(over)))
+    }
+
+    /// From now on only the final answer counts.
+    fn force<T>(&mut self, why: String, ending: &Ending<'_, T>) {
+        let wanted = match &ending.tool {
+            Some(tool) => format!("call {} now with what you have", tool.name),
+            None => "write your result now, without calls".to_owned(),
+        };
+        self.desk
+            .journal
+            .line(&format!("{}: {why}; it must answer now", self.who));
+        self.say(&format!(
+            "This is the end: {why}. Nothing else is carried out; {wanted}."
+        ));
+        self.forced = Some(Forced {
+            why,
+            left: self.desk.limits.corrections.max(1),
+        });
+    }
+
+    /// Adds a text of ours to what the model reads next.
+    fn say(&mut self, text: &str) {
+        let block = Block::Text {
+            text: text.to_owned(),
+        };
+        match self.messages.last_mut() {
+            Some(last) if last.role == Role::User => last.blocks.push(block),
+            _ => self.messages.push(Message {
+                role: Role::User,
+                blocks: vec![block],
+            }),
+        }
+        self.desk.journal.entry(&self.who, "host", json!(text));
+    }
+
+    /// Longest answer that the model's context has room for, in tokens.
+    fn output_tokens(&self) -> u32 {
+        let quarter = self.desk.provider.context_window() / 4;
+        self.desk
+            .limits
+            .output_tokens
+            .min(u32::try_from(quarter).unwrap_or(u32::MAX))
+            .max(256)
+    }
+
+    /// Tokens that the conversation may have before it is summarised.
+    fn room(&self) -> u64 {
+        let window = self.desk.provider.context_window();
+        window.saturating_sub(u64::from(self.output_tokens())) / 10 * 8
+    }
+
+    /// Asks once; a conversation that is too long is summarised and asked once more.
+    fn ask(&mut self, specs: &[ToolSpec], choice: ToolChoice) -> Result<Answer, End> {
+        let tools: usize = specs
+            .iter()
+            .map(|spec| spec.description.len() + spec.input_schema.to_string().len())
+            .sum();
+        let tools = u64::try_from(tools).unwrap_or(u64::MAX) / 3;
+        let estimate = compaction::estimate(&self.system, &self.messages) + tools;
+        if self.context.max(estimate) > self.room() {
+            self.compact()?;
+        }
+        match self.ask_provider(specs, choice.clone()) {
+            Err(ProviderError::TooLong { .. }) => {
+                self.compact()?;
+                self.ask_provider(specs, choice)
+                    .map_err(|error| self.provider_end(error))
+            }
+            other => other.map_err(|error| self.provider_end(error)),
+        }
+    }
+
+    fn provider_end(&self, error: ProviderError) -> End {
+        match error {
+            ProviderError::Cancelled if self.desk.tools.cancelled() => End::Cancelled,
+            ProviderError::Cancelled => End::Stopped(
+                self.desk
+                    .meter
+                    .over()
+                    .unwrap_or_else(|| "its answer was given up".to_owned()),
+            ),
+            error => End::Provider(error),
+        }
+    }
+
+    fn ask_provider(
+        &mut self,
+        specs: &[ToolSpec],
+        tool_choice: ToolChoice,
+    ) -> Result<Answer, ProviderError> {
+        let question = Question {
+            system: &self.system,
+            messages: &self.messages,
+            tools: specs,
+            tool_choice,
+            max_output_tokens: self.output_tokens(),
+        };
+        let answer = self.desk.ask(&question)?;
+        self.context = total(answer.usage);
+        Ok(answer)
+    }
+
+    /// Takes in an answer: carries out its calls, or ends.
+    fn take<T>(&mut self, answer: Answer, ending: &mut Ending<'_, T>) -> Result<Option<T>, End> {
+        let desk = self.desk;
+        let bytes: usize = answer.blocks.iter().map(compaction::block_size).sum();
+        if bytes > desk.limits.answer_bytes {
+            return Err(End::Provider(ProviderError::Broken {
+                provider: desk.provider.name(),
+                message: format!("an answer of {bytes} bytes"),
+            }));
+        }
+        desk.journal.entry(
+            &self.who,
+            "answer",
+            json!({ "blocks": answer.blocks, "stop": answer.stop, "usage": answer.usage }),
+        );
+        if answer.stop == Stop::Refusal {
+            return Err(End::Stopped("it refused to answer".to_owned()));
+        }
+        let cut = answer.stop == Stop::MaxTokens;
+        let work = self.tidy(answer.blocks, ending);
+        let prose = work.prose.trim();
+        if !prose.is_empty() {
+            desk.journal.note(&format!("{}: {prose}", self.who));
+        }
+        if work.asked.is_empty() && work.submitted.is_empty() {
+            return self
+                .prose(prose, cut, ending)
+                .map(Some)
+                .or_else(|end| match end {
+                    None => Ok(None),
+                    Some(end) => Err(end),
+                });
+        }
+        if cut {
+            // The last call may be half of what was meant; which one is not known.
+            let ids = work.asked.into_iter().map(|asked| asked.id);
+            let ids = ids.chain(work.submitted.into_iter().map(|(id, _)| id));
+            let text = "Nothing was carried out: your answer was cut at its longest length. Ask again in smaller pieces.";
+            self.results(ids.map(|id| (id, Outcome::wrong(text))).collect());
+            self.advise(&[], ending);
+            return Ok(None);
+        }
+        self.work(work, ending)
+    }
+
+    /// Carries out the calls of an answer and what it submits.
+    fn work<T>(&mut self, work: Work, ending: &mut Ending<'_, T>) -> Result<Option<T>, End> {
+        let outcomes = if self.forced.is_some() {
+            let text = "not carried out: only the final answer counts now";
+            work.asked.iter().map(|_| Outcome::wrong(text)).collect()
+        } else {
+            self.carry_out_all(&work.asked)
+        };
+        if outcomes.iter().any(|outcome| outcome.how == How::Cancelled) {
+            return Err(End::Cancelled);
+        }
+        for outcome in &outcomes {
+            self.broken = if outcome.how == How::Broken {
+                self.broken + 1
+            } else {
+                0
+            };
+            if self.broken >= BROKEN {
+                return Err(End::Host(outcome.text.clone()));
+            }
+        }
+        let steps: Vec<Step> = work
+            .asked
+            .iter()
+            .zip(&outcomes)
+            .map(|(asked, outcome)| Step {
+                call: asked.digest,
+                result: Digest::of(outcome.text.as_bytes()),
+                failed: outcome.how != How::Done,
+                changed: self.kind(&asked.call) == Kind::Writes,
+            })
+            .collect();
+        let mut results: Vec<(String, Outcome)> = work
+            .asked
+            .into_iter()
+            .map(|asked| asked.id)
+            .zip(outcomes)
+            .collect();
+        let mut submitted = work.submitted.into_iter();
+        if let Some((id, input)) = submitted.next() {
+            match (ending.accept)(&input) {
+                Ok(done) => {
+                    self.desk.journal.line(&format!("{}: submits", self.who));
+                    self.results(results);
+                    return Ok(Some(done));
+                }
+                Err(wrong) => {
+                    self.wrong += 1;
+                    self.desk.journal.note(&format!(
+                        "{}: the final answer is sent back: {wrong}",
+                        self.who
+                    ));
+                    results.push((id, Outcome::wrong(wrong)));
+                }
+            }
+        }
+        let more = "not looked at: one final answer is enough";
+        results.extend(submitted.map(|(id, _)| (id, Outcome::wrong(more))));
+        self.results(results);
+        // An abort while it was looked at.
+        self.may_go_on()?;
+        if self.wrong > self.desk.limits.corrections {
+            return Err(End::Stopped(format!(
+                "its final answer was wrong {} times",
+                self.wrong
+            )));
+        }
+        if work.surplus > 0 {
+            self.say(&format!(
+                "You asked for more calls than are carried out for one answer: {} of them were dropped. \
+                 Ask for what you need next, at most {} at a time.",
+                work.surplus, self.desk.limits.calls_per_answer
+            ));
+        }
+        self.advise(&steps, ending);
+        Ok(None)
+    }
+
+    /// Warns a model that runs in circles, and in the end stops it.
+    fn advise<T>(&mut self, steps: &[Step], ending: &Ending<'_, T>) {
+        let advice = self.stall.turn(steps, self.desk.limits);
+        let repeated = steps
+            .iter()
+            .map(|step| self.stall.repeated(&step.call))
+            .max()
+            .unwrap_or(0);
+        match advice {
+            _ if self.forced.is_some() => {}
+            Advice::Continue if repeated >= REPEATED => self.say(&format!(
+                "You have made the same call {repeated} times. It will not say anything else."
+            )),
+            Advice::Continue => {}
+            Advice::Warn => self.say(
+                "Your last answers brought nothing new: the same calls, the same results, or denials. \
+                 Try something else, or submit what you have. Soon you will have to.",
+            ),
+            Advice::Stop => self.force("it made no progress any more".to_owned(), ending),
+        }
+    }
+
+    /// An answer without calls: the result of a sub-agent, or a reason to remind.
+    /// `Err(None)`: go on.
+    fn prose<T>(
+        &mut self,
+        prose: &str,
+        cut: bool,
+        ending: &mut Ending<'_, T>,
+    ) -> Result<T, Option<End>> {
+        if let (Some(take), false) = (ending.prose, prose.is_empty()) {
+            return Ok(take(prose.to_owned()));
+        }
+        self.reminders += 1;
+        if self.reminders > self.desk.limits.corrections {
+            return Err(Some(End::Stopped(
+                "it ended in text instead of a final answer".to_owned(),
+            )));
+        }
+        let name = ending.tool.as_ref().map(|tool| tool.name.as_str());
+        self.say(&match (cut, name) {
+            (true, _) => "Your answer was cut at its longest length. Be shorter.".to_owned(),
+            (false, Some(name)) => {
+                format!(
+                    "Text alone does nothing. Go on with calls, or call {name} if you are done."
+                )
+            }
+            (false, None) => "Your answer was empty. Write your result.".to_owned(),
+        });
+        self.advise(&[], ending);
+        Err(None)
+    }
+
+    /// Puts the answer into the conversation, in a form that can be sent again: every
+    /// call has an id of its own, nothing is oversized, nothing is empty.
+    fn tidy<T>(&mut self, blocks: Vec<Block>, ending: &Ending<'_, T>) -> Work {
+        let submit = ending.tool.as_ref().map(|tool| tool.name.clone());
+        let mut work = Work {
+            asked: Vec::new(),
+            submitted: Vec::new(),
+            surplus: 0,
+            prose: String::new(),
+        };
+        let mut kept = Vec::new();
+        for block in blocks {
+            match block {
+                Block::Text { text } => {
+                    let text = cut_middle(&text, SAID);
+                    if !text.trim().is_empty() {
+                        work.prose.push_str(&text);
+                        work.prose.push('\n');
+                        kept.push(Block::Text { text });
+                    }
+                }
+                thinking @ Block::Thinking { .. } => kept.push(thinking),
+                Block::ToolUse { id, name, input } => {
+                    let calls = work.asked.len() + work.submitted.len();
+                    let is_submit = submit.as_ref() == Some(&name);
+                    if calls >= self.desk.limits.calls_per_answer && !is_submit
+                        || calls >= 2 * self.desk.limits.calls_per_answer
+                    {
+                        work.surplus += 1;
+                        continue;
+                    }
+                    let id = self.own_id(id);
+                    if is_submit {
+                        work.submitted.push((id.clone(), input.clone()));
+                    } else {
+                        work.asked.push(Asked {
+                            id: id.clone(),
+                            digest: Digest::of(format!("{name} {input}").as_bytes()),
+                            call: self.catalog.parse(&name, &input),
+                            name: name.clone(),
+                        });
+                    }
+                    kept.push(Block::ToolUse { id, name, input });
+                }
+                // Results are ours to give.
+                Block::ToolResult { .. } => {}
+            }
+        }
+        let speaks = kept
+            .iter()
+            .any(|block| !matches!(block, Block::Thinking { .. }));
+        if !speaks {
+            kept.push(Block::Text {
+                text: "(no answer)".to_owned(),
+            });
+        }
+        self.messages.push(Message {
+            role: Role::Assistant,
+            blocks: kept,
+        });
+        work
+    }
+
+    /// The model's id for a call, or one of ours where that is missing or used.
+    fn own_id(&mut self, id: String) -> String {
+        if !id.is_empty() && id.len() <= 128 && self.ids.insert(id.clone()) {
+            return id;
+        }
+        let mut number = self.ids.len();
+        loop {
+            let own = format!("call_{number}");
+            if self.ids.insert(own.clone()) {
+                return own;
+            }
+            number += 1;
+        }
+    }
+
+    /// Tells the model what came of its calls.
+    fn results(&mut self, results: Vec<(String, Outcome)>) {
+        let each = (RESULTS / results.len().max(1))
+            .min(self.desk.limits.result_bytes)
+            .max(1024);
+        let blocks: Vec<Block> = results
+            .into_iter()
+            .map(|(id, outcome)| Block::ToolResult {
+                id,
+                content: cut_middle(&outcome.text, each),
+                is_error: outcome.how != How::Done,
+            })
+            .collect();
+        self.desk.journal.entry(&self.who, "results", json!(blocks));
+        self.messages.push(Message {
+            role: Role::User,
+            blocks,
+        });
+    }
+
+    fn kind(&self, call: &Result<Call, String>) -> Kind {
+        match call {
+            Ok(Call::Read(_) | Call::Grep(_) | Call::Glob(_)) | Err(_) => Kind::Reads,
+            Ok(Call::Bash(_)) if !self.catalog.writes() => Kind::Reads,
+            Ok(Call::Task(_)) => Kind::Tasks,
+            // What an external tool does nobody knows.
+            Ok(
+                Call::Bash(_)
+                | Call::Write(_)
+                | Call::Edit(_)
+                | Call::MultiEdit(_)
+                | Call::Mcp { .. },
+            ) => Kind::Writes,
+        }
+    }
+
+    /// Carries out calls: neighbours that only read at the same time, the others in
+    /// order. Results come in the order of the calls.
+    fn carry_out_all(&self, asked: &[Asked]) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(asked.len());
+        for group in asked.chunk_by(|a, b| self.kind(&a.call) == self.kind(&b.call)) {
+            let kind = group.first().map(|first| self.kind(&first.call));
+            let workers = match kind {
+                Some(Kind::Reads) => self.desk.limits.parallel,
+                // Sub-agents that write take turns.
+                Some(Kind::Tasks) if !self.catalog.writes() => self.desk.limits.tasks_at_once,
+                Some(Kind::Tasks | Kind::Writes) | None => 1,
+            };
+            outcomes.extend(at_once(group, workers, |asked| self.carry_out_one(asked)));
+        }
+        outcomes
+    }
+
+    fn carry_out_one(&self, asked: &Asked) -> Outcome {
+        if self.desk.tools.cancelled() {
+            return Outcome {
+                text: "the run was cancelled".to_owned(),
+                how: How::Cancelled,
+            };
+        }
+        let call = match &asked.call {
+            Ok(call) => call,
+            Err(wrong) => return Outcome::wrong(wrong.clone()),
+        };
+        let shown = shown(call);
+        self.desk
+            .tools
+            .progress(&format!("{}: {} {shown}", self.who, asked.name));
+        let left = self.desk.meter.left();
+        let mut outcome = carry_out(call, self.desk.tools, self.catalog.writes(), left);
+        if outcome.how == How::Done {
+            match call {
+                Call::Task(input) => outcome = self.task(input),
+                _ if self.kind(&asked.call) == Kind::Writes => {
+                    self.desk.writes.fetch_add(1, Ordering::SeqCst);
+                }
+                _ => {}
+            }
+        }
+        let first = outcome.text.lines().next().unwrap_or_default();
+        let how = match outcome.how {
+            How::Done => format!("{} bytes, {first}", outcome.text.len()),
+            How::Wrong | How::Denied | How::Broken | How::Cancelled => first.to_owned(),
+        };
+        self.desk
+            .journal
+            .line(&format!("{}: {} {shown} → {how}", self.who, asked.name));
+        outcome
+    }
+
+    /// Runs a sub-agent; the start of it is judged and recorded already.
+    fn task(&self, input: &TaskInput) -> Outcome {
+        let limits = self.desk.limits;
+        if self.depth >= limits.depth {
+            return Outcome::wrong("a sub-agent cannot start another one");
+        }
+        if !self.desk.meter.add_task(limits.tasks) {
+            return Outcome::wrong(format!(
+                "not started: {} sub-agents are enough; do it yourself",
+                limits.tasks
+            ));
+        }
+        let depth = self.depth + 1;
+        let mut talk = Talk::new(
+            self.desk,
+            format!("task {:?}", crate::catalog::clip(&input.description, 60)),
+            self.catalog.with_tasks(depth < limits.depth),
+            prompt::task_system(),
+            input.prompt.clone(),
+            limits.task_turns,
+        );
+        talk.depth = depth;
+        let mut ending = Ending {
+            tool: None,
+            accept: &mut |_| Err("there is nothing to submit".to_owned()),
+            prose: Some(|text| text),
+        };
+        match talk.run(&mut ending) {
+            Ok(text) => Outcome::done(text),
+            Err(End::Cancelled) => Outcome {
+                text: "the run was cancelled".to_owned(),
+                how: How::Cancelled,
+            },
+            Err(End::Stopped(why)) => Outcome::wrong(format!("the sub-agent ended: {why}")),
+            Err(End::Host(why)) => Outcome {
+                text: why,
+                how: How::Broken,
+            },
+            Err(End::Provider(error)) => {
+                self.desk.journal.line(&format!("{}: {error}", talk.who));
+                Outcome::wrong("the sub-agent got no answer from the model")
+            }
+        }
+    }
+
+    /// Replaces the older part of the conversation by a summary.
+    fn compact(&mut self) -> Result<(), End> {
+        self.compactions += 1;
+        if self.compactions > self.desk.limits.compactions {
+            return Err(End::Stopped(
+                "its conversation became too long too often".to_owned(),
+            ));
+        }
+        if let Some(range) = compaction::older(&self.messages) {
+            let old = self.messages.get(range.clone()).unwrap_or_default();
+            let mut text = compaction::earlier(&self.messages)
+                .map(|earlier| format!("{earlier}\n"))
+                .unwrap_or_default();
+            // Half of the room: whoever said "too long" may count in another way.
+            let most = usize::try_from(self.room()).unwrap_or(usize::MAX) / 2 * 3;
+            text.push_str(&compaction::render(old, most));
+            let summary = match self.summarise(&text)? {
+                Some(summary) => summary,
+                None => compaction::mechanical(old),
+            };
+            self.desk
+                .journal
+                .entry(&self.who, "summary", json!(summary.as_str()));
+            compaction::replace(&mut self.messages, range, &summary);
+        }
+        let room = self.room() / 2;
+        let system = self.system.as_str();
+        compaction::shrink(&mut self.messages, |messages| {
+            compaction::estimate(system, messages) <= room
+        });
+        self.context = 0;
+        self.desk
+            .journal
+            .note(&format!("{}: the conversation was summarised", self.who));
+        Ok(())
+    }
+
+    fn summarise(&self, text: &str) -> Result<Option<String>, End> {
+        let messages = [Message::text(Role::User, text)];
+        let question = Question {
+            system: prompt::COMPACTION,
+            messages: &messages,
+            tools: &[],
+            tool_choice: ToolChoice::None,
+            max_output_tokens: self.output_tokens().min(4000),
+        };
+        match self.desk.ask(&question) {
+            Ok(answer) => {
+                let said = answer.blocks.iter().filter_map(|block| match block {
+                    Block::Text { text } => Some(text.as_str()),
+                    _ => None,
+                });
+                let summary = said.collect::<Vec<_>>().join("\n");
+                Ok((!summary.trim().is_empty()).then(|| cut_middle(&summary, 16 * 1024)))
+            }
+            Err(error @ ProviderError::Cancelled) => Err(self.provider_end(error)),
+            Err(error) => {
+                self.desk
+                    .journal
+                    .line(&format!("{}: no summary by the model: {error}", self.who));
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl Desk<'_> {
+    /// Asks the provider within what is left; counts what it costs.
+    fn ask(&self, question: &Question<'_>) -> Result<Answer, ProviderError> {
+        let patience = self.meter.left().min(self.limits.patience);
+        let cancelled = || self.tools.cancelled() || self.meter.left().is_zero();
+        let mut line = String::new();
+        let mut shown = Instant::now();
+        let mut seen = |delta: Delta| match delta {
+            Delta::Text(text) => {
+                line.push_str(&crate::catalog::clip(&text, SAID));
+                if let Some((first, rest)) = line.split_once('\n')
+                    && shown.elapsed() >= LIVE
+                {
+                    self.tools.progress(&crate::catalog::clip(first, 200));
+                    shown = Instant::now();
+                    line = rest.to_owned();
+                }
+                if line.len() > SAID {
+                    line.clear();
+                }
+            }
+            Delta::Restart => line.clear(),
+            Delta::Thinking(_) | Delta::ToolUse(_) => {}
+        };
+        let answer = self
+            .provider
+            .ask(question, patience, &cancelled, &mut seen)?;
+        self.meter.add(answer.usage);
+        Ok(answer)
+    }
+}
+
+/// A call in a few words.
+fn shown(call: &Call) -> String {
+    let text = match call {
+        Call::Bash(input) => &input.command,
+        Call::Read(input) => &input.file_path,
+        Call::Grep(input) => &input.pattern,
+        Call::Glob(input) => &input.pattern,
+        Call::Write(input) => &input.file_path,
+        Call::Edit(input) => &input.file_path,
+        Call::MultiEdit(input) => &input.file_path,
+        Call::Task(input) => &input.description,
+        Call::Mcp { tool, .. } => tool,
+    };
+    crate::catalog::clip(text.trim(), 160).replace('\n', " ")
+}
+
+/// Runs `work` on every item, at most `workers` at the same time; results in order.
+fn at_once<T: Sync>(
+    items: &[T],
+    workers: usize,
+    work: impl Fn(&T) -> Outcome + Sync,
+) -> Vec<Outcome> {
+    let workers = workers.min(items.len());
+    if workers <= 1 {
+        return items.iter().map(work).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<(usize, Outcome)>> = Mutex::default();
+    let run = || {
+        while let Some((index, item)) = {
+            let index = next.fetch_add(1, Ordering::SeqCst);
+            items.get(index).map(|item| (index, item))
+        } {
+            let outcome = work(item);
+            done.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push((index, outcome));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..workers {
+            // Without another thread this one does all of it.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, run);
+        }
+        run();
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, outcome)| outcome).collect()
+}
