@@ -119,7 +119,8 @@ pub enum Stop {
     EndTurn,
     /// It waits for tool results.
     ToolUse,
-    /// Its answer is cut at `max_output_tokens`.
+    /// Its answer is cut at `max_output_tokens`. Tool calls that were cut are left out;
+    /// those before the cut are in the answer.
     MaxTokens,
     /// It will not answer.
     Refusal,
@@ -136,6 +137,19 @@ pub struct Usage {
     pub cache_read: u64,
     /// Written to the provider's prompt cache.
     pub cache_write: u64,
+}
+
+impl Usage {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            input: self.input.saturating_add(other.input),
+            output: self.output.saturating_add(other.output),
+            cache_read: self.cache_read.saturating_add(other.cache_read),
+            cache_write: self.cache_write.saturating_add(other.cache_write),
+        }
+    }
 }
 
 /// A complete answer. One whose stream ended without its end event is none.

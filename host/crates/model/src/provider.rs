@@ -1,6 +1,7 @@
 //! The door to a model, whoever serves it.
 
 use crate::conversation::{Answer, Question};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A piece of an answer, as it arrives. For people who watch: the answer counts only
@@ -18,15 +19,18 @@ pub enum Delta {
 }
 
 /// Money for a million tokens, in US dollars.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Price {
     /// Input at full price.
     pub input: f64,
     /// Output.
     pub output: f64,
     /// Input from the cache.
+    #[serde(default)]
     pub cache_read: f64,
     /// Input written to the cache.
+    #[serde(default)]
     pub cache_write: f64,
 }
 
