@@ -2,6 +2,7 @@
 
 use crate::anthropic::{self, Anthropic};
 use crate::key::{Key, KeyError};
+use crate::openai::{self, Dialect, OpenAi};
 use crate::provider::{Price, Provider};
 use crate::wire::pace::{Pace, RealPace};
 use crate::wire::{Address, Wire, json_headers};
@@ -209,6 +210,9 @@ impl ProviderConfig {
         self.check()?;
         let base = self.base()?;
         let key = self.key(surroundings)?;
+        let renamed_limit = base
+            .host_str()
+            .is_some_and(|host| host == "api.openai.com" || host.ends_with(".openai.azure.com"));
         let mut headers = json_headers();
         let path: &[&str] = match self.kind {
             Kind::Anthropic => {
@@ -256,9 +260,21 @@ impl ProviderConfig {
                 self.context_window.unwrap_or(200_000),
                 self.price,
             )),
-            Kind::Openai | Kind::OpenaiResponses => {
-                return Err(wrong("kind", "only \"anthropic\" is known"));
-            }
+            Kind::Openai | Kind::OpenaiResponses => Arc::new(OpenAi::new(
+                wire,
+                match self.kind {
+                    Kind::OpenaiResponses => Dialect::Responses,
+                    Kind::Openai | Kind::Anthropic => Dialect::Chat,
+                },
+                openai::Settings {
+                    model: self.model.clone(),
+                    max_output_tokens: self.max_output_tokens,
+                    effort: self.effort.map(Effort::word),
+                    renamed_limit,
+                },
+                self.context_window.unwrap_or(128_000),
+                self.price,
+            )),
         })
     }
 

@@ -6,6 +6,9 @@ use crate::conversation::{Answer, Block, Message, Stop};
 use serde_json::Value;
 use std::collections::HashSet;
 
+/// Longest name of a tool that some provider accepts, in bytes.
+const LONGEST_NAME: usize = 128;
+
 /// An answer whose end event was seen.
 #[derive(Debug)]
 pub(crate) struct Finished {
@@ -119,8 +122,8 @@ pub(crate) fn agree(blocks: &mut Vec<Block>, stop: Stop) -> Stop {
     }
 }
 
-/// Gives each call an id that every provider accepts and that is unique in the
-/// conversation; a usable id stays as it came.
+/// Gives each call an id that is unique in the conversation, and id and name such that
+/// every provider accepts them when they are said again; usable ones stay as they came.
 pub(crate) fn unique_calls(blocks: &mut [Block], messages: &[Message]) {
     let mut taken: HashSet<String> = messages
         .iter()
@@ -132,13 +135,19 @@ pub(crate) fn unique_calls(blocks: &mut [Block], messages: &[Message]) {
         .collect();
     let mut number = 0;
     for block in blocks {
-        let Block::ToolUse { id, .. } = block else {
+        let Block::ToolUse { id, name, .. } = block else {
             continue;
         };
-        let usable = (1..=64).contains(&id.len())
-            && id
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(plain) {
+            *name = name
+                .chars()
+                .take(LONGEST_NAME)
+                .map(|c| if plain(c) { c } else { '_' })
+                .chain(name.is_empty().then_some('_'))
+                .collect();
+        }
+        let usable = (1..=64).contains(&id.len()) && id.chars().all(plain);
         if !usable || taken.contains(id) {
             loop {
                 number += 1;
@@ -215,6 +224,27 @@ mod tests {
                 "call_1_2", "two", "call_1_3", "call_1_4", "call_1_5", "call_1_6"
             ]
         );
+    }
+
+    #[test]
+    fn names_can_be_said_again() {
+        for (said, name) in [
+            ("mcp__a__b-c", "mcp__a__b-c".to_owned()),
+            ("", "_".to_owned()),
+            ("rm -rf \u{fc}", "rm_-rf__".to_owned()),
+            (&"n".repeat(200), "n".repeat(128)),
+        ] {
+            let mut blocks = vec![Block::ToolUse {
+                id: "a".to_owned(),
+                name: said.to_owned(),
+                input: json!({}),
+            }];
+            unique_calls(&mut blocks, &[]);
+            assert!(
+                matches!(blocks.first(), Some(Block::ToolUse { name: got, .. }) if *got == name),
+                "{blocks:?}"
+            );
+        }
     }
 
     #[test]

@@ -12,6 +12,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+/// Longest time for what follows an end event: the end of the body.
+const AFTER_THE_END: Duration = Duration::from_millis(100);
+
 /// Why the bytes stopped.
 #[derive(Debug, thiserror::Error)]
 enum Stopped {
@@ -81,7 +84,12 @@ pub(super) async fn exchange(
         };
         match assembler.event(&data, seen)? {
             Flow::More => {}
-            Flow::Done => return assembler.finish(),
+            Flow::Done => {
+                // Read to its end, the connection serves the next question too.
+                let rest = async { while let Some(Ok(_)) = events.next().await {} };
+                let _ = tokio::time::timeout(AFTER_THE_END, rest).await;
+                return assembler.finish();
+            }
         }
     }
     Err(Fault::broken("its stream ended without its end event"))
