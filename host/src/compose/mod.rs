@@ -207,6 +207,7 @@ fn workbench(
             ..Limits::default()
         },
         tracked: parts.tracked,
+        mcp: None,
     };
     SandboxWorkbench::new(
         config,

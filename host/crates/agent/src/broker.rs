@@ -4,13 +4,16 @@ use crate::changes::{chain, changes};
 use crate::contained::{Stay, Tenancy};
 use crate::facts::{Scope, facts_of};
 use crate::layer::Throwaway;
+use crate::mcp::Conversations;
 use crate::session::{Lifeline, RecordedSession};
+use crate::taint::{Brought, Taint};
 use crate::view::View;
 use crate::walk::all_files;
 use crate::workbench::Bench;
 use chrono::{DateTime, Utc};
 use selfheal_domain::event::{Event, ToolDecision, ToolOutcome};
 use selfheal_domain::ids::DecisionId;
+use selfheal_domain::mcp::McpTool;
 use selfheal_domain::patch::FileChange;
 use selfheal_domain::policy::{AgentPhase, PolicyContext, RunCounters, ToolCallFacts};
 use selfheal_domain::ports::{DraftingTools, RunWorktree, ToolSessionSpec};
@@ -18,6 +21,7 @@ use selfheal_domain::tools::{
     ContainedAgent, JudgedCall, ToolError, ToolOutput, ToolRequest, ToolSession, Tools,
     WorkspaceAccess,
 };
+use selfheal_domain::user::TrustClass;
 use selfheal_domain::verdict::{Reason, Verdict};
 use selfheal_sandbox::{ASSETS_PATH, Session};
 use std::ops::ControlFlow;
@@ -52,6 +56,9 @@ pub(crate) struct Broker {
     pub(crate) lifeline: Arc<Lifeline>,
     /// Writers of the worktree one at a time, and never under a mounted reader.
     pub(crate) worktree_lock: RwLock<()>,
+    /// Trust class of all that the agent has read.
+    pub(crate) taint: Taint,
+    pub(crate) conversations: Conversations,
     /// The contained agent that has the worktree for as long as it lives, if any.
     pub(crate) tenancy: Arc<Tenancy>,
     counters: Arc<Mutex<RunCounters>>,
@@ -69,6 +76,8 @@ pub(crate) struct Admitted {
 pub(crate) struct Effect<T> {
     pub(crate) result: Result<T, ToolError>,
     pub(crate) outcome: ToolOutcome,
+    /// Text that it shows the agent and that is of a class of its own.
+    pub(crate) brought: Option<Brought>,
 }
 
 impl<T> Effect<T> {
@@ -76,6 +85,14 @@ impl<T> Effect<T> {
         Self {
             result: Ok(value),
             outcome: ToolOutcome::Succeeded(text.into()),
+            brought: None,
+        }
+    }
+
+    pub(crate) fn bringing(self, brought: impl Into<Option<Brought>>) -> Self {
+        Self {
+            brought: brought.into(),
+            ..self
         }
     }
 
@@ -84,6 +101,7 @@ impl<T> Effect<T> {
         Self {
             result: Err(error),
             outcome,
+            brought: None,
         }
     }
 
@@ -108,6 +126,7 @@ impl Broker {
             view: View::new(bench.config.repository_root.clone(), layers.clone()),
             lifeline: Arc::new(Lifeline::new(session.cancel.clone())),
             started: bench.clock.now(),
+            taint: Taint::new(session.trust),
             layers,
             bench,
             session,
@@ -115,6 +134,7 @@ impl Broker {
             place,
             worktree_lock: RwLock::new(()),
             tenancy: Arc::default(),
+            conversations: Conversations::default(),
             counters: Arc::default(),
             secrets: OnceLock::new(),
         }
@@ -144,7 +164,7 @@ impl Broker {
             environment: self.bench.config.environment,
             level: self.session.level,
             actor: self.session.actor.to_string(),
-            trust: self.session.trust,
+            trust: self.taint.class(),
             service: self.session.service.clone(),
             earned: self.session.earned,
             counters,
@@ -206,6 +226,10 @@ impl Broker {
             _ => effect(&admitted),
         };
         self.finish(admitted.id, effect.outcome)?;
+        let shown = self.shown(request, &admitted.facts);
+        for brought in shown.into_iter().chain(effect.brought) {
+            self.takes_in(brought)?;
+        }
         effect.result
     }
 
@@ -239,6 +263,10 @@ impl Broker {
             _ if self.session.cancel.is_cancelled() => Err(ToolError::Cancelled),
             _ => start(command, directory, *timeout, *access),
         };
+        let shown = self.shown(request, &admitted.facts);
+        let started = shown
+            .map_or(Ok(()), |brought| self.takes_in(brought))
+            .and(started);
         match started {
             Ok((process, stay)) => Ok(Box::new(RecordedSession::new(
                 process,
@@ -315,10 +343,11 @@ impl Tools for Broker {
                 self.edit(path, &edits)
             }
             ToolRequest::Task { prompt, .. } => Self::task(prompt),
-            ToolRequest::Mcp { server, tool, .. } => Effect::invalid(format!(
-                "no MCP server is called {server:?}, so {tool:?} cannot be called; \
-                 [[agent.mcp]] in selfheal.toml names them"
-            )),
+            ToolRequest::Mcp {
+                server,
+                tool,
+                arguments,
+            } => self.mcp(server, tool, arguments),
         })
     }
 
@@ -337,12 +366,29 @@ impl Tools for Broker {
 
     fn judge(&self, request: &ToolRequest) -> Result<JudgedCall, ToolError> {
         let admitted = self.admit(request)?;
+        // The agent carries it out itself, so what it will read counts already.
+        let brought = match request {
+            ToolRequest::Grep { .. } => self.any_foreign(),
+            ToolRequest::Mcp { .. } => Some(Brought {
+                trust: TrustClass::External,
+                source: request.tool().into_owned(),
+            }),
+            _ => self.shown(request, &admitted.facts),
+        };
+        if let Some(error) = brought.and_then(|brought| self.takes_in(brought).err()) {
+            self.finish(admitted.id, ToolOutcome::Failed(chain(&error)))?;
+            return Err(error);
+        }
         self.tenancy.declare(&admitted.facts);
         Ok(JudgedCall(admitted.id))
     }
 
     fn finished(&self, call: JudgedCall, outcome: ToolOutcome) -> Result<(), ToolError> {
         self.finish(call.0, outcome)
+    }
+
+    fn mcp_tools(&self) -> Vec<McpTool> {
+        self.offered_by_servers()
     }
 
     fn workspace(&self) -> String {

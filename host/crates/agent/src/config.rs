@@ -1,6 +1,7 @@
 //! What a workbench works on and what it must keep out of reach.
 
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
+use selfheal_domain::mcp::McpServers;
 use selfheal_domain::policy::Environment;
 use selfheal_domain::tools::Asset;
 use selfheal_sandbox::Limits;
@@ -87,6 +88,8 @@ pub struct WorkbenchConfig {
     pub limits: Limits,
     /// Whether git knows a file, by its path relative to the repository.
     pub tracked: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// The MCP servers that agents may call, if any.
+    pub mcp: Option<Arc<dyn McpServers>>,
 }
 
 impl fmt::Debug for WorkbenchConfig {

@@ -4,6 +4,7 @@ use crate::broker::{Admitted, Broker, Effect, Place, host_denies, shorten};
 use crate::changes::chain;
 use crate::config::{glob, is_git};
 use crate::layer::Layer;
+use crate::taint::unvouched;
 use crate::walk::files;
 use regex::RegexBuilder;
 use selfheal_domain::event::ToolOutcome;
@@ -162,6 +163,7 @@ impl Broker {
             return Effect {
                 result: Err(ToolError::Cancelled),
                 outcome: ToolOutcome::Failed(text),
+                brought: None,
             };
         }
         let outcome = if output.ended.success() {
@@ -177,6 +179,7 @@ impl Broker {
                 ..output
             })),
             outcome,
+            brought: None,
         }
     }
 
@@ -274,6 +277,7 @@ impl Broker {
             Err(error) => return Effect::invalid(format!("not a glob: {error}")),
         };
         let mut listing = Listing::default();
+        let mut brought = None;
         let complete = files(&self.view, &self.bench.ignores, &mut |path| {
             if let Some((by_name, only)) = &only {
                 let subject = if *by_name { file_name(path) } else { path };
@@ -293,13 +297,16 @@ impl Broker {
             };
             for (number, line) in text.lines().enumerate() {
                 if expression.is_match(line) {
+                    if brought.is_none() && self.is_foreign(path) {
+                        brought = Some(unvouched(path));
+                    }
                     let line = shorten(line, MAX_LINE);
                     listing.push(&format!("{path}:{}:{line}", number + 1))?;
                 }
             }
             ControlFlow::Continue(())
         });
-        self.listed(listing, complete)
+        self.listed(listing, complete).bringing(brought)
     }
 
     pub(crate) fn glob(&self, pattern: &str) -> Effect<ToolOutput> {
@@ -460,6 +467,7 @@ impl Broker {
             Err(error) => Effect {
                 outcome: ToolOutcome::Unknown(format!("{path}: {error}")),
                 result: Err(ToolError::Unavailable(format!("{path}: {error}"))),
+                brought: None,
             },
         }
     }
@@ -626,5 +634,6 @@ fn failed_to_run(error: &SandboxError) -> Effect<ToolOutput> {
     Effect {
         result: Err(tool_error(error)),
         outcome,
+        brought: None,
     }
 }

@@ -1,5 +1,5 @@
-//! The broker over a real sandbox and real files: what policies, recorder and
-//! host refuse does not happen, and what happens is on record first.
+//! The broker over a real sandbox and real files: what happens is on record first, and
+//! nothing happens outside of what the host allows. `effects.rs` lists every way.
 
 #![allow(
     clippy::expect_used,
@@ -7,412 +7,18 @@
     reason = "a test that cannot set itself up should stop where it is"
 )]
 
-use chrono::{DateTime, Utc};
-use selfheal_agent::{
-    DEFAULT_PROTECTED_PATHS, DEFAULT_SECRET_PATHS, SandboxWorkbench, WorkbenchConfig,
-};
-use selfheal_domain::digest::Digest;
-use selfheal_domain::event::{Event, ToolOutcome};
+mod support;
+
+use selfheal_domain::event::ToolOutcome;
 use selfheal_domain::patch::{FileChange, Patch};
-use selfheal_domain::policy::{
-    Environment, IssueFacts, ModuleIdentity, PatchFacts, PolicyContext, PolicyHost, PolicySet,
-    ToolCallFacts, TrackRecord,
-};
-use selfheal_domain::ports::{
-    CallRecorder, CancelToken, Clock, DraftingTools, IdSource, RecordRefused, RunWorktree,
-    ToolSessionSpec, Workbench,
-};
-use selfheal_domain::risk::{Admission, Assessment, AutonomyDecision, AutonomyLevel};
+use selfheal_domain::ports::Workbench;
 use selfheal_domain::tools::{
-    Asset, Ended, Replacement, ToolError, ToolOutput, ToolRequest, Tools, WorkspaceAccess,
+    Ended, Replacement, ToolError, ToolOutput, ToolRequest, WorkspaceAccess,
 };
-use selfheal_domain::user::{Actor, TrustClass};
-use selfheal_domain::verdict::{Judgement, Reason, Verdict};
-use selfheal_sandbox::{Limits, Sandbox, allowed_environment};
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-use uuid::Uuid;
-
-struct Still;
-
-impl Clock for Still {
-    fn now(&self) -> DateTime<Utc> {
-        DateTime::UNIX_EPOCH
-    }
-}
-
-#[derive(Default)]
-struct Counting(AtomicU64);
-
-impl IdSource for Counting {
-    fn uuid(&self) -> Uuid {
-        Uuid::from_u128(u128::from(self.0.fetch_add(1, Ordering::SeqCst)) + 1)
-    }
-}
-
-/// Answers every question the same way and remembers the facts.
-struct Fixed {
-    verdict: Verdict,
-    seen: Mutex<Vec<ToolCallFacts>>,
-    generation: AtomicU64,
-}
-
-impl Fixed {
-    fn new(verdict: Verdict) -> Arc<Self> {
-        Arc::new(Self {
-            verdict,
-            seen: Mutex::default(),
-            generation: AtomicU64::new(0),
-        })
-    }
-}
-
-struct Policies(Arc<Fixed>);
-
-impl PolicyHost for Policies {
-    fn current(&self) -> Arc<dyn PolicySet> {
-        self.0.generation.fetch_add(1, Ordering::SeqCst);
-        Arc::new(Generation(Arc::clone(&self.0)))
-    }
-}
-
-struct Generation(Arc<Fixed>);
-
-impl PolicySet for Generation {
-    fn generation(&self) -> u64 {
-        self.0.generation.load(Ordering::SeqCst)
-    }
-    fn digest(&self) -> Digest {
-        Digest::of(b"test")
-    }
-    fn modules(&self) -> Vec<ModuleIdentity> {
-        Vec::new()
-    }
-    fn judge_tool_call(&self, _: &PolicyContext, call: &ToolCallFacts) -> Judgement {
-        self.0.seen.lock().expect("lock").push(call.clone());
-        Judgement {
-            verdict: self.0.verdict.clone(),
-            answers: Vec::new(),
-            generation: self.generation(),
-            granted: Vec::new(),
-            asked: None,
-        }
-    }
-    fn judge_patch(&self, _: &PolicyContext, _: &PatchFacts) -> Judgement {
-        Judgement::merge(0, Vec::new())
-    }
-    fn assess(&self, _: &PolicyContext, _: &PatchFacts) -> Assessment {
-        unreachable!("the broker never assesses")
-    }
-    fn decide(&self, _: &PolicyContext, _: &PatchFacts, _: &Assessment) -> AutonomyDecision {
-        unreachable!("the broker never decides")
-    }
-    fn admit(&self, _: &PolicyContext, _: &IssueFacts) -> Admission {
-        unreachable!("the broker never admits")
-    }
-}
-
-#[derive(Default)]
-struct Memory {
-    events: Mutex<Vec<Event>>,
-    refuses: AtomicBool,
-}
-
-impl CallRecorder for Memory {
-    fn record(&self, _: &Actor, event: Event) -> Result<(), RecordRefused> {
-        if self.refuses.load(Ordering::SeqCst) {
-            return Err(RecordRefused("the disk is full".to_owned()));
-        }
-        self.events.lock().expect("lock").push(event);
-        Ok(())
-    }
-    fn progress(&self, _: &str) {}
-}
-
-impl Memory {
-    fn names(&self) -> Vec<&'static str> {
-        let name = |event: &Event| match event {
-            Event::ToolCalled(_) => "called",
-            Event::ToolFinished { .. } => "finished",
-            _ => "other",
-        };
-        self.events.lock().expect("lock").iter().map(name).collect()
-    }
-
-    fn outcome(&self) -> ToolOutcome {
-        match self.events.lock().expect("lock").last() {
-            Some(Event::ToolFinished { outcome, .. }) => outcome.clone(),
-            other => panic!("the last event is {other:?}"),
-        }
-    }
-}
-
-/// One repository, its data directory, and a workbench on them.
-struct Bench {
-    _top: tempfile::TempDir,
-    base: PathBuf,
-    policies: Arc<Fixed>,
-    recorder: Arc<Memory>,
-    cancel: CancelToken,
-    workbench: SandboxWorkbench,
-}
-
-impl Bench {
-    fn new() -> Self {
-        Self::with(Verdict::Allow)
-    }
-
-    fn with(verdict: Verdict) -> Self {
-        let top = tempfile::tempdir().expect("temporary directory");
-        let base = top.path().canonicalize().expect("canonical");
-        for directory in [
-            "app/src",
-            "app/.git/hooks",
-            "data/upper",
-            "data/work",
-            "outside",
-        ] {
-            fs::create_dir_all(base.join(directory)).expect("directory");
-        }
-        for (path, text) in [
-            ("app/src/a.py", "value = 1\nother = 2\n"),
-            ("app/src/b.py", "import a\n"),
-            ("app/.gitignore", "ignored/\n"),
-            ("app/.env", "API_KEY=do-not-read-this\n"),
-            ("app/policy.toml", "level = 0\n"),
-            ("app/.git/config", "[core]\n"),
-            ("data/key", "host-secret\n"),
-            ("outside/secret", "outside-secret\n"),
-        ] {
-            fs::write(base.join(path), text).expect("file");
-        }
-        symlink("../../outside/secret", base.join("app/src/leak")).expect("link");
-        let policies = Fixed::new(verdict);
-        let own = |globs: &[&str]| globs.iter().map(ToString::to_string).collect();
-        let limits = Limits {
-            wall: Duration::from_secs(20),
-            ..Limits::default()
-        };
-        let config = WorkbenchConfig {
-            repository_root: base.join("app"),
-            git_dir: base.join("app/.git"),
-            private_dirs: vec![base.join("data")],
-            secret_paths: own(DEFAULT_SECRET_PATHS),
-            protected_paths: own(DEFAULT_PROTECTED_PATHS),
-            environment: Environment::Local,
-            environment_variables: allowed_environment(&[]),
-            assets: vec![Asset {
-                name: "worker/run.py".to_owned(),
-                content: b"print('asset')\n".to_vec(),
-            }],
-            assets_dir: base.join("data/assets"),
-            scratch_dir: base.join("data/scratch"),
-            limits,
-            tracked: Arc::new(|path| path.starts_with("src/")),
-        };
-        let workbench = SandboxWorkbench::new(
-            config,
-            Arc::new(Policies(Arc::clone(&policies))),
-            Sandbox::new(),
-            Arc::new(Counting::default()),
-            Arc::new(Still),
-        )
-        .expect("workbench");
-        Self {
-            _top: top,
-            base,
-            policies,
-            recorder: Arc::default(),
-            cancel: CancelToken::default(),
-            workbench,
-        }
-    }
-
-    fn spec(&self) -> ToolSessionSpec {
-        ToolSessionSpec {
-            run: None,
-            actor: Actor::Agent("engine:test".to_owned()),
-            trust: TrustClass::Member,
-            level: AutonomyLevel::default(),
-            service: None,
-            earned: TrackRecord::default(),
-            recorder: Arc::clone(&self.recorder) as Arc<dyn CallRecorder>,
-            cancel: self.cancel.clone(),
-        }
-    }
-
-    fn diagnosis(&self) -> Box<dyn Tools> {
-        self.workbench.for_diagnosis(self.spec())
-    }
-
-    fn drafting(&self) -> Box<dyn DraftingTools> {
-        let worktree = RunWorktree {
-            upper: self.base.join("data/upper"),
-            work: self.base.join("data/work"),
-        };
-        self.workbench.for_drafting(self.spec(), &worktree)
-    }
-
-    /// Everything in repository and worktree that must not change when denied.
-    fn picture(&self) -> Vec<(PathBuf, Option<Vec<u8>>)> {
-        let mut found = Vec::new();
-        for top in ["app", "data/upper", "outside"] {
-            picture(&self.base.join(top), &mut found);
-        }
-        found.sort();
-        found
-    }
-}
-
-fn picture(at: &Path, found: &mut Vec<(PathBuf, Option<Vec<u8>>)>) {
-    for entry in fs::read_dir(at).expect("directory") {
-        let entry = entry.expect("entry");
-        let kind = entry.file_type().expect("type");
-        let content = kind
-            .is_file()
-            .then(|| fs::read(entry.path()).expect("file"));
-        found.push((entry.path(), content));
-        if kind.is_dir() {
-            picture(&entry.path(), found);
-        }
-    }
-}
-
-fn bash(command: &str, access: WorkspaceAccess) -> ToolRequest {
-    ToolRequest::Bash {
-        command: command.to_owned(),
-        directory: String::new(),
-        timeout: Duration::from_secs(15),
-        access,
-    }
-}
-
-fn read(path: &str) -> ToolRequest {
-    ToolRequest::read(path)
-}
-
-fn edited(old: &str, new: &str, replace_all: bool) -> Replacement {
-    Replacement {
-        old: old.to_owned(),
-        new: new.to_owned(),
-        replace_all,
-    }
-}
-
-fn write(path: &str, content: &str) -> ToolRequest {
-    ToolRequest::Write {
-        path: path.to_owned(),
-        content: content.to_owned(),
-    }
-}
-
-fn text(output: Result<ToolOutput, ToolError>) -> String {
-    match output.expect("allowed") {
-        ToolOutput::Text(text) => text,
-        ToolOutput::Command(output) => format!("{}{}", output.stdout, output.stderr),
-        ToolOutput::Written => String::new(),
-    }
-}
-
-/// One of each kind, each with an effect that shows. The match makes a new kind
-/// fail to compile until it is listed.
-fn one_of_each() -> Vec<ToolRequest> {
-    let all = vec![
-        bash("echo effect > src/a.py; echo seen", WorkspaceAccess::Keep),
-        bash("echo seen", WorkspaceAccess::Discard),
-        bash("echo seen", WorkspaceAccess::ReadOnly),
-        read("src/a.py"),
-        ToolRequest::Grep {
-            pattern: "value".to_owned(),
-            glob: None,
-        },
-        ToolRequest::Glob {
-            pattern: "**/*.py".to_owned(),
-        },
-        write("src/a.py", "effect"),
-        ToolRequest::edit("src/a.py", "value = 1", "effect"),
-        ToolRequest::MultiEdit {
-            path: "src/a.py".to_owned(),
-            edits: vec![edited("value = 1", "effect", false)],
-        },
-        ToolRequest::Task {
-            description: "look".to_owned(),
-            prompt: "look at src".to_owned(),
-        },
-        ToolRequest::Mcp {
-            server: "tickets".to_owned(),
-            tool: "close".to_owned(),
-            arguments: serde_json::json!({"number": 1}),
-        },
-    ];
-    for request in &all {
-        match request {
-            ToolRequest::Bash { .. }
-            | ToolRequest::Read { .. }
-            | ToolRequest::Grep { .. }
-            | ToolRequest::Glob { .. }
-            | ToolRequest::Write { .. }
-            | ToolRequest::Edit { .. }
-            | ToolRequest::MultiEdit { .. }
-            | ToolRequest::Task { .. }
-            | ToolRequest::Mcp { .. } => {}
-        }
-    }
-    all
-}
-
-#[test]
-fn what_policies_deny_or_ask_has_no_effect_and_is_recorded() {
-    let reason = Reason::new("test.no", "not today");
-    for verdict in [Verdict::Deny(reason.clone()), Verdict::Ask(reason)] {
-        let bench = Bench::with(verdict);
-        let before = bench.picture();
-        let tools = bench.drafting();
-        let mut expected = Vec::new();
-        for request in one_of_each() {
-            let error = tools.call(request.clone()).expect_err("denied");
-            assert!(
-                matches!(&error, ToolError::Denied(reason) if reason.rule == "test.no"),
-                "{request:?}: {error}"
-            );
-            expected.extend(["called", "finished"]);
-            assert!(matches!(bench.recorder.outcome(), ToolOutcome::Failed(_)));
-            if matches!(request, ToolRequest::Bash { .. }) {
-                assert!(matches!(tools.session(request), Err(ToolError::Denied(_))));
-                expected.extend(["called", "finished"]);
-            }
-        }
-        assert_eq!(bench.recorder.names(), expected);
-        assert_eq!(bench.picture(), before);
-        assert_eq!(tools.changes().expect("readable"), []);
-    }
-}
-
-#[test]
-fn without_a_record_nothing_happens() {
-    let bench = Bench::new();
-    bench.recorder.refuses.store(true, Ordering::SeqCst);
-    let before = bench.picture();
-    let tools = bench.drafting();
-    for request in one_of_each() {
-        let error = tools.call(request.clone()).expect_err("no record");
-        assert!(
-            matches!(error, ToolError::Unavailable(_)),
-            "{request:?}: {error}"
-        );
-        if matches!(request, ToolRequest::Bash { .. }) {
-            assert!(matches!(
-                tools.session(request),
-                Err(ToolError::Unavailable(_))
-            ));
-        }
-    }
-    assert_eq!(bench.picture(), before);
-}
+use support::{Bench, bash, edited, mcp, one_of_each, read, text, write};
 
 #[test]
 fn a_cancelled_run_does_nothing_more() {
@@ -834,7 +440,7 @@ fn a_task_is_recorded_and_an_unknown_mcp_server_is_named() {
     assert!(tools.call(task(&"x".repeat(65 * 1024))).is_err());
     let error = tools
         .call(ToolRequest::Mcp {
-            server: "tickets".to_owned(),
+            server: "elsewhere".to_owned(),
             tool: "close".to_owned(),
             arguments: serde_json::json!({"password": "hunter22", "deep": [{"token": "API_TOKEN=abcdef123"}]}),
         })
@@ -842,6 +448,51 @@ fn a_task_is_recorded_and_an_unknown_mcp_server_is_named() {
     assert!(error.to_string().contains("[[agent.mcp]]"), "{error}");
     let seen = bench.policies.seen.lock().expect("lock");
     let facts = seen.last().expect("judged");
-    assert_eq!(facts.tool, "mcp__tickets__close");
+    assert_eq!(facts.tool, "mcp__elsewhere__close");
     assert!(!facts.input.contains("abcdef123"), "{}", facts.input);
+}
+
+#[test]
+fn an_mcp_tool_answers_and_a_broken_server_harms_its_call_only() {
+    let bench = Bench::new();
+    let tools = bench.diagnosis();
+    let answer = text(tools.call(mcp("tickets", "close")));
+    assert!(answer.starts_with("closed {\"number\":1}"), "{answer}");
+    assert!(!answer.contains("AKIA"), "{answer}");
+    let echoed = text(tools.call(mcp("local", "echo")));
+    assert_eq!(echoed, "{\"number\":1}");
+    for _ in 0..6 {
+        let error = tools.call(mcp("tickets", "die")).expect_err("dead");
+        assert!(matches!(error, ToolError::Unavailable(_)), "{error}");
+    }
+    let connected = |server: &str| {
+        let reached = bench.servers.reached.lock().expect("lock");
+        let connect = format!("{server}:connect");
+        reached.iter().filter(|seen| **seen == connect).count()
+    };
+    assert_eq!((connected("tickets"), connected("local")), (4, 1));
+    assert_eq!(text(tools.call(mcp("local", "echo"))), "{\"number\":1}");
+    for (tool, arguments, why) in [
+        ("nothing", serde_json::json!({}), "it has close, die, echo"),
+        ("a/b", serde_json::json!({}), "no name of a tool"),
+        ("echo", serde_json::json!([1]), "a JSON object"),
+        (
+            "echo",
+            serde_json::json!({"x": "y".repeat(300_000)}),
+            "256 KiB",
+        ),
+    ] {
+        let request = ToolRequest::Mcp {
+            server: "local".to_owned(),
+            tool: tool.to_owned(),
+            arguments,
+        };
+        let error = tools.call(request).expect_err("refused").to_string();
+        assert!(error.contains(why), "{error}");
+    }
+    let verification = bench.workbench.for_verification(bench.spec(), None);
+    assert!(matches!(
+        verification.call(mcp("local", "echo")),
+        Err(ToolError::Invalid(_))
+    ));
 }

@@ -165,6 +165,7 @@ impl World {
             scratch_dir: base.join("data/scratch"),
             limits: Limits::default(),
             tracked: Arc::new(|path| path.starts_with("src/")),
+            mcp: None,
         };
         let workbench = SandboxWorkbench::new(
             bench,

@@ -16,7 +16,7 @@ use crate::policy_control::{
 };
 use crate::report::Report;
 use crate::risk::{Assessment, AutonomyDecision, AutonomyLevel};
-use crate::user::{Account, Actor, UserName};
+use crate::user::{Account, Actor, TrustClass, UserName};
 use crate::verdict::Judgement;
 use crate::verification::Verification;
 use chrono::{DateTime, Utc};
@@ -166,6 +166,15 @@ pub enum Event {
         decision: DecisionId,
         /// What came of it.
         outcome: ToolOutcome,
+    },
+    /// Text of a lower trust class came into the run: policies see that class from now
+    /// on, whatever else the agent reads.
+    #[serde(rename = "trust.lowered")]
+    TrustLowered {
+        /// The class.
+        trust: TrustClass,
+        /// What came in, as in `log:web` or `mcp__tickets__read`.
+        source: String,
     },
     /// Cause found.
     #[serde(rename = "diagnosis.finished")]
@@ -460,6 +469,7 @@ kinds! {
     DiagnosisStarted = "starting a diagnosis",
     ToolCalled = "a tool call",
     ToolFinished = "the end of a tool call",
+    TrustLowered = "a lower trust class",
     DiagnosisFinished = "finishing a diagnosis",
     RunObserved = "ending at OBSERVE",
     DraftingStarted = "drafting",
@@ -509,6 +519,7 @@ impl Event {
             Self::DiagnosisStarted { .. } => K::DiagnosisStarted,
             Self::ToolCalled(_) => K::ToolCalled,
             Self::ToolFinished { .. } => K::ToolFinished,
+            Self::TrustLowered { .. } => K::TrustLowered,
             Self::DiagnosisFinished(_) => K::DiagnosisFinished,
             Self::RunObserved { .. } => K::RunObserved,
             Self::DraftingStarted => K::DraftingStarted,

@@ -244,14 +244,16 @@ impl Issue {
         self.runs.last()
     }
 
-    /// Lowest trust class of all texts an agent would read.
+    /// Lowest trust class of all texts an agent would read, and of all that came into
+    /// the current run: it never rises while a run lasts.
     pub fn trust(&self) -> TrustClass {
         let comments = self.comments.iter().map(|comment| match comment.role {
             CommentRole::Admin | CommentRole::System => TrustClass::Admin,
             CommentRole::User => TrustClass::Member,
             CommentRole::Agent => TrustClass::Machine,
         });
-        comments.fold(self.report.trust, Ord::min)
+        let run = self.run().and_then(|run| run.trust);
+        comments.chain(run).fold(self.report.trust, Ord::min)
     }
 
     /// The issue after one more record: legality first, then the data.
@@ -320,6 +322,7 @@ impl Issue {
                     base_commit: base_commit.clone(),
                     live_branch: live_branch.clone(),
                     policy_generation: *policy_generation,
+                    trust: None,
                     diagnosis: None,
                     draft: None,
                     discarded: Vec::new(),
@@ -335,6 +338,10 @@ impl Issue {
                     rolled_back: false,
                     end_reason: None,
                 });
+            }
+            Event::TrustLowered { trust, .. } => {
+                let run = self.run_mut()?;
+                run.trust = Some(run.trust.map_or(*trust, |known| known.min(*trust)));
             }
             Event::DiagnosisFinished(diagnosis) => {
                 let run = self.run_mut()?;

@@ -5,7 +5,7 @@ use crate::digest::Digest;
 use crate::ids::{CommitId, IssueNumber, RunId, RunNumber, RunRef};
 use crate::patch::Patch;
 use crate::risk::{Assessment, AutonomyDecision};
-use crate::user::UserName;
+use crate::user::{TrustClass, UserName};
 use crate::verdict::Judgement;
 use crate::verification::Verification;
 use chrono::{DateTime, Utc};
@@ -57,6 +57,10 @@ pub struct Run {
     pub live_branch: String,
     /// Generation of the policy set at its start.
     pub policy_generation: u64,
+    /// Lowest trust class of what came into the run on its way, where that was lower
+    /// than what the issue itself says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<TrustClass>,
     /// What the agent found.
     pub diagnosis: Option<Diagnosis>,
     /// The current draft.

@@ -282,7 +282,7 @@ impl Phase {
                 | Self::Verifying
                 | Self::RollingBack
                 | Self::Aborting,
-                E::ToolCalled | E::ToolFinished,
+                E::ToolCalled | E::ToolFinished | E::TrustLowered,
             ) => self,
 
             (Self::Cleared, E::ApplyStarted) => Self::Applying,

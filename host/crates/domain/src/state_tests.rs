@@ -194,7 +194,7 @@ const STAYING: &[(&[E], &[P])] = &[
         &P::ALL,
     ),
     (
-        &[E::ToolCalled, E::ToolFinished],
+        &[E::ToolCalled, E::ToolFinished, E::TrustLowered],
         &[
             P::Diagnosing,
             P::Drafting,

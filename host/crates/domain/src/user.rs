@@ -127,17 +127,34 @@ impl fmt::Display for Actor {
 
 /// How far a text is to be trusted, by who wrote it; a mix counts as its
 /// lowest. Ordered from the lowest.
+///
+/// It travels with every text of a report into the brief, and from there with the
+/// session: the class of a session is the lowest of all that its agent has read, it
+/// falls when lower text comes in (`trust.lowered`), never rises, and policies see it
+/// with every call. Files that git knows are vouched for by those who commit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TrustClass {
-    /// Logs, program output, web pages: nobody vouches for it.
+    /// Logs, web pages, files that git does not know: nobody vouches for it.
     Machine,
-    /// Somebody without an account (webhook, mail).
+    /// Somebody without an account (webhook, mail), an MCP server.
     External,
     /// A user with an account.
     Member,
     /// An admin.
     Admin,
+}
+
+impl TrustClass {
+    /// As in policies and records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Machine => "machine",
+            Self::External => "external",
+            Self::Member => "member",
+            Self::Admin => "admin",
+        }
+    }
 }
 
 /// An account, as the event log knows it.

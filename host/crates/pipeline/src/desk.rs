@@ -645,6 +645,7 @@ pub fn visible(caller: &Caller, record: &Record) -> bool {
             record.event,
             Event::ToolCalled(_)
                 | Event::ToolFinished { .. }
+                | Event::TrustLowered { .. }
                 | Event::AutonomyDecided(_)
                 | Event::RiskAssessed(_)
         )

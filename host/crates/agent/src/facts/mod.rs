@@ -66,7 +66,7 @@ impl<'a> Scope<'a> {
                     })
             }),
             masker: &bench.masker,
-            mcp_host: Box::new(|_| None),
+            mcp_host: Box::new(|server| crate::mcp::host_of(bench.config.mcp.as_ref(), server)),
         }
     }
 }

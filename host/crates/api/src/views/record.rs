@@ -247,6 +247,11 @@ pub(crate) fn summary(event: &Event) -> String {
             ToolOutcome::Failed(text) => format!("failed: {}", short(text)),
             ToolOutcome::Unknown(text) => format!("outcome unknown: {}", short(text)),
         },
+        Event::TrustLowered { trust, source } => format!(
+            "text of trust class {} came in from {}",
+            trust.as_str(),
+            short(source)
+        ),
         Event::DiagnosisFinished(diagnosis) => {
             format!("cause found: {}", short(&diagnosis.root_cause))
         }

@@ -153,6 +153,10 @@ pub fn event(kind: EventKind, salt: u64) -> Event {
             decision: DecisionId(uuid),
             outcome: ToolOutcome::Unknown(reason),
         },
+        K::TrustLowered => Event::TrustLowered {
+            trust: TrustClass::External,
+            source: reason,
+        },
         K::DiagnosisFinished => Event::DiagnosisFinished(Diagnosis {
             root_cause: reason,
             confidence: 0.1 + salt as f64 / 1e6,

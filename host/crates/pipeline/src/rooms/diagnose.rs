@@ -70,6 +70,7 @@ impl Rooms {
                 .begin_diagnosis(issue.number, self.agent_actor(), started)?;
         self.note(&issue, "looking for the cause");
         let brief = brief(&issue, &self.settings, self.logs(&issue));
+        let issue = self.heed(&issue, &brief)?;
         let mut agent = self.doors.agent.as_ref();
         let mut earlier = String::new();
         loop {

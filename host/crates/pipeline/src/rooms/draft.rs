@@ -31,6 +31,7 @@ impl Rooms {
         let reference = run.reference(issue.number);
         self.note(&issue, "drafting a patch in the run's worktree");
         let brief = brief(&issue, &self.settings, Vec::new());
+        let issue = self.heed(&issue, &brief)?;
         let mut agent = self.doors.agent.as_ref();
         let (actor, drafted, changes) = loop {
             let worktree = match self.doors.repository.open_worktree(&permit, &run.snapshot) {

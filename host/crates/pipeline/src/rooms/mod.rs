@@ -13,7 +13,7 @@ use crate::facts::{Past, Surroundings, Trail};
 use crate::feed::{Feed, FeedItem};
 use crate::recorder::LedgerRecorder;
 use crate::settings::Settings;
-use selfheal_domain::agent::Agent;
+use selfheal_domain::agent::{Agent, DiagnosisBrief};
 use selfheal_domain::event::{Event, ToolOutcome};
 use selfheal_domain::ids::RunId;
 use selfheal_domain::issue::Issue;
@@ -28,7 +28,7 @@ use selfheal_domain::ports::{
 use selfheal_domain::risk::AutonomyLevel;
 use selfheal_domain::run::Run;
 use selfheal_domain::state::Phase;
-use selfheal_domain::user::Actor;
+use selfheal_domain::user::{Actor, TrustClass};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -171,6 +171,28 @@ impl Rooms {
         Actor::Agent(self.doors.agent.name())
     }
 
+    /// Puts on record that a text of the brief is of a lower trust class than anything
+    /// the issue itself holds. What the agent then does is judged under that class.
+    fn heed(&self, issue: &Issue, brief: &DiagnosisBrief) -> Result<Issue, RecordError> {
+        let Some(lowest) = brief.texts.iter().min_by_key(|text| text.trust) else {
+            return Ok(issue.clone());
+        };
+        if lowest.trust >= issue.trust() {
+            return Ok(issue.clone());
+        }
+        let lowered = Event::TrustLowered {
+            trust: lowest.trust,
+            source: lowest.label.clone(),
+        };
+        self.ledger.record(issue.number, Actor::Host, lowered)
+    }
+
+    /// Trust class of all that led here, as it stands now: agents at work lower it.
+    fn trust(&self, issue: &Issue) -> Result<TrustClass, RecordError> {
+        let now = self.ledger.store().issue(issue.number)?;
+        Ok(now.map_or(issue.trust(), |now| now.trust().min(issue.trust())))
+    }
+
     fn session(
         &self,
         issue: &Issue,
@@ -180,7 +202,7 @@ impl Rooms {
         Ok(ToolSessionSpec {
             run: issue.run().map(|run| run.reference(issue.number)),
             actor,
-            trust: issue.trust(),
+            trust: self.trust(issue)?,
             level: self.level()?,
             service: issue.report.service.clone(),
             earned: self.past(issue)?.record,
@@ -200,7 +222,7 @@ impl Rooms {
             environment: self.settings.environment,
             level: self.level()?,
             actor: self.doors.agent.name(),
-            trust: issue.trust(),
+            trust: self.trust(issue)?,
             service: issue.report.service.clone(),
             earned: self.past(issue)?.record,
             counters: RunCounters::default(),
