@@ -2,6 +2,9 @@
 //! instance that is thrown away, so freeing would be work for nothing.
 
 #[cfg(target_arch = "wasm32")]
+pub use bump::make_room;
+
+#[cfg(target_arch = "wasm32")]
 #[expect(
     unsafe_code,
     reason = "a global allocator is an unsafe trait; one thread, checked arithmetic"
@@ -9,6 +12,12 @@
 mod bump {
     use std::alloc::{GlobalAlloc, Layout};
     use std::cell::Cell;
+
+    /// Tells the host that nothing here is ever given back: it may then hand over a
+    /// question in one allocation instead of one for each text of it.
+    #[used]
+    #[unsafe(link_section = "selfheal:keeps-memory")]
+    static KEEPS_MEMORY: [u8; 1] = *b"1";
 
     /// Wasm page, bytes.
     const PAGE: usize = 65_536;
@@ -22,6 +31,15 @@ mod bump {
 
     // SAFETY: the target has one thread only.
     unsafe impl Sync for Bump {}
+
+    /// Room that a question finds, bytes: its facts and what is made of them.
+    const ROOM: usize = 256 << 10;
+
+    /// Grows memory now, while nobody waits, so that a question need not. Where the
+    /// host gives no more, a question may still do with less.
+    pub fn make_room() {
+        ALLOCATOR.reach(ALLOCATOR.next.get() + ROOM);
+    }
 
     impl Bump {
         /// Makes sure that memory reaches up to `end`; false when the host refuses.

@@ -89,7 +89,9 @@ macro_rules! __export_module {
                     let settings = $crate::Settings::parse(&settings)?;
                     let configured = <$policy as $crate::Policy>::configure(&settings)?;
                     POLICY.with(|policy| policy.set(configured))
-                        .map_err(|_| std::string::String::from("configured twice"))
+                        .map_err(|_| std::string::String::from("configured twice"))?;
+                    $crate::__make_room();
+                    Ok(())
                 }
             }
 

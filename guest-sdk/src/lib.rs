@@ -71,6 +71,9 @@ mod settings;
 pub mod text;
 mod words;
 
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub use allocator::make_room as __make_room;
 pub use bindings::types::{
     AccessMode, Action, Admission, AssessedPatch, Assessment, AutonomyLevel, ChangeKind, Context,
     Counters, Decision, Description, Environment, Evidence, Example, Expectation, Factor, Issue,

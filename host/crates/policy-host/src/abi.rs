@@ -7,6 +7,7 @@
 
 pub(crate) mod v1;
 mod v1_bindings;
+mod v1_block;
 mod v1_examples;
 mod v1_facts;
 mod v1_run;
@@ -74,6 +75,23 @@ pub(crate) struct Order {
     pub(crate) settings: String,
     pub(crate) limits: Limits,
     pub(crate) capabilities: Capabilities,
+    /// It says that it never gives memory back; see [`keeps_memory`].
+    pub(crate) keeps_memory: bool,
+}
+
+/// Whether the module says of itself, in a custom section, that it never gives memory
+/// back. Questions to it take one allocation then instead of one for each text.
+pub(crate) fn keeps_memory(bytes: &[u8]) -> bool {
+    let Ok(bytes) = wat::parse_bytes(bytes) else {
+        return false;
+    };
+    wasmparser::Parser::new(0)
+        .parse_all(&bytes)
+        .map_while(Result::ok)
+        .any(|payload| match payload {
+            wasmparser::Payload::CustomSection(section) => section.name() == v1_block::SECTION,
+            _ => false,
+        })
 }
 
 /// A module's code and where its compiled forms are kept.
@@ -104,6 +122,10 @@ pub(crate) trait PolicyModule: Send + Sync {
     /// stay as they are, so that what follows from them can be computed once. What
     /// takes long happens later, on a thread of its own.
     fn settle(&self, code: Code);
+    /// Takes up the form that was kept when the module was settled before with the same
+    /// settings, if it can be used under the limits of now. Then they need not be
+    /// offered to it again.
+    fn resume(&self, code: &Code) -> bool;
     /// Whether that is done.
     fn settled(&self) -> bool;
     /// Instances that were made beforehand and wait.
@@ -144,6 +166,7 @@ pub(crate) struct Question<'a> {
 #[derive(Default)]
 struct Forms {
     v1: OnceLock<v1::Form>,
+    v1_block: OnceLock<v1_block::Block>,
 }
 
 impl<'a> Question<'a> {

@@ -5,7 +5,8 @@
 //! - The name holds the module's digest and a hash of the engine's version and
 //!   settings: a file of another module, engine or machine type is never looked at.
 //! - Files are made under a name of their own, 0600, never following a link, then renamed.
-//! - A digest in front of the code finds torn files.
+//! - A checksum in front of the code finds torn files. It vouches for nothing else:
+//!   whoever can write here can write the checksum, too.
 
 use crate::dimensions;
 use crate::engine::PolicyEngine;
@@ -139,7 +140,7 @@ fn compile_new(engine: &PolicyEngine, bytes: &[u8]) -> wasmtime::Result<Componen
 )]
 fn deserialize(engine: &PolicyEngine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: `read_trusted` vouches that only this user could have written the
-    // file, and its digest that it was written completely; wasmtime itself checks
+    // file, and its checksum that it was written completely; wasmtime itself checks
     // version and settings.
     unsafe { Component::deserialize(engine.wasm(), code) }
 }
@@ -155,7 +156,8 @@ fn note_name(engine: &PolicyEngine, digest: &Digest) -> String {
 }
 
 fn stem(engine: &PolicyEngine, digest: &Digest) -> String {
-    let mut hasher = StableHasher(Sha256::new());
+    // Of the format of the files, which begin with their checksum.
+    let mut hasher = StableHasher(Sha256::new_with_prefix(b"crc32c"));
     engine
         .wasm()
         .precompile_compatibility_hash()
@@ -211,11 +213,11 @@ fn read_trusted(path: &Path) -> io::Result<Option<Vec<u8>>> {
         return Err(refused("it is no file of ours"));
     }
     owned_alone(metadata.uid(), metadata.mode())?;
-    let mut written = [0; 32];
+    let mut written = [0; 4];
     file.read_exact(&mut written)?;
-    let mut code = Vec::new();
+    let mut code = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
     file.read_to_end(&mut code)?;
-    if Sha256::digest(&code).as_slice() != written {
+    if crc32c::crc32c(&code).to_le_bytes() != written {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it is torn"));
     }
     Ok(Some(code))
@@ -229,7 +231,7 @@ fn write_trusted(directory: &Path, path: &Path, code: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension(format!("{}-{attempt}.new", std::process::id()));
     let mut file = create(&fresh)?;
     let written = file
-        .write_all(&Sha256::digest(code))
+        .write_all(&crc32c::crc32c(code).to_le_bytes())
         .and_then(|()| file.write_all(code))
         .and_then(|()| file.sync_all())
         .and_then(|()| std::fs::rename(&fresh, path));

@@ -12,6 +12,7 @@ use selfheal_domain::risk::{Admission, AutonomyAction};
 use selfheal_domain::verdict::Verdict;
 pub use selfheal_policy_source::LARGEST_MODULE;
 use selfheal_policy_source::{Fetched, ModuleStore, SourceRef, Sources, Trust, TrustRules};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -56,6 +57,14 @@ pub(crate) struct LoadedModule {
     pub(crate) rules: Vec<String>,
     /// Kept, so that the generation survives without where they came from.
     pub(crate) bytes: Arc<Fetched>,
+}
+
+/// What was found out about a module whose examples hold.
+#[derive(Serialize, Deserialize)]
+struct Known {
+    version: String,
+    settings_schema: String,
+    rules: Vec<String>,
 }
 
 /// What loading needs.
@@ -131,73 +140,89 @@ impl Loader<'_> {
             settings: settings.clone(),
             limits: config.limits,
             capabilities: config.capabilities,
+            keeps_memory: abi::keeps_memory(&bytes.bytes),
         };
         let module = abi::link(self.engine, &component, order)?;
-        let described = module.describe()?;
-        if described.kind != config.kind {
-            return Err(ModuleProblem::Kind {
-                configured: kind_name(config.kind),
-                described: kind_name(described.kind),
-            });
-        }
-        let rules = self.examples_hold(config, &digest, &*module, &described.examples)?;
-        module
-            .try_settings(&settings)?
-            .map_err(ModuleProblem::Settings)?;
-        module.settle(abi::Code {
+        let known = self.tried(config, &digest, &*module)?;
+        let code = abi::Code {
             cache: self.cache.clone(),
             bytes: Arc::clone(&bytes),
-        });
+        };
+        if !module.resume(&code) {
+            module
+                .try_settings(&settings)?
+                .map_err(ModuleProblem::Settings)?;
+            module.settle(code);
+        }
         let identity = ModuleIdentity {
             name: config.name.clone(),
-            version: described.version,
+            version: known.version,
             kind: config.kind,
             digest,
         };
         Ok(Arc::new(LoadedModule {
             identity,
-            settings_schema: described.settings_schema,
+            settings_schema: known.settings_schema,
             mode: config.mode,
             module: module.into(),
             fingerprint,
             source,
             trust,
-            rules,
+            rules: known.rules,
             bytes,
         }))
     }
 
-    /// Asks every example, and gives the rules that they hit. The same module answers
-    /// the same under the same limits, so it is asked once where that can be noted.
-    fn examples_hold(
+    /// What the module says of itself, and that its examples hold. The same module
+    /// answers the same under the same limits, so it is asked once where that can be
+    /// noted.
+    fn tried(
         &self,
         config: &ModuleConfig,
         digest: &Digest,
         module: &dyn PolicyModule,
-        examples: &[Example],
-    ) -> Result<Vec<String>, ModuleProblem> {
+    ) -> Result<Known, ModuleProblem> {
         let capabilities: Vec<_> = config.capabilities.iter().collect();
-        let terms = format!("examples 1 {digest} {:?} {capabilities:?}", config.limits);
+        let kind = kind_name(config.kind);
+        let terms = format!(
+            "tried 2 {digest} {kind} {:?} {capabilities:?}",
+            config.limits
+        );
         let terms = Digest::of(terms.as_bytes());
-        if let Some(noted) = self.cache.noted(self.engine, &terms) {
-            return Ok(noted.lines().map(str::to_owned).collect());
+        let noted = self.cache.noted(self.engine, &terms);
+        if let Some(known) = noted.and_then(|noted| serde_json::from_str(&noted).ok()) {
+            return Ok(known);
+        }
+        let described = module.describe()?;
+        if described.kind != config.kind {
+            return Err(ModuleProblem::Kind {
+                configured: kind,
+                described: kind_name(described.kind),
+            });
         }
         let mut rules = Vec::new();
         let started = Instant::now();
-        for example in examples {
+        for example in &described.examples {
             check_example_noting(module, example, &mut rules)?;
             if started.elapsed() > EXAMPLES {
                 return Err(ModuleProblem::NotAModule(format!(
                     "its {} examples take longer than {} s together",
-                    examples.len(),
+                    described.examples.len(),
                     EXAMPLES.as_secs()
                 )));
             }
         }
         rules.sort();
         rules.dedup();
-        self.cache.note(self.engine, &terms, &rules.join("\n"));
-        Ok(rules)
+        let known = Known {
+            version: described.version,
+            settings_schema: described.settings_schema,
+            rules,
+        };
+        if let Ok(text) = serde_json::to_string(&known) {
+            self.cache.note(self.engine, &terms, &text);
+        }
+        Ok(known)
     }
 
     fn fetch(&self, config: &ModuleConfig) -> Result<Fetched, ModuleProblem> {

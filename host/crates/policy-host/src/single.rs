@@ -124,6 +124,7 @@ pub struct SingleModule {
     component: Component,
     anatomy: Anatomy,
     kind: ModuleKind,
+    keeps_memory: bool,
     module: Box<dyn PolicyModule>,
 }
 
@@ -151,7 +152,8 @@ impl SingleModule {
         run_as: RunAs,
     ) -> Result<Self, ModuleProblem> {
         let (anatomy, component) = compile(engine, cache, bytes)?;
-        Self::link(engine.clone(), component, anatomy, run_as)
+        let keeps_memory = abi::keeps_memory(bytes);
+        Self::link(engine.clone(), component, anatomy, run_as, keeps_memory)
     }
 
     /// The same module, compiled once, run in another way.
@@ -164,6 +166,7 @@ impl SingleModule {
             self.component.clone(),
             self.anatomy.clone(),
             run_as,
+            self.keeps_memory,
         )
     }
 
@@ -172,6 +175,7 @@ impl SingleModule {
         component: Component,
         anatomy: Anatomy,
         run_as: RunAs,
+        keeps_memory: bool,
     ) -> Result<Self, ModuleProblem> {
         let kind = anatomy.kind.ok_or_else(|| {
             let message = "it exports neither judge, assess nor decide".to_owned();
@@ -183,6 +187,7 @@ impl SingleModule {
             settings: run_as.settings,
             limits: run_as.limits,
             capabilities: run_as.capabilities,
+            keeps_memory,
         };
         let module = abi::link(&engine, &component, order)?;
         Ok(Self {
@@ -190,6 +195,7 @@ impl SingleModule {
             component,
             anatomy,
             kind,
+            keeps_memory,
             module,
         })
     }

@@ -67,7 +67,30 @@ fn corpus() -> Vec<Hostile> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "wat"))
         .collect();
     files.sort();
-    files.iter().map(|path| hostile(path)).collect()
+    let guests = files.iter().map(|path| hostile(path));
+    guests
+        .flat_map(|guest| [in_one_piece(&guest), guest])
+        .collect()
+}
+
+/// The same guest, which says that it never gives memory back: it is handed its
+/// questions in another way.
+fn in_one_piece(guest: &Hostile) -> Hostile {
+    let says = b"selfheal:keeps-memory";
+    let mut bytes = guest.bytes.clone();
+    bytes.extend([
+        0,
+        u8::try_from(says.len() + 2).unwrap(),
+        u8::try_from(says.len()).unwrap(),
+    ]);
+    bytes.extend(says);
+    bytes.push(b'1');
+    Hostile {
+        name: format!("{} (keeps memory)", guest.name),
+        kind: guest.kind.clone(),
+        expect: guest.expect.clone(),
+        bytes,
+    }
 }
 
 fn hostile(path: &Path) -> Hostile {

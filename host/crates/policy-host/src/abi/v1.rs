@@ -3,9 +3,10 @@
 //! nothing but `host` and what it was granted to call; see `v1_run`.
 
 use super::v1_bindings::{host, types as wit};
+use super::v1_block::Block;
 use super::v1_examples as examples;
 use super::v1_facts as facts;
-use super::v1_run::{Export, Exports, Runner, wrong_kind};
+use super::v1_run::{About, Decided, Export, Exports, Runner, wrong_kind};
 use super::{Code, Description, Order, PolicyModule, Question, Subject};
 use crate::capabilities::{Capability, Origin, VirtualWasi};
 use crate::engine::PolicyEngine;
@@ -70,6 +71,48 @@ impl Form {
         Self {
             context: facts::context(question.context),
             subject,
+        }
+    }
+}
+
+/// Parameters of a function that answers one kind of question.
+trait Parameters<'q>: ComponentNamedList + Lower + Sized {
+    /// Nothing, where the question is of another kind.
+    fn of(form: &'q Form) -> Option<Self>;
+}
+
+impl<'q> Parameters<'q> for About<'q, wit::ToolCall> {
+    fn of(form: &'q Form) -> Option<Self> {
+        match &form.subject {
+            FormSubject::ToolCall(call) => Some((&form.context, call)),
+            _ => None,
+        }
+    }
+}
+
+impl<'q> Parameters<'q> for About<'q, wit::Patch> {
+    fn of(form: &'q Form) -> Option<Self> {
+        match &form.subject {
+            FormSubject::Patch(patch) => Some((&form.context, patch)),
+            _ => None,
+        }
+    }
+}
+
+impl<'q> Parameters<'q> for About<'q, wit::Issue> {
+    fn of(form: &'q Form) -> Option<Self> {
+        match &form.subject {
+            FormSubject::Issue(issue) => Some((&form.context, issue)),
+            _ => None,
+        }
+    }
+}
+
+impl<'q> Parameters<'q> for Decided<'q> {
+    fn of(form: &'q Form) -> Option<Self> {
+        match &form.subject {
+            FormSubject::Assessed(patch, assessment) => Some((&form.context, patch, assessment)),
+            _ => None,
         }
     }
 }
@@ -190,6 +233,10 @@ impl PolicyModule for Module {
         self.runner.settle(code);
     }
 
+    fn resume(&self, code: &Code) -> bool {
+        self.runner.resume(code)
+    }
+
     fn settled(&self) -> bool {
         self.runner.settled()
     }
@@ -199,25 +246,19 @@ impl PolicyModule for Module {
     }
 
     fn judge(&self, question: &Question<'_>) -> Result<Verdict, Fault> {
-        let form = self.form(question);
-        let (verdict,) = match &form.subject {
-            FormSubject::ToolCall(call) => {
-                self.ask(question, Exports::judge_tool_call, (&form.context, call))?
-            }
-            FormSubject::Patch(patch) => {
-                self.ask(question, Exports::judge_patch, (&form.context, patch))?
-            }
-            FormSubject::Assessed(..) | FormSubject::Issue(_) => return Err(wrong_kind()),
+        let (verdict,) = match question.subject {
+            Subject::ToolCall(_) => self.ask(question, Exports::judge_tool_call)?,
+            Subject::Patch(_) => self.ask(question, Exports::judge_patch)?,
+            Subject::Assessed(..) | Subject::Issue(_) => return Err(wrong_kind()),
         };
         self.verdict(verdict)
     }
 
     fn assess(&self, question: &Question<'_>) -> Result<(RiskScore, Vec<RiskFactor>), Fault> {
-        let form = self.form(question);
-        let FormSubject::Patch(patch) = &form.subject else {
+        let Subject::Patch(_) = question.subject else {
             return Err(wrong_kind());
         };
-        let (answer,) = self.ask(question, Exports::assess, (&form.context, patch))?;
+        let (answer,) = self.ask(question, Exports::assess)?;
         let size: usize = answer
             .factors
             .iter()
@@ -236,12 +277,10 @@ impl PolicyModule for Module {
     }
 
     fn decide(&self, question: &Question<'_>) -> Result<(AutonomyAction, String), Fault> {
-        let form = self.form(question);
-        let FormSubject::Assessed(patch, assessment) = &form.subject else {
+        let Subject::Assessed(..) = question.subject else {
             return Err(wrong_kind());
         };
-        let parameters = (&form.context, patch, assessment);
-        let (answer,) = self.ask(question, Exports::decide, parameters)?;
+        let (answer,) = self.ask(question, Exports::decide)?;
         self.fits(answer.reason.len())?;
         let action = match answer.action {
             wit::Action::Apply => AutonomyAction::Apply,
@@ -257,11 +296,10 @@ impl PolicyModule for Module {
     }
 
     fn admit(&self, question: &Question<'_>) -> Result<Admission, Fault> {
-        let form = self.form(question);
-        let FormSubject::Issue(issue) = &form.subject else {
+        let Subject::Issue(_) = question.subject else {
             return Err(wrong_kind());
         };
-        let (answer,) = self.ask(question, Exports::admit, (&form.context, issue))?;
+        let (answer,) = self.ask(question, Exports::admit)?;
         match answer {
             wit::Admission::Admit(why) => {
                 self.fits(why.len())?;
@@ -273,25 +311,35 @@ impl PolicyModule for Module {
 }
 
 impl Module {
-    /// The question in this line's words, made for the first module that is asked.
-    fn form<'a>(&self, question: &'a Question<'_>) -> &'a Form {
-        question.forms.v1.get_or_init(|| Form::of(question))
-    }
-
-    /// Asks the function that `export` picks in an instance that was never used.
-    fn ask<P, R>(
+    /// Asks the function that `export` picks in an instance that was never used. The
+    /// question is put into this line's words for the first module that is asked.
+    fn ask<'q, P, R>(
         &self,
-        question: &Question<'_>,
+        question: &'q Question<'_>,
         export: impl Fn(&Exports) -> Option<&Export<P, R>>,
-        parameters: P,
     ) -> Result<R, Fault>
     where
-        P: ComponentNamedList + Lower,
+        P: Parameters<'q>,
         R: ComponentNamedList + Lift,
     {
         let around = self.around(question);
+        let order = self.runner.order();
+        let (settings, output) = (question.settings, self.output());
+        if order.keeps_memory {
+            let block = question.forms.v1_block.get_or_init(|| Block::of(question));
+            let parameters = block.standing_for::<P>();
+            return self
+                .runner
+                .ask(settings, around, output, export, |running, export| {
+                    running.call_in_one_piece(export, parameters)
+                });
+        }
+        let form = question.forms.v1.get_or_init(|| Form::of(question));
+        let parameters = P::of(form).ok_or_else(wrong_kind)?;
         self.runner
-            .ask(question.settings, around, self.output(), export, parameters)
+            .ask(settings, around, output, export, |running, export| {
+                running.call(export, parameters)
+            })
     }
 
     fn around(&self, question: &Question<'_>) -> Surroundings {

@@ -12,23 +12,9 @@ pub(crate) fn context(context: &domain::PolicyContext) -> wit::Context {
             run: run.run.0,
             id: run.id.to_string(),
         }),
-        phase: match context.phase {
-            domain::AgentPhase::Diagnosis => wit::Phase::Diagnosis,
-            domain::AgentPhase::Drafting => wit::Phase::Drafting,
-            domain::AgentPhase::Verification => wit::Phase::Verification,
-        },
-        environment: match context.environment {
-            domain::Environment::Local => wit::Environment::Local,
-            domain::Environment::Dev => wit::Environment::Dev,
-            domain::Environment::Staging => wit::Environment::Staging,
-            domain::Environment::Production => wit::Environment::Production,
-        },
-        level: match context.level {
-            AutonomyLevel::Observe => wit::AutonomyLevel::Observe,
-            AutonomyLevel::Suggest => wit::AutonomyLevel::Suggest,
-            AutonomyLevel::AutoLow => wit::AutonomyLevel::AutoLow,
-            AutonomyLevel::AutoAll => wit::AutonomyLevel::AutoAll,
-        },
+        phase: phase(context.phase),
+        environment: environment(context.environment),
+        level: level(context.level),
         actor: context.actor.clone(),
         trust: trust(context.trust),
         service: context.service.clone(),
@@ -42,6 +28,49 @@ pub(crate) fn context(context: &domain::PolicyContext) -> wit::Context {
     }
 }
 
+pub(crate) fn phase(phase: domain::AgentPhase) -> wit::Phase {
+    match phase {
+        domain::AgentPhase::Diagnosis => wit::Phase::Diagnosis,
+        domain::AgentPhase::Drafting => wit::Phase::Drafting,
+        domain::AgentPhase::Verification => wit::Phase::Verification,
+    }
+}
+
+pub(crate) fn environment(environment: domain::Environment) -> wit::Environment {
+    match environment {
+        domain::Environment::Local => wit::Environment::Local,
+        domain::Environment::Dev => wit::Environment::Dev,
+        domain::Environment::Staging => wit::Environment::Staging,
+        domain::Environment::Production => wit::Environment::Production,
+    }
+}
+
+pub(crate) fn level(level: AutonomyLevel) -> wit::AutonomyLevel {
+    match level {
+        AutonomyLevel::Observe => wit::AutonomyLevel::Observe,
+        AutonomyLevel::Suggest => wit::AutonomyLevel::Suggest,
+        AutonomyLevel::AutoLow => wit::AutonomyLevel::AutoLow,
+        AutonomyLevel::AutoAll => wit::AutonomyLevel::AutoAll,
+    }
+}
+
+pub(crate) fn mode(mode: domain::AccessMode) -> wit::AccessMode {
+    match mode {
+        domain::AccessMode::Read => wit::AccessMode::Read,
+        domain::AccessMode::Write => wit::AccessMode::Write,
+        domain::AccessMode::Create => wit::AccessMode::Create,
+        domain::AccessMode::Delete => wit::AccessMode::Delete,
+    }
+}
+
+pub(crate) fn change(change: domain::ChangeKind) -> wit::ChangeKind {
+    match change {
+        domain::ChangeKind::Added => wit::ChangeKind::Added,
+        domain::ChangeKind::Modified => wit::ChangeKind::Modified,
+        domain::ChangeKind::Deleted => wit::ChangeKind::Deleted,
+    }
+}
+
 pub(crate) fn counters(counters: &domain::RunCounters) -> wit::Counters {
     wit::Counters {
         tool_calls: counters.tool_calls,
@@ -52,7 +81,7 @@ pub(crate) fn counters(counters: &domain::RunCounters) -> wit::Counters {
     }
 }
 
-fn trust(trust: TrustClass) -> wit::Trust {
+pub(crate) fn trust(trust: TrustClass) -> wit::Trust {
     match trust {
         TrustClass::Machine => wit::Trust::Machine,
         TrustClass::External => wit::Trust::External,
@@ -93,12 +122,7 @@ fn path(access: &domain::PathAccess) -> wit::PathAccess {
     wit::PathAccess {
         path: access.path.clone(),
         relative: access.relative.clone(),
-        mode: match access.mode {
-            domain::AccessMode::Read => wit::AccessMode::Read,
-            domain::AccessMode::Write => wit::AccessMode::Write,
-            domain::AccessMode::Create => wit::AccessMode::Create,
-            domain::AccessMode::Delete => wit::AccessMode::Delete,
-        },
+        mode: mode(access.mode),
         certain: access.certain,
         tracked: access.tracked,
         protected: access.protected,
@@ -121,11 +145,7 @@ pub(crate) fn patch(patch: &domain::PatchFacts) -> wit::Patch {
 fn file(file: &domain::PatchFileFacts) -> wit::PatchFile {
     wit::PatchFile {
         path: file.path.clone(),
-        change: match file.change {
-            domain::ChangeKind::Added => wit::ChangeKind::Added,
-            domain::ChangeKind::Modified => wit::ChangeKind::Modified,
-            domain::ChangeKind::Deleted => wit::ChangeKind::Deleted,
-        },
+        change: change(file.change),
         added: file.added.clone(),
         removed: file.removed.clone(),
         test: file.test,

@@ -13,6 +13,7 @@ use super::v1_bindings::autonomy::AutonomyPre;
 use super::v1_bindings::guardrail::GuardrailPre;
 use super::v1_bindings::risk::RiskPre;
 use super::v1_bindings::{host, types as wit};
+use super::v1_block::OnePiece;
 use super::{Code, Order, kind_name};
 use crate::capabilities::{self, Denied};
 use crate::engine::{PolicyEngine, ticks};
@@ -50,8 +51,8 @@ pub(super) struct Common {
     pub(super) configure: Export<(&'static str,), (Result<(), String>,)>,
 }
 
-type About<'a, T> = (&'a wit::Context, &'a T);
-type Decided<'a> = (&'a wit::Context, &'a wit::Patch, &'a wit::Assessment);
+pub(super) type About<'a, T> = (&'a wit::Context, &'a T);
+pub(super) type Decided<'a> = (&'a wit::Context, &'a wit::Patch, &'a wit::Assessment);
 
 /// Functions that a module of its kind exports.
 pub(super) enum Exports {
@@ -213,16 +214,38 @@ impl Running {
         P: ComponentNamedList + Lower,
         R: ComponentNamedList + Lift,
     {
+        self.call_with(export.index, parameters)
+    }
+
+    /// The same with parameters that stand for `P`.
+    pub(super) fn call_in_one_piece<P, R>(
+        &mut self,
+        export: &Export<P, R>,
+        parameters: OnePiece<'_, P>,
+    ) -> wasmtime::Result<R>
+    where
+        P: ComponentNamedList,
+        R: ComponentNamedList + Lift,
+    {
+        self.call_with(export.index, parameters)
+    }
+
+    /// The types must be those that the export was checked for.
+    fn call_with<P, R>(&mut self, index: ComponentExportIndex, parameters: P) -> wasmtime::Result<R>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift,
+    {
         let function = self
             .instance
-            .get_func(&mut self.store, export.index)
+            .get_func(&mut self.store, index)
             .ok_or_else(gone)?;
         #[expect(
             unsafe_code,
             reason = "checking the types again in every instance costs as much as making it"
         )]
         // SAFETY: `Linked::new` had the types of this export checked on the component
-        // that this is an instance of.
+        // that this is an instance of; `P` are its parameters, or stand for them.
         let function = unsafe { TypedFunc::<P, R>::new_unchecked(function) };
         function.call(&mut self.store, parameters)
     }
@@ -284,12 +307,8 @@ impl Runner {
         around: Surroundings,
         output: usize,
         export: impl Fn(&Exports) -> Option<&Export<P, R>>,
-        parameters: P,
-    ) -> Result<R, Fault>
-    where
-        P: ComponentNamedList + Lower,
-        R: ComponentNamedList + Lift,
-    {
+        call: impl FnOnce(&mut Running, &Export<P, R>) -> wasmtime::Result<R>,
+    ) -> Result<R, Fault> {
         if export(&self.plain.exports).is_none() {
             return Err(wrong_kind());
         }
@@ -311,7 +330,7 @@ impl Runner {
             // into use meanwhile.
             let linked = self.form_of(&running);
             let export = export(&linked.exports).ok_or_else(gone)?;
-            let answer = running.call(export, parameters);
+            let answer = call(&mut running, export);
             if settings.is_none() {
                 self.spares.retire(running);
             }
@@ -386,6 +405,20 @@ impl Runner {
         self.settled.get().is_some()
     }
 
+    /// Takes up the form whose instances begin configured, if it is in the cache and an
+    /// instance of it fits into the limits.
+    pub(super) fn resume(&self, code: &Code) -> bool {
+        let Some(component) = code.cache.find(&self.engine, &self.settled_form(code)) else {
+            return false;
+        };
+        let Some(linked) = self.settled_linked(&component) else {
+            return false;
+        };
+        let _place = self.engine.enter();
+        let fits = self.instance(&linked, Surroundings::default(), usize::MAX);
+        fits.is_ok() && (self.settled.set(linked).is_ok() || self.settled())
+    }
+
     /// Sees to the form whose instances begin configured: from the cache, or made on
     /// a thread of its own, because compiling takes long. Nothing is done where
     /// compiled code is not kept. Where the form cannot be made, the log says why
@@ -394,8 +427,7 @@ impl Runner {
         if !code.cache.keeps() || self.settled() {
             return;
         }
-        if let Some(component) = code.cache.find(&self.engine, &self.settled_form(&code)) {
-            self.use_settled(&component);
+        if self.resume(&code) {
             return;
         }
         let (this, engine) = (Arc::downgrade(self), self.engine.clone());
@@ -424,20 +456,25 @@ impl Runner {
             compiled.map_err(NoSnapshot::State)
         });
         match component {
-            Ok(component) => self.use_settled(&component),
+            Ok(component) => {
+                if let Some(linked) = self.settled_linked(&component) {
+                    let _ = self.settled.set(linked);
+                }
+            }
             Err(why) => self.not_settled(&why),
         }
     }
 
-    fn use_settled(&self, component: &Component) {
+    fn settled_linked(&self, component: &Component) -> Option<Linked> {
         match Linked::new(&self.engine, component, &self.order) {
-            Ok(linked) => {
-                let _ = self.settled.set(Linked {
-                    configured: true,
-                    ..linked
-                });
+            Ok(linked) => Some(Linked {
+                configured: true,
+                ..linked
+            }),
+            Err(why) => {
+                self.not_settled(&why);
+                None
             }
-            Err(why) => self.not_settled(&why),
         }
     }
 
