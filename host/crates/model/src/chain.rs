@@ -100,8 +100,17 @@ impl Provider for Chain {
             .map_or(0, |provider| provider.context_window())
     }
 
+    /// The most that any of them asks for, so that a budget holds whoever answers.
     fn price(&self) -> Option<Price> {
-        self.current().and_then(|provider| provider.price())
+        self.providers
+            .iter()
+            .filter_map(|provider| provider.price())
+            .reduce(|a, b| Price {
+                input: a.input.max(b.input),
+                output: a.output.max(b.output),
+                cache_read: a.cache_read.max(b.cache_read),
+                cache_write: a.cache_write.max(b.cache_write),
+            })
     }
 
     fn ask(

@@ -22,7 +22,11 @@ impl Provider for Fake {
     }
 
     fn price(&self) -> Option<Price> {
-        None
+        Some(Price {
+            input: self.name.len() as f64,
+            output: 100.0 - self.name.len() as f64,
+            ..Price::default()
+        })
     }
 
     fn ask(
@@ -182,6 +186,13 @@ fn when_all_fail_all_are_named() {
     );
     run.ask().expect_err("an error");
     assert_eq!((asked(&first), asked(&second)), (1, 2));
+}
+
+#[test]
+fn the_price_is_the_highest() {
+    let (short, longer) = (good("a"), good("bcd"));
+    let price = run(&[&short, &longer]).chain.price().expect("a price");
+    assert_eq!((price.input, price.output), (3.0, 99.0));
 }
 
 #[test]

@@ -27,7 +27,7 @@ enum Event {
     },
     MessageDelta {
         delta: Ending,
-        usage: Counted,
+        usage: Option<Counted>,
     },
     MessageStop,
     Error {
@@ -40,8 +40,7 @@ enum Event {
 
 #[derive(Deserialize)]
 struct Start {
-    #[serde(default)]
-    usage: Counted,
+    usage: Option<Counted>,
 }
 
 #[derive(Deserialize)]
@@ -137,7 +136,9 @@ impl Assembly {
         }
     }
 
-    fn count(&mut self, counted: Counted) {
+    /// Imitations count nothing now and then.
+    fn count(&mut self, counted: Option<Counted>) {
+        let counted = counted.unwrap_or_default();
         let set = |into: &mut u64, from: Option<u64>| *into = from.unwrap_or(*into);
         set(&mut self.usage.input, counted.input_tokens);
         set(&mut self.usage.output, counted.output_tokens);
