@@ -5,6 +5,8 @@
 //! the line and what is valid.
 
 use selfheal_domain::agent::CheckCommand;
+use selfheal_model::ModelLimits;
+use selfheal_model::config::ProviderConfig;
 use selfheal_services::{ProbeConfig, ServiceConfig};
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -103,27 +105,120 @@ impl Default for Server {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Agent {
-    provider: Provider,
+    provider: AgentChoice,
     budget_seconds: u64,
     max_attempts: u32,
     environment: Vec<String>,
+    diagnosis_turns: Option<u32>,
+    drafting_turns: Option<u32>,
+    max_tokens: Option<u64>,
+    max_cost: Option<f64>,
+    #[serde(rename = "model")]
+    models: Vec<ProviderConfig>,
 }
 
 impl Default for Agent {
     fn default() -> Self {
         Self {
-            provider: Provider::Builtin,
+            provider: AgentChoice::Builtin,
             budget_seconds: 180,
             max_attempts: 3,
             environment: Vec::new(),
+            diagnosis_turns: None,
+            drafting_turns: None,
+            max_tokens: None,
+            max_cost: None,
+            models: Vec::new(),
         }
     }
 }
 
-#[derive(Debug, Deserialize, Clone, Copy, PartialEq, Eq)]
+/// Who is asked first.
+#[derive(Debug, Deserialize, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-enum Provider {
+pub(crate) enum AgentChoice {
+    /// The engine that needs no model
+    #[default]
     Builtin,
+    /// The configured models in their order, then the engine
+    Model,
+}
+
+/// Who diagnoses and drafts, and what that may cost.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AgentConfig {
+    /// Who is asked first.
+    pub choice: AgentChoice,
+    /// Models in the order in which they are asked.
+    pub models: Vec<ProviderConfig>,
+    /// Bounds on each diagnosis and draft of a model.
+    pub limits: ModelLimits,
+}
+
+impl AgentConfig {
+    /// Files that hold keys: agents must not read them.
+    pub(crate) fn key_files(&self) -> impl Iterator<Item = PathBuf> {
+        self.models
+            .iter()
+            .filter_map(|model| model.key_file.as_ref()?.canonicalize().ok())
+    }
+}
+
+impl Agent {
+    /// What serde cannot see. The error names the key.
+    fn checked(self) -> Result<AgentConfig, (&'static str, String)> {
+        let mut limits = ModelLimits::default();
+        for (key, given, limit) in [
+            (
+                "agent.diagnosis_turns",
+                self.diagnosis_turns,
+                &mut limits.diagnosis_turns,
+            ),
+            (
+                "agent.drafting_turns",
+                self.drafting_turns,
+                &mut limits.drafting_turns,
+            ),
+        ] {
+            *limit = given.unwrap_or(*limit);
+            if *limit == 0 {
+                return Err((key, "must be at least 1".to_owned()));
+            }
+        }
+        limits.tokens = self.max_tokens.unwrap_or(limits.tokens);
+        if limits.tokens == 0 {
+            return Err(("agent.max_tokens", "must be at least 1".to_owned()));
+        }
+        limits.cost = self.max_cost;
+        if let Some(cost) = self.max_cost {
+            if !cost.is_finite() || cost <= 0.0 {
+                return Err((
+                    "agent.max_cost",
+                    "must be a number of US dollars above 0".to_owned(),
+                ));
+            }
+            if let Some(model) = self.models.iter().find(|model| model.price.is_none()) {
+                return Err((
+                    "agent.max_cost",
+                    format!(
+                        "cannot be kept for {}: give its `price` under [[agent.model]]",
+                        model.name()
+                    ),
+                ));
+            }
+        }
+        if self.provider == AgentChoice::Model && self.models.is_empty() {
+            return Err((
+                "agent.provider",
+                "\"model\" needs at least one [[agent.model]]".to_owned(),
+            ));
+        }
+        Ok(AgentConfig {
+            choice: self.provider,
+            models: self.models,
+            limits,
+        })
+    }
 }
 
 /// What agents that run on their own may do besides.
@@ -193,6 +288,8 @@ pub(crate) struct Config {
     pub allowed_origins: Vec<String>,
     /// Budget of a diagnosis.
     pub diagnosis_budget: Duration,
+    /// Who diagnoses and drafts.
+    pub agent: AgentConfig,
     /// Most runs per approval.
     pub max_attempts: u32,
     /// Names of further environment variables that sandboxed commands see.
@@ -264,7 +361,6 @@ impl Config {
                 "max_attempts and budget_seconds must be at least 1".to_owned(),
             ));
         }
-        let Provider::Builtin = document.agent.provider;
         let timeout = |seconds: Option<u64>| {
             Duration::from_secs(seconds.unwrap_or(verification.timeout_seconds))
         };
@@ -294,6 +390,20 @@ impl Config {
                 format!("a command is empty (directory {:?})", check.directory),
             ));
         }
+        let diagnosis_budget = Duration::from_secs(document.agent.budget_seconds);
+        let max_attempts = document.agent.max_attempts;
+        let environment = document.agent.environment.clone();
+        let mut agent = document
+            .agent
+            .checked()
+            .map_err(|(key, message)| wrong(key, message))?;
+        for key in agent
+            .models
+            .iter_mut()
+            .filter_map(|model| model.key_file.as_mut())
+        {
+            *key = base.join(&key);
+        }
         let mut names: Vec<&str> = document
             .services
             .iter()
@@ -314,9 +424,10 @@ impl Config {
             listen: document.server.listen,
             secure_cookies: document.server.secure_cookies,
             allowed_origins: document.server.allowed_origins,
-            diagnosis_budget: Duration::from_secs(document.agent.budget_seconds),
-            max_attempts: document.agent.max_attempts,
-            environment: document.agent.environment,
+            diagnosis_budget,
+            max_attempts,
+            environment,
+            agent,
             hook_directories: (document.hook.directories.iter())
                 .map(|path| base.join(path))
                 .collect(),
@@ -362,6 +473,24 @@ mod tests {
             error.contains("line 4") && error.contains("builtin"),
             "{error}"
         );
+        for (agent, expected) in [
+            ("provider = \"model\"", "[[agent.model]]"),
+            ("max_cost = -1.0", "agent.max_cost"),
+            ("max_cost = nan", "agent.max_cost"),
+            ("drafting_turns = 0", "agent.drafting_turns"),
+            (
+                "max_cost = 1.0\n[[agent.model]]\nkind = \"anthropic\"\nmodel = \"m\"",
+                "anthropic:m: give its `price`",
+            ),
+            (
+                "[[agent.model]]\nkind = \"oracle\"\nmodel = \"m\"",
+                "anthropic",
+            ),
+        ] {
+            let text = format!("[application]\nrepository = \"/\"\n[agent]\n{agent}\n");
+            let error = parse(&text).unwrap_err();
+            assert!(error.contains(expected), "{agent}: {error}");
+        }
         let error = parse("[application]\nrepository = \"/nowhere-at-all\"\n").unwrap_err();
         assert!(
             error.contains("application.repository") && error.contains("is not there"),

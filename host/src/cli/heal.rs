@@ -7,6 +7,7 @@
 use super::cancel_on_signal;
 use super::output::{self, Colour};
 use crate::compose::one_shot::{HealError, Healed, OneShot, OneShotOptions};
+use crate::config::{AgentChoice, AgentConfig, Config};
 use crate::failure::{Because, Exit, Failure};
 use clap::Args;
 use selfheal_domain::agent::{AgentError, CheckCommand};
@@ -24,6 +25,7 @@ Examples:
   selfheal heal -- python3 -m pytest -q
   selfheal heal --apply -- npm test
   selfheal heal --json --timeout 60 -- python3 app.py --once
+  selfheal heal --config ~/selfheal.toml --agent model --timeout 600 -- pytest -q
 
 The command runs in a sandbox: without network, on a throw-away copy of the tree.
 Exit code 0 when nothing is wrong or a fix was found, 1 when none was found.")]
@@ -43,7 +45,14 @@ pub(crate) struct Heal {
     /// Policy file instead of the bundled defaults
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// Keep the audit journal of this heal in this directory
+    /// Who finds and writes the fix; `builtin` without --config
+    #[arg(long, value_enum, value_name = "AGENT")]
+    agent: Option<AgentChoice>,
+    /// Take the models of `[agent]` from this selfheal.toml. None is read unasked: it says
+    /// where code is sent, and a repository must not decide that
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Keep the audit journal of this heal, and transcripts, in this directory
     #[arg(long, value_name = "DIR")]
     audit: Option<PathBuf>,
     /// The failing command
@@ -65,6 +74,7 @@ struct Answer {
     candidates_per_second: f64,
     seconds: f64,
     verification: Option<VerificationView>,
+    agents: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     heal_commit: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,11 +104,13 @@ impl Heal {
         let interrupted = cancel_on_signal()?;
         let cancel = CancelToken::default();
         let directory = std::env::current_dir().because(Exit::Unavailable)?;
+        let agent = self.agent()?;
         let show_progress = !self.json;
         let one_shot = OneShot::open(OneShotOptions {
             directory: &directory,
             environment: &self.env,
             policy: self.policy.as_deref(),
+            agent: &agent,
             audit: self.audit.as_deref(),
             cancel: cancel.clone(),
             progress: Box::new(move |note| {
@@ -171,11 +183,35 @@ impl Heal {
                 );
                 Ok(Exit::NotSo)
             }
+            Err(HealError::Agent(AgentError::Unavailable {
+                summary,
+                log,
+                effort,
+            })) => {
+                self.show_not_found(&summary, &log, effort.candidates, effort.seconds, seconds);
+                Ok(Exit::NotSo)
+            }
             Err(HealError::Agent(
                 error @ AgentError::Tool(selfheal_domain::tools::ToolError::Denied(_)),
             )) => Err(error).because(Exit::Denied),
             Err(error) => Err(error).because(Exit::Unavailable),
         }
+    }
+
+    /// Who is asked, from the command line and the named configuration.
+    fn agent(&self) -> Result<AgentConfig, Failure> {
+        let mut agent = match &self.config {
+            Some(file) => Config::read(file).because(Exit::Usage)?.agent,
+            None => AgentConfig::default(),
+        };
+        agent.choice = self.agent.unwrap_or(agent.choice);
+        if agent.choice == AgentChoice::Model && self.config.is_none() {
+            return Err(Failure::new(
+                Exit::Usage,
+                "--agent model needs --config FILE: a selfheal.toml with [[agent.model]]",
+            ));
+        }
+        Ok(agent)
     }
 
     fn show_healed(
@@ -209,6 +245,7 @@ impl Heal {
                 candidates_per_second: rate,
                 seconds,
                 verification: Some(healed.verification.into()),
+                agents: healed.agents,
                 heal_commit: commit,
                 reason: refusal.as_ref().map(|failure| failure.error.to_string()),
             });
@@ -304,6 +341,7 @@ impl Heal {
             candidates_per_second: 0.0,
             seconds,
             verification: None,
+            agents: Vec::new(),
             heal_commit: None,
             reason: Some(reason.to_owned()),
         }

@@ -265,6 +265,30 @@ mod tests {
     }
 
     #[test]
+    fn what_the_template_says_of_models_is_true() {
+        let start = TEMPLATE.find("# diagnosis_turns").unwrap();
+        let end = TEMPLATE.find("[verification]").unwrap();
+        let agent: String = TEMPLATE[start..end]
+            .lines()
+            .filter_map(|line| line.strip_prefix("# "))
+            .filter(|line| line.contains(" = ") || line.starts_with("[["))
+            .filter(|line| !line.contains("provider ="))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("selfheal.toml");
+        let text = format!("[application]\nrepository = \".\"\n[agent]\n{agent}");
+        std::fs::write(&file, &text).unwrap();
+        let agent = crate::config::Config::read(&file).unwrap().agent;
+        assert_eq!(agent.models.len(), 2, "{text}");
+        let (limits, usual) = (agent.limits, selfheal_model::ModelLimits::default());
+        assert_eq!(limits.diagnosis_turns, usual.diagnosis_turns);
+        assert_eq!(limits.drafting_turns, usual.drafting_turns);
+        assert_eq!(limits.tokens, usual.tokens);
+        assert_eq!(limits.cost, Some(2.0));
+    }
+
+    #[test]
     fn the_written_configuration_can_be_read() {
         let root = tempfile::tempdir().unwrap();
         let here = root.path().canonicalize().unwrap();

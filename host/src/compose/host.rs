@@ -2,6 +2,7 @@
 //! the opposite one.
 
 use super::accounts::control_socket;
+use super::agents::agent_of;
 use super::{BenchParts, identity, keeper_of, masker, patch_limits, workbench};
 use crate::config::Config;
 use crate::failure::{Because, Exit, Failure};
@@ -82,12 +83,11 @@ impl Host {
         let parts = BenchParts {
             root: found.root.clone(),
             git_dir: found.git_dir,
-            private: vec![
-                layers.clone(),
-                config.data.clone(),
-                config.policy_file.clone(),
-                config.file.clone(),
-            ],
+            private: [&layers, &config.data, &config.policy_file, &config.file]
+                .into_iter()
+                .cloned()
+                .chain(config.agent.key_files())
+                .collect(),
             state: &layers,
             policy: &policy,
             extra_environment: &config.environment,
@@ -116,7 +116,7 @@ impl Host {
         let services = Arc::new(services);
         let settings = Arc::new(settings(&config, &policy)?);
         let doors = Doors {
-            agent: Arc::new(selfheal_repair::RepairEngine::new()),
+            agent: agent_of(&config.agent, &masker(&policy)?, Some(&config.data))?,
             workbench: Arc::new(bench),
             repository,
             policies: Arc::clone(&policies),

@@ -2,8 +2,10 @@
 //! heal, `host` a server; what both need is here.
 
 pub(crate) mod accounts;
+mod agents;
 pub(crate) mod host;
 pub(crate) mod one_shot;
+mod transcripts;
 
 use crate::config::Config;
 use crate::failure::{Because, Exit, Failure};

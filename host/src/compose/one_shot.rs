@@ -1,20 +1,24 @@
 //! One heal without a server: the same broker, policies, sandbox, engine and
 //! proof, with the journal in a temporary directory.
 
+use super::agents::agent_of;
 use super::{
     BenchParts, default_policy_config, identity, load_policies, masker, patch_limits, workbench,
 };
+use crate::config::AgentConfig;
 use crate::failure::{Because, Exit, Failure};
 use crate::machine::Machine;
-use selfheal_domain::agent::{Agent, AgentError, CheckCommand, Diagnosis, DiagnosisBrief};
+use selfheal_domain::agent::{
+    Agent, AgentError, CheckCommand, Diagnosis, DiagnosisBrief, Draft, named,
+};
 use selfheal_domain::event::{Approval, Event};
-use selfheal_domain::ids::{CommitId, IssueId, IssueNumber, RunId, RunNumber};
-use selfheal_domain::issue::Source;
+use selfheal_domain::ids::{CommentId, CommitId, IssueId, IssueNumber, RunId, RunNumber};
+use selfheal_domain::issue::{Comment, CommentRole, Source};
 use selfheal_domain::ledger::{Ledger, RecordError};
 use selfheal_domain::patch::{Patch, is_test_path};
 use selfheal_domain::policy::{AgentPhase, PolicyContext, PolicyHost, RunCounters};
 use selfheal_domain::ports::{
-    CallRecorder, CancelToken, CommitMessage, IdSource, RecordRefused, RunWorktree,
+    CallRecorder, CancelToken, Clock, CommitMessage, IdSource, RecordRefused, RunWorktree,
     ToolSessionSpec, Workbench,
 };
 use selfheal_domain::report::{Report, ReportDraft};
@@ -54,7 +58,9 @@ pub(crate) struct OneShotOptions<'a> {
     pub(crate) environment: &'a [String],
     /// Policy file; the bundled one if none.
     pub(crate) policy: Option<&'a Path>,
-    /// Where to keep the journal.
+    /// Who diagnoses and drafts.
+    pub(crate) agent: &'a AgentConfig,
+    /// Where to keep the journal, and transcripts of models.
     pub(crate) audit: Option<&'a Path>,
     pub(crate) cancel: CancelToken,
     pub(crate) progress: ProgressFn,
@@ -70,6 +76,8 @@ pub(crate) struct Healed {
     pub(crate) verification: Verification,
     /// A guardrail wants a person to look at the patch.
     pub(crate) asks: Option<Reason>,
+    /// The agents that did the work, each once.
+    pub(crate) agents: Vec<String>,
 }
 
 /// Why there is no fix.
@@ -94,7 +102,7 @@ pub(crate) struct OneShot {
     policies: Arc<dyn PolicyHost>,
     policy: PolicyConfig,
     limits: PatchLimits,
-    agent: selfheal_repair::RepairEngine,
+    agent: Arc<dyn Agent>,
     recorder: Arc<Recorder>,
     cancel: CancelToken,
     head: CommitId,
@@ -137,8 +145,10 @@ impl OneShot {
         let journal = options
             .audit
             .map_or_else(|| state.join("audit"), Path::to_owned);
-        let store = JournalStore::open(&journal, Options::new(masker(&policy)?))
-            .because(Exit::Unavailable)?;
+        let masker = masker(&policy)?;
+        let agent = agent_of(options.agent, &masker, options.audit)?;
+        let store =
+            JournalStore::open(&journal, Options::new(masker)).because(Exit::Unavailable)?;
         let ledger = Ledger::new(Arc::new(store), Arc::new(Machine), Box::new(|_| {}))
             .because(Exit::Unavailable)?;
         let git = GitRepository::open(
@@ -150,6 +160,7 @@ impl OneShot {
         .because(Exit::Usage)?;
         let mut private = vec![state.clone()];
         private.extend(options.audit.and_then(|audit| audit.canonicalize().ok()));
+        private.extend(options.agent.key_files());
         let parts = BenchParts {
             root: found.root.clone(),
             git_dir: found.git_dir,
@@ -167,7 +178,7 @@ impl OneShot {
             policies,
             limits: patch_limits(&policy)?,
             policy,
-            agent: selfheal_repair::RepairEngine::new(),
+            agent,
             recorder: Arc::new(Recorder {
                 ledger,
                 progress: options.progress,
@@ -195,43 +206,18 @@ impl OneShot {
     pub(crate) fn heal(&self, check: CheckCommand, budget: Duration) -> Result<Healed, HealError> {
         let started = Instant::now();
         let ledger = &self.recorder.ledger;
-        let agent = Actor::Agent(self.agent.name());
         self.open_issue(&check)?;
-        let brief = DiagnosisBrief {
-            run: None,
-            texts: Vec::new(),
-            checks: vec![check.clone()],
-            services: Vec::new(),
-            budget: budget.mul_f64(1.0 - RESERVE),
-            excluded: Vec::new(),
-        };
-        let reading = self
-            .bench
-            .for_diagnosis(self.session(Actor::Agent(self.agent.name())));
-        let diagnosis = self.agent.diagnose(&brief, reading.as_ref())?;
-        drop(reading);
+        let end = started + budget.mul_f64(1.0 - RESERVE);
+        let (finder, diagnosis) = self.diagnose(&check, end)?;
         ledger.record(
             ISSUE,
-            agent.clone(),
+            Actor::Agent(finder.clone()),
             Event::DiagnosisFinished(diagnosis.clone()),
         )?;
         // Nothing is committed on a branch: the permit is only the record's receipt.
-        let (_, _permit) = ledger.begin_drafting(ISSUE, agent.clone())?;
-
-        let worktree = RunWorktree {
-            upper: self.drafts.join("upper"),
-            work: self.drafts.join("work"),
-        };
-        for directory in [&worktree.upper, &worktree.work] {
-            std::fs::create_dir_all(directory)
-                .map_err(|error| HealError::Worktree(error.to_string()))?;
-        }
-        let writing = self
-            .bench
-            .for_drafting(self.session(Actor::Agent(self.agent.name())), &worktree);
-        let draft = self.agent.draft(&brief, &diagnosis, writing.as_tools())?;
-        let patch = Patch::of(writing.changes().map_err(HealError::Worktree)?);
-        drop(writing);
+        let (_, _permit) = ledger.begin_drafting(ISSUE, Actor::Agent(finder.clone()))?;
+        let first = named(self.agent.as_ref(), &finder);
+        let (writer, draft, patch) = self.draft(first, &check, &diagnosis, end)?;
 
         if let Some(broken) = broken_host_limit(&patch, &self.limits) {
             return Err(HealError::Refused(broken));
@@ -243,10 +229,11 @@ impl OneShot {
             severity: String::new(),
         };
         let facts = patch_facts(&patch, claims, &self.limits.protected);
-        let judgement = self.policies.current().judge_patch(&self.context(), &facts);
+        let context = self.context(&writer);
+        let judgement = self.policies.current().judge_patch(&context, &facts);
         ledger.record(
             ISSUE,
-            agent,
+            Actor::Agent(writer.clone()),
             Event::PatchDrafted {
                 patch: patch.clone(),
                 rationale: draft.rationale.clone(),
@@ -294,7 +281,87 @@ impl OneShot {
             rivals: draft.rivals,
             verification,
             asks,
+            agents: if writer == finder {
+                vec![finder]
+            } else {
+                vec![finder, writer]
+            },
         })
+    }
+
+    /// Asks the agent, and whoever stands in for it; says who found it.
+    fn diagnose(
+        &self,
+        check: &CheckCommand,
+        end: Instant,
+    ) -> Result<(String, Diagnosis), HealError> {
+        let mut agent = self.agent.as_ref();
+        loop {
+            let tools = self
+                .bench
+                .for_diagnosis(self.session(Actor::Agent(agent.name())));
+            match agent.diagnose(&brief(check, agent, end), tools.as_ref()) {
+                Ok(diagnosis) => return Ok((agent.name(), diagnosis)),
+                Err(error) => agent = self.successor(agent, error)?,
+            }
+        }
+    }
+
+    /// The same for the patch, in a throw-away worktree for each.
+    fn draft(
+        &self,
+        mut agent: &dyn Agent,
+        check: &CheckCommand,
+        diagnosis: &Diagnosis,
+        end: Instant,
+    ) -> Result<(String, Draft, Patch), HealError> {
+        for number in 1.. {
+            let place = self.drafts.join(number.to_string());
+            let worktree = RunWorktree {
+                upper: place.join("upper"),
+                work: place.join("work"),
+            };
+            for directory in [&worktree.upper, &worktree.work] {
+                std::fs::create_dir_all(directory)
+                    .map_err(|error| HealError::Worktree(error.to_string()))?;
+            }
+            let session = self.session(Actor::Agent(agent.name()));
+            let tools = self.bench.for_drafting(session, &worktree);
+            match agent.draft(&brief(check, agent, end), diagnosis, tools.as_tools()) {
+                Ok(draft) => {
+                    let patch = Patch::of(tools.changes().map_err(HealError::Worktree)?);
+                    return Ok((agent.name(), draft, patch));
+                }
+                Err(error) => agent = self.successor(agent, error)?,
+            }
+        }
+        Err(HealError::Worktree("there are too many".to_owned()))
+    }
+
+    /// Who takes over from an agent that is not available; on record.
+    fn successor<'a>(
+        &self,
+        agent: &'a dyn Agent,
+        error: AgentError,
+    ) -> Result<&'a dyn Agent, HealError> {
+        let AgentError::Unavailable { summary, .. } = &error else {
+            return Err(error.into());
+        };
+        let Some(next) = agent.stand_in().filter(|_| !self.cancel.is_cancelled()) else {
+            return Err(error.into());
+        };
+        let content = format!("{summary}; {} takes over.", next.name());
+        self.recorder.progress(&content);
+        let comment = Comment {
+            id: CommentId(Machine.uuid()),
+            author: Actor::Host.to_string(),
+            role: CommentRole::System,
+            content,
+            created_at: Machine.now(),
+        };
+        let ledger = &self.recorder.ledger;
+        ledger.record(ISSUE, Actor::Host, Event::IssueCommented(comment))?;
+        Ok(next)
     }
 
     /// The operator asks and so approves: on record before any agent starts.
@@ -362,13 +429,18 @@ impl OneShot {
         let message = CommitMessage {
             subject: format!("heal: {}", short(&healed.rationale)),
             body: format!("{}\n\n{}", healed.diagnosis.root_cause, healed.rationale),
-            trailers: vec![
-                (
-                    "Selfheal-Policy".to_owned(),
-                    self.policies.current().digest().to_string(),
-                ),
-                ("Assisted-by".to_owned(), self.agent.name()),
-            ],
+            trailers: [(
+                "Selfheal-Policy".to_owned(),
+                self.policies.current().digest().to_string(),
+            )]
+            .into_iter()
+            .chain(
+                healed
+                    .agents
+                    .iter()
+                    .map(|name| ("Assisted-by".to_owned(), name.clone())),
+            )
+            .collect(),
         };
         let commit = selfheal_worktree::heal_commit_now(
             &self.root,
@@ -403,18 +475,35 @@ impl OneShot {
         }
     }
 
-    fn context(&self) -> PolicyContext {
+    fn context(&self, agent: &str) -> PolicyContext {
         PolicyContext {
             run: None,
             phase: AgentPhase::Drafting,
             environment: self.policy.environment,
             level: AutonomyLevel::Suggest,
-            actor: self.agent.name(),
+            actor: agent.to_owned(),
             trust: TrustClass::Admin,
             service: None,
             earned: Default::default(),
             counters: RunCounters::default(),
         }
+    }
+}
+
+/// What an agent is asked. One that somebody can stand in for leaves time for that.
+fn brief(check: &CheckCommand, agent: &dyn Agent, end: Instant) -> DiagnosisBrief {
+    let left = end.saturating_duration_since(Instant::now());
+    DiagnosisBrief {
+        run: None,
+        texts: Vec::new(),
+        checks: vec![check.clone()],
+        services: Vec::new(),
+        budget: if agent.stand_in().is_some() {
+            left / 2
+        } else {
+            left
+        },
+        excluded: Vec::new(),
     }
 }
 

@@ -140,6 +140,19 @@ pub enum AgentError {
     Tool(#[from] ToolError),
 }
 
+/// The agent of this name among `agent` and who stands in for it; `agent` where none
+/// has it.
+pub fn named<'a>(agent: &'a dyn Agent, name: &str) -> &'a dyn Agent {
+    let mut other = Some(agent);
+    while let Some(found) = other {
+        if found.name() == name {
+            return found;
+        }
+        other = found.stand_in();
+    }
+    agent
+}
+
 /// Diagnoses and drafts, through [`Tools`] only.
 pub trait Agent: Send + Sync {
     /// As in `engine:builtin`; goes into records and trailers.

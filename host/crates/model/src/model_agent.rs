@@ -19,12 +19,14 @@ use selfheal_domain::policy::AgentPhase;
 use selfheal_domain::ports::IdSource;
 use selfheal_domain::tools::{ToolError, ToolOutput, ToolRequest, Tools, WorkspaceAccess};
 use std::error::Error;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// How much of a check's output a model gets to read, in bytes.
 const CHECK_OUTPUT: usize = 16 * 1024;
+/// How long a provider that was not available is left alone.
+const PAUSE: Duration = Duration::from_secs(120);
 /// How long a reproduction that the model wrote may take.
 const REPRODUCTION: Duration = Duration::from_secs(120);
 
@@ -45,12 +47,36 @@ pub struct ModelOutfit {
 pub struct ModelAgent {
     provider: Arc<dyn Provider>,
     outfit: ModelOutfit,
+    /// When the provider was last found to be down or out of credit.
+    down: Mutex<Option<Instant>>,
 }
 
 impl ModelAgent {
-    /// An agent over this model; it keeps no state between calls.
+    /// An agent over this model. All it remembers between calls is that its provider was
+    /// not available, to ask it again only after a while.
     pub fn new(provider: Arc<dyn Provider>, outfit: ModelOutfit) -> Self {
-        Self { provider, outfit }
+        Self {
+            provider,
+            outfit,
+            down: Mutex::default(),
+        }
+    }
+
+    fn down(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.down.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing is asked shortly after the provider was not available: whoever stands in
+    /// should not wait for all retries once more.
+    fn may_be_asked(&self) -> Result<(), AgentError> {
+        match *self.down() {
+            Some(since) if since.elapsed() < PAUSE => Err(AgentError::Unavailable {
+                summary: format!("{} was not available a moment ago", self.provider.name()),
+                log: String::new(),
+                effort: Effort::default(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn journal<'t>(
@@ -59,6 +85,7 @@ impl ModelAgent {
         phase: &str,
         tools: &'t dyn Tools,
     ) -> Result<Journal<'t>, AgentError> {
+        self.may_be_asked()?;
         let name = match brief.run {
             Some(run) => format!("{}-{}-{phase}", run.issue.0, run.id.0),
             None => format!("{}-{phase}", self.outfit.ids.uuid()),
@@ -102,6 +129,12 @@ impl ModelAgent {
             End::Stopped(why) => format!("{name} came to no answer: {why}"),
             End::Provider(error) => {
                 desk.journal.line(&chain(&error));
+                if matches!(
+                    error,
+                    ProviderError::Unavailable { .. } | ProviderError::OutOfBudget { .. }
+                ) {
+                    *self.down() = Some(Instant::now());
+                }
                 let why = match error {
                     ProviderError::Cancelled => "was cancelled",
                     ProviderError::Unavailable { .. } => "is not available",

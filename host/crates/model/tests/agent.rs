@@ -425,6 +425,20 @@ fn what_the_provider_says_decides_who_goes_on() {
             "but people can read them"
         );
     }
+    // A provider that is down is not asked again at once.
+    let provider = Scripted::new(|_, _| {
+        Err(ProviderError::Unavailable {
+            provider: String::new(),
+            message: String::new(),
+        })
+    });
+    let model = agent(&provider);
+    for _ in 0..2 {
+        let error = model.draft(&brief(), &found(), &Tree::new()).unwrap_err();
+        assert!(summary(&error).contains("not available"));
+    }
+    assert_eq!(provider.count(), 1);
+
     let provider = Scripted::new(|_, _| {
         let mut answer = answer(vec![text("no")]);
         answer.stop = Stop::Refusal;

@@ -4,6 +4,7 @@ use super::{Rooms, Step};
 use crate::bounds;
 use crate::facts::{Claims, Proved, brief, broken_host_limit, excluded, patch_facts};
 use crate::healer::chain;
+use selfheal_domain::agent::named;
 use selfheal_domain::event::Event;
 use selfheal_domain::issue::Issue;
 use selfheal_domain::ledger::RecordError;
@@ -32,7 +33,11 @@ impl Rooms {
         self.note(&issue, "drafting a patch in the run's worktree");
         let brief = brief(&issue, &self.settings, Vec::new());
         let issue = self.heed(&issue, &brief)?;
-        let mut agent = self.doors.agent.as_ref();
+        // Whoever took over goes on.
+        let mut agent = named(
+            self.doors.agent.as_ref(),
+            run.agents().last().unwrap_or_default(),
+        );
         let (actor, drafted, changes) = loop {
             let worktree = match self.doors.repository.open_worktree(&permit, &run.snapshot) {
                 Ok(worktree) => worktree,

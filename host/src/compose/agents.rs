@@ -1,0 +1,78 @@
+//! Who diagnoses and drafts: the configured models in their order, and in the end the
+//! built-in engine, which needs none.
+
+use super::transcripts::Transcripts;
+use crate::config::{AgentChoice, AgentConfig};
+use crate::failure::{Because, Exit, Failure};
+use crate::machine::Machine;
+use selfheal_audit::Masker;
+use selfheal_domain::agent::{Agent, AgentError, Diagnosis, DiagnosisBrief, Draft};
+use selfheal_domain::tools::Tools;
+use selfheal_model::{ModelAgent, ModelOutfit, TranscriptStore};
+use selfheal_repair::RepairEngine;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The agent that is asked first; the others stand in for it in order.
+pub(crate) fn agent_of(
+    config: &AgentConfig,
+    masker: &Masker,
+    data: Option<&Path>,
+) -> Result<Arc<dyn Agent>, Failure> {
+    let mut agent: Arc<dyn Agent> = Arc::new(RepairEngine::new());
+    if config.choice == AgentChoice::Builtin {
+        return Ok(agent);
+    }
+    if config.models.is_empty() {
+        return Err(Failure::new(
+            Exit::Usage,
+            "no model is configured; add [[agent.model]] to selfheal.toml, or use the agent \"builtin\"",
+        ));
+    }
+    let mask = masker.clone();
+    let outfit = ModelOutfit {
+        limits: config.limits.clone(),
+        mask: Arc::new(move |text| mask.text(text).into_owned()),
+        ids: Arc::new(Machine),
+        transcripts: data.map(|data| {
+            Arc::new(Transcripts::new(data, masker.clone())) as Arc<dyn TranscriptStore>
+        }),
+    };
+    for model in config.models.iter().rev() {
+        let provider = model.connect().because(Exit::Usage)?;
+        agent = Arc::new(Relay {
+            first: ModelAgent::new(provider, outfit.clone()),
+            next: agent,
+        });
+    }
+    Ok(agent)
+}
+
+/// An agent with somebody who stands in for it.
+struct Relay {
+    first: ModelAgent,
+    next: Arc<dyn Agent>,
+}
+
+impl Agent for Relay {
+    fn name(&self) -> String {
+        self.first.name()
+    }
+
+    fn stand_in(&self) -> Option<&dyn Agent> {
+        Some(self.next.as_ref())
+    }
+
+    fn diagnose(&self, brief: &DiagnosisBrief, tools: &dyn Tools) -> Result<Diagnosis, AgentError> {
+        self.first.diagnose(brief, tools)
+    }
+
+    fn draft(
+        &self,
+        brief: &DiagnosisBrief,
+        diagnosis: &Diagnosis,
+        tools: &dyn Tools,
+    ) -> Result<Draft, AgentError> {
+        self.first.draft(brief, diagnosis, tools)
+    }
+}
