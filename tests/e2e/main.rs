@@ -12,6 +12,7 @@ mod crash;
 mod heal;
 mod hook;
 mod measured;
+mod model;
 mod policy;
 mod policy_host;
 mod programs;

@@ -9,10 +9,12 @@
 )]
 
 mod host;
+mod model;
 mod project;
 mod registry;
 
 pub use host::{Answer, TestHost};
+pub use model::{ModelServer, Turn, answers, calls, offered, says};
 pub use project::{Project, Ran};
 pub use registry::Registry;
 
