@@ -1,4 +1,13 @@
 //! Which model is asked, where and on whose account: one entry of the configuration.
+//!
+//! | whose | `kind` | `base_url` | `key_env` |
+//! |---|---|---|---|
+//! | Anthropic | `anthropic` | | `ANTHROPIC_API_KEY`, unasked |
+//! | OpenAI | `openai-responses` or `openai` | | `OPENAI_API_KEY`, unasked |
+//! | Gemini | `openai` | `https://generativelanguage.googleapis.com/v1beta/openai` | `GEMINI_API_KEY` |
+//! | Grok | `openai` | `https://api.x.ai/v1` | `XAI_API_KEY` |
+//! | Ollama | `openai` | `http://localhost:11434/v1` | none |
+//! | vLLM | `openai` | `http://localhost:8000/v1` | none |
 
 use crate::anthropic::{self, Anthropic};
 use crate::key::{Key, KeyError};

@@ -16,8 +16,7 @@
 
 mod scripted;
 
-use scripted::anthropic::{self, tool};
-use scripted::{Asked, Reply, Scripted, chat, responses};
+use scripted::{Asked, KINDS, Reply, Scripted, anthropic, base, chat, responses, rich};
 use selfheal_model::conversation::{Answer, Block, Message, Role, Stop, ToolChoice};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -77,41 +76,6 @@ fn missing(reason: &str) -> Option<Vec<Value>> {
     None
 }
 
-/// An answer with everything in it, as each kind streams it.
-fn rich(kind: &str) -> String {
-    let (x, y) = ("{\"argument\": \"\u{e9} \\u00e9\"}", "{\"argument\":\"y\"}");
-    match kind {
-        "anthropic" => anthropic::answer(
-            vec![
-                anthropic::thinking(0, "let me see", "c2ln"),
-                anthropic::text(1, &["I will ", "look \u{1f50d}"]),
-                tool(2, "call_a", "Read", &[&x[..7], &x[7..]]),
-                tool(3, "call_b", "Bash", &[y]),
-                tool(4, "call_c", "Bash", &[]),
-            ],
-            "tool_use",
-        ),
-        "openai" => chat::answer(
-            vec![
-                chat::text("I will "),
-                chat::text("look \u{1f50d}"),
-                chat::call(0, Some("call_a"), Some("Read"), &x[..7]),
-                chat::call(0, None, None, &x[7..]),
-                chat::call(1, Some("call_b"), Some("Bash"), y),
-                chat::call(2, Some("call_c"), Some("Bash"), ""),
-            ],
-            "tool_calls",
-        ),
-        _ => responses::answer(&[
-            responses::reasoning("rs_1", "Z2VoZWlt"),
-            responses::message("I will look \u{1f50d}", Some("commentary")),
-            responses::call("call_a", "Read", x),
-            responses::call("call_b", "Bash", y),
-            responses::call("call_c", "Bash", ""),
-        ]),
-    }
-}
-
 fn plain(kind: &str, reason: &str) -> String {
     let cut = reason == "cut";
     match kind {
@@ -131,15 +95,6 @@ fn plain(kind: &str, reason: &str) -> String {
                 responses::answer(&items)
             }
         }
-    }
-}
-
-const KINDS: [&str; 3] = ["anthropic", "openai", "openai-responses"];
-
-fn base(kind: &str, server: &Scripted) -> String {
-    match kind {
-        "anthropic" => server.url(),
-        _ => format!("{}/v1", server.url()),
     }
 }
 

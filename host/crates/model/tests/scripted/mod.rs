@@ -402,3 +402,49 @@ pub fn told(result: Result<Answer, ProviderError>) -> (&'static str, String) {
     };
     (kind, text)
 }
+
+/// Everything that a provider can speak.
+pub const KINDS: [&str; 3] = ["anthropic", "openai", "openai-responses"];
+
+/// What `base_url` is for this kind.
+pub fn base(kind: &str, server: &Scripted) -> String {
+    match kind {
+        "anthropic" => server.url(),
+        _ => format!("{}/v1", server.url()),
+    }
+}
+
+/// An answer with everything in it, as each kind streams it.
+pub fn rich(kind: &str) -> String {
+    let (x, y) = ("{\"argument\": \"\u{e9} \\u00e9\"}", "{\"argument\":\"y\"}");
+    match kind {
+        "anthropic" => anthropic::answer(
+            vec![
+                anthropic::thinking(0, "let me see", "c2ln"),
+                anthropic::text(1, &["I will ", "look \u{1f50d}"]),
+                anthropic::tool(2, "call_a", "Read", &[&x[..7], &x[7..]]),
+                anthropic::tool(3, "call_b", "Bash", &[y]),
+                anthropic::tool(4, "call_c", "Bash", &[]),
+            ],
+            "tool_use",
+        ),
+        "openai" => chat::answer(
+            vec![
+                chat::text("I will "),
+                chat::text("look \u{1f50d}"),
+                chat::call(0, Some("call_a"), Some("Read"), &x[..7]),
+                chat::call(0, None, None, &x[7..]),
+                chat::call(1, Some("call_b"), Some("Bash"), y),
+                chat::call(2, Some("call_c"), Some("Bash"), ""),
+            ],
+            "tool_calls",
+        ),
+        _ => responses::answer(&[
+            responses::reasoning("rs_1", "Z2VoZWlt"),
+            responses::message("I will look \u{1f50d}", Some("commentary")),
+            responses::call("call_a", "Read", x),
+            responses::call("call_b", "Bash", y),
+            responses::call("call_c", "Bash", ""),
+        ]),
+    }
+}
