@@ -1,5 +1,6 @@
 //! A thousand swaps under full load: no decision is lost, none is answered by two
-//! generations, none by another generation than the one that it names.
+//! generations, none by another generation than the one that it names, and each is in
+//! the journal as it was made.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -9,10 +10,19 @@
 
 mod support;
 
-use selfheal_domain::policy::{PolicyHost, PolicySet};
+use selfheal_audit::Masker;
+use selfheal_domain::event::{Event, NewRecord, ToolDecision};
+use selfheal_domain::external::{ExternalAgent, ExternalOrigin};
+use selfheal_domain::ids::DecisionId;
+use selfheal_domain::policy::{AgentPhase, PolicyHost, PolicySet};
+use selfheal_domain::ports::EventStore;
+use selfheal_domain::user::Actor;
 use selfheal_domain::verdict::{Answer, Judgement, Verdict};
 use selfheal_policy_host::{BundledModules, CodeCache, PolicyConfig, PolicyEngine, WasmPolicyHost};
+use selfheal_store::{JournalStore, Options};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use support::{bash, config, context, guardrail};
 
@@ -56,6 +66,33 @@ fn check(judgement: &Judgement) {
     assert!(matches!(&judgement.verdict, Verdict::Deny(_)));
 }
 
+fn journal(directory: &Path) -> JournalStore {
+    let masker = Masker::new(std::iter::empty::<String>()).unwrap();
+    JournalStore::open(directory, Options::new(masker)).unwrap()
+}
+
+/// Generations by decision, as the journal has them.
+fn recorded_in(store: &JournalStore) -> BTreeMap<u128, u64> {
+    let mut generations = BTreeMap::new();
+    let mut from = 0;
+    loop {
+        let records = store.records(None, from, 500).unwrap();
+        let Some(last) = records.last() else {
+            return generations;
+        };
+        from = last.seq + 1;
+        for record in records {
+            let Event::ToolCalled(decision) = record.event else {
+                panic!("{:?}", record.event);
+            };
+            check(&decision.judgement);
+            let generation = decision.judgement.generation;
+            let again = generations.insert(decision.id.0.as_u128(), generation);
+            assert_eq!(again, None);
+        }
+    }
+}
+
 #[test]
 fn a_thousand_swaps_under_load_lose_and_mix_nothing() {
     let modules = (0..VARIANTS).map(|variant| {
@@ -78,21 +115,43 @@ fn a_thousand_swaps_under_load_lose_and_mix_nothing() {
     let done = AtomicBool::new(false);
     let asked = AtomicU64::new(0);
     let call = bash("pytest -q");
+    let store = journal(&home.path().join("journal"));
     let load = || {
-        let mut recorded = Vec::new();
+        let mut answered = Vec::new();
         let mut latest = 0;
         while !done.load(Ordering::Relaxed) {
-            asked.fetch_add(1, Ordering::Relaxed);
+            let number = u128::from(asked.fetch_add(1, Ordering::Relaxed));
             let judgement = host.current().judge_tool_call(&context(), &call);
             check(&judgement);
             // Nobody sees an older generation after a newer one.
             assert!(judgement.generation >= latest);
             latest = judgement.generation;
-            recorded.push(judgement.generation);
+            answered.push((number, judgement.generation));
+            let origin = ExternalOrigin {
+                agent: ExternalAgent::ClaudeCode,
+                session: "one".to_owned(),
+                call: None,
+                directory: "/app".to_owned(),
+                answer: judgement.verdict.clone(),
+            };
+            let event = Event::ToolCalled(ToolDecision {
+                id: DecisionId(uuid::Uuid::from_u128(number)),
+                phase: AgentPhase::Drafting,
+                facts: call.clone(),
+                judgement,
+                external: Some(Box::new(origin)),
+            });
+            let record = NewRecord {
+                at: chrono::DateTime::UNIX_EPOCH,
+                actor: Actor::Operator,
+                issue: None,
+                event,
+            };
+            store.append(record, None).unwrap();
         }
-        recorded
+        answered
     };
-    let recorded: Vec<u64> = std::thread::scope(|scope| {
+    let answered: BTreeMap<u128, u64> = std::thread::scope(|scope| {
         let runs = [scope.spawn(load), scope.spawn(load), scope.spawn(load)];
         for generation in 2..=SWAPS + 1 {
             put(generation);
@@ -102,12 +161,17 @@ fn a_thousand_swaps_under_load_lose_and_mix_nothing() {
             .flat_map(|run| run.join().unwrap())
             .collect()
     });
-    assert_eq!(recorded.len() as u64, asked.load(Ordering::Relaxed));
+    assert_eq!(answered.len() as u64, asked.load(Ordering::Relaxed));
     assert!(
-        recorded
-            .iter()
+        answered
+            .values()
             .all(|generation| (1..=SWAPS + 1).contains(generation))
     );
     check(&host.current().judge_tool_call(&context(), &call));
     assert_eq!(host.current().generation(), SWAPS + 1);
+    drop(store);
+    assert_eq!(
+        recorded_in(&journal(&home.path().join("journal"))),
+        answered
+    );
 }
