@@ -3,7 +3,7 @@
 use crate::problem::{FieldErrorBody, PROBLEM_JSON, ProblemBody};
 use crate::routes::{Content, Parameter, ROUTES, Route, Shape, Verb, Who};
 use crate::sessions::COOKIE;
-use crate::views::{admin, issue, patch, policy, record, vocabulary};
+use crate::views::{admin, decision, issue, patch, policy, record, vocabulary};
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
@@ -25,6 +25,10 @@ use utoipa::OpenApi;
     admin::User,
     admin::UserPage,
     admin::UserRequest,
+    decision::DecisionKind,
+    decision::DecisionPage,
+    decision::DecisionView,
+    decision::External,
     issue::CommentRequest,
     issue::CommentView,
     issue::EmptyRequest,
@@ -72,10 +76,7 @@ use utoipa::OpenApi;
     record::AuditPage,
     record::AuditRecord,
     record::Checkpoint,
-    record::DecisionPage,
-    record::DecisionView,
     record::EventPage,
-    record::External,
     record::EventView,
     vocabulary::Category,
     vocabulary::ChangeSource,

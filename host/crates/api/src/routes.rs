@@ -236,6 +236,15 @@ const INCLUDE: Parameter = text(
     "`files`: with the contents of `filesModified` (admins and auditors).",
 );
 const PAGE: &[Parameter] = &[LIMIT, CURSOR];
+const DECISION_FILTER: &[Parameter] = &[
+    value(
+        "kind",
+        "DecisionKind",
+        "What was decided on; tool calls without it.",
+    ),
+    LIMIT,
+    CURSOR,
+];
 const ISSUE_FILTER: &[Parameter] = &[
     value("status", "IssueStatus", "Only issues in this state."),
     value("severity", "Severity", "Only issues this bad."),
@@ -295,8 +304,8 @@ pub static ROUTES: &[Route] = &[
 
     row(Get, "/api/v1/autonomy", Admin, ("getAutonomy", "Autonomy level, ceiling and freeze."), "Autonomy", operations::autonomy),
     row(Put, "/api/v1/autonomy", Admin, ("setAutonomy", "Sets the autonomy level, up to the ceiling."), "Autonomy", operations::set_autonomy).takes("AutonomyRequest"),
-    row(Post, "/api/v1/freeze", Admin, ("freeze", "Stops all healing."), "Autonomy", operations::freeze).takes("ReasonRequest"),
-    row(Delete, "/api/v1/freeze", Admin, ("unfreeze", "Lets healing go on."), "Autonomy", operations::unfreeze).takes("ReasonRequest"),
+    row(Post, "/api/v1/freeze", Admin, ("freeze", "Stops all healing."), "Autonomy", operations::freeze).takes("ReasonRequest").locally(),
+    row(Delete, "/api/v1/freeze", Admin, ("unfreeze", "Lets healing go on."), "Autonomy", operations::unfreeze).takes("ReasonRequest").locally(),
     row(Get, "/api/v1/services", Admin, ("listServices", "The application's services."), "ServicePage", operations::services),
     row(Post, "/api/v1/services/{name}/restart", Admin, ("restartService", "Restarts a service and waits until it is ready."), "Service", operations::restart_service).takes("EmptyRequest"),
     row(Get, "/api/v1/users", Admin, ("listUsers", "All accounts."), "UserPage", accounts::list),
@@ -320,8 +329,8 @@ pub static ROUTES: &[Route] = &[
     row(Post, "/api/v1/decisions/{id}/explanation", AdminOrAuditor, ("explainDecisionUnder", "The same under another set. Changes nothing."), "Explanation", policies::explain_under).takes("PolicyExplanationRequest").locally(),
     row(Get, "/api/v1/audit", AdminOrAuditor, ("listAudit", "The audit log, oldest first."), "AuditPage", audit::list).query(PAGE),
     row(Get, "/api/v1/audit/checkpoint", AdminOrAuditor, ("checkpoint", "Length and head hash of the audit log."), "Checkpoint", audit::checkpoint),
-    row(Get, "/api/v1/decisions", AdminOrAuditor, ("listDecisions", "Decisions on tool calls, oldest first. A page looks at a bounded part of the log and may be short or empty although `nextCursor` is there."), "DecisionPage", audit::decisions).query(PAGE),
-    row(Get, "/api/v1/decisions/{id}", AdminOrAuditor, ("getDecision", "One decision on a tool call, by id or position in the log, with the facts it was made on and its outcome."), "Decision", audit::decision),
+    row(Get, "/api/v1/decisions", AdminOrAuditor, ("listDecisions", "Decisions of one kind, on tool calls unless said otherwise, oldest first. A page looks at a bounded part of the log and may be short or empty although `nextCursor` is there."), "DecisionPage", audit::decisions).query(DECISION_FILTER),
+    row(Get, "/api/v1/decisions/{id}", AdminOrAuditor, ("getDecision", "One decision, on a tool call by id, any by position in the log, with the facts it was made on and its outcome."), "Decision", audit::decision),
 
     row(Post, "/api/v1/hook/claude-code", Hook, ("hookClaudeCode", "A hook event of Claude Code, answered in its format. Always 200: what cannot be understood, judged or recorded is an explicit denial. Unknown fields are accepted."), "", hook::claude_code).takes("HookRequest").asked_by(ExternalAgent::ClaudeCode).answers(200, Content::Json).locally(),
     row(Post, "/api/v1/hook/codex", Hook, ("hookCodex", "The same for Codex, which cannot ask: what needs a person is denied."), "", hook::codex).takes("HookRequest").asked_by(ExternalAgent::Codex).answers(200, Content::Json).locally(),

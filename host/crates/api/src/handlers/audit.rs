@@ -3,12 +3,11 @@
 use crate::call::{Call, json};
 use crate::problem::Problem;
 use crate::state::Shared;
-use crate::views::record::{
-    AuditPage, AuditRecord, Checkpoint, DecisionPage, DecisionView, EventPage, EventView,
-};
+use crate::views::decision::{DecisionKind, DecisionPage, DecisionView};
+use crate::views::record::{AuditPage, AuditRecord, Checkpoint, EventPage, EventView};
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
-use selfheal_domain::event::{Event, Record};
+use selfheal_domain::event::{Event, Record, ToolOutcome};
 use selfheal_domain::ids::{DecisionId, IssueNumber};
 use selfheal_domain::ports::StoreError;
 use selfheal_pipeline::desk::{DeskError, visible};
@@ -84,15 +83,13 @@ pub(crate) fn checkpoint(call: &Call) -> Result<Response<Body>, Problem> {
 
 pub(crate) fn decisions(call: &Call) -> Result<Response<Body>, Problem> {
     let bounds = (call.limit()?, DECISION_SCAN);
-    let keep = |record: &Record| matches!(record.event, Event::ToolCalled(_));
+    let kind = call.query_enum::<DecisionKind>("kind")?;
+    let kind = kind.unwrap_or(DecisionKind::ToolCall);
+    let keep = |record: &Record| DecisionKind::of(&record.event) == Some(kind);
     let (records, next) =
         collect(&call.shared, None, call.log_cursor()?, bounds, keep).map_err(DeskError::from)?;
-    let items = records.iter().filter_map(|record| match &record.event {
-        Event::ToolCalled(decision) => Some(DecisionView::of(record, decision)),
-        _ => None,
-    });
     let page = DecisionPage {
-        items: items.collect(),
+        items: records.iter().filter_map(DecisionView::of).collect(),
         next_cursor: next.map(|next| next.to_string()),
     };
     json(StatusCode::OK, &page)
@@ -110,28 +107,29 @@ pub(crate) fn position_of(call: &Call, text: &str) -> Result<u64, Problem> {
     found.map_err(DeskError::from)?.ok_or_else(missing)
 }
 
-/// One decision on a tool call, by id or position.
+/// One decision: on a tool call by its id, any by its position.
 pub(crate) fn decision(call: &Call) -> Result<Response<Body>, Problem> {
     let text = call.param("id")?;
+    let missing = || Problem::not_found(format!("there is no decision {text}"));
     let seq = position_of(call, text)?;
     let found = call.shared.store().record(seq).map_err(DeskError::from)?;
-    let Some((record, decision)) = found.as_ref().and_then(|record| match &record.event {
-        Event::ToolCalled(decision) => Some((record, decision)),
+    let record = found.ok_or_else(missing)?;
+    let outcome = match &record.event {
+        Event::ToolCalled(decision) => outcome_of(call, &record, decision.id)?,
         _ => None,
-    }) else {
-        return Err(Problem::not_found(format!("there is no decision {text}")));
     };
-    let id = decision.id;
+    let view = DecisionView::in_full(&record, outcome.as_ref()).ok_or_else(missing)?;
+    json(StatusCode::OK, &view)
+}
+
+/// What came of a tool call, if it ended.
+fn outcome_of(call: &Call, begun: &Record, id: DecisionId) -> Result<Option<ToolOutcome>, Problem> {
     let ended = |record: &Record| matches!(&record.event, Event::ToolFinished { decision, .. } if *decision == id);
     let near = (1, DECISION_SCAN);
     let (ends, _) =
-        collect(&call.shared, record.issue, record.seq, near, ended).map_err(DeskError::from)?;
-    let outcome = ends.first().and_then(|end| match &end.event {
+        collect(&call.shared, begun.issue, begun.seq, near, ended).map_err(DeskError::from)?;
+    Ok(ends.into_iter().find_map(|end| match end.event {
         Event::ToolFinished { outcome, .. } => Some(outcome),
         _ => None,
-    });
-    json(
-        StatusCode::OK,
-        &DecisionView::in_full(record, decision, outcome),
-    )
+    }))
 }

@@ -335,3 +335,46 @@ async fn events_are_paged_and_reporters_read_plain_words_only() {
     assert_eq!(last["items"][0]["hash"], checkpoint["head"]);
     assert!(last.get("nextCursor").is_none());
 }
+
+#[tokio::test]
+async fn every_kind_of_decision_is_shown_with_what_it_was_made_on() {
+    let world = World::new();
+    let number = world.report("ada").await;
+    let approve = format!("/api/v1/issues/{number}/approve");
+    world
+        .call("admin", "PATCH", &approve, Value::Null)
+        .await
+        .json();
+    world.draft_patch(number);
+    for (kind, answer) in [
+        ("patch", "allow"),
+        ("risk", "risk 12"),
+        ("autonomy", "review 1"),
+    ] {
+        let path = format!("/api/v1/decisions?kind={kind}");
+        let list = world.get("auditor", &path).await.json();
+        let items = list["items"].as_array().unwrap();
+        assert_eq!(items.len(), 1, "{list}");
+        assert_eq!(items[0]["kind"], kind);
+        assert_eq!(items[0]["answer"], answer, "{list}");
+        assert!(items[0].get("id").is_none(), "named by its position");
+        let path = format!("/api/v1/decisions/{}", items[0]["seq"]);
+        let one = world.get("auditor", &path).await.json();
+        assert_eq!(
+            (&one["answer"], &one["issue"]),
+            (&json!(answer), &json!(number))
+        );
+        if kind == "patch" {
+            assert_eq!(one["verdict"], "allow");
+            assert_eq!(one["modules"][0]["module"], "shell-guard");
+        }
+    }
+    let calls = world.get("auditor", "/api/v1/decisions").await.json();
+    assert_eq!(calls["items"], json!([]), "tool calls alone without a kind");
+    let admitted = world
+        .get("auditor", "/api/v1/decisions?kind=admission")
+        .await;
+    assert_eq!(admitted.json()["items"], json!([]));
+    let wrong = world.get("auditor", "/api/v1/decisions?kind=mood").await;
+    wrong.problem(422);
+}

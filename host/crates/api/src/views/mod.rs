@@ -1,6 +1,7 @@
 //! What goes over the wire: camelCase, RFC 3339 times, absent optionals left out.
 
 pub(crate) mod admin;
+pub(crate) mod decision;
 pub(crate) mod issue;
 pub(crate) mod patch;
 pub(crate) mod policy;

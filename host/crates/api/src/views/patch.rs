@@ -3,7 +3,7 @@
 use super::issue::{FileContents, FileSnapshot, action_name, files_of};
 use super::vocabulary;
 use selfheal_domain::issue::Issue;
-use selfheal_domain::risk::{AutonomyAction, RiskLevel};
+use selfheal_domain::risk::{AutonomyAction, RiskFactor, RiskLevel};
 use selfheal_domain::run::Run;
 use selfheal_domain::state::IssueStatus;
 use selfheal_domain::verdict::{Answer, Fault, Judgement, ModuleAnswer, Reason, Verdict};
@@ -57,6 +57,13 @@ pub(crate) struct ReasonView {
     /// What to do instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     alternative: Option<String>,
+}
+
+impl ReasonView {
+    /// Id of the rule.
+    pub(super) fn rule(&self) -> &str {
+        &self.rule
+    }
 }
 
 impl From<&Reason> for ReasonView {
@@ -200,6 +207,16 @@ pub(crate) struct FactorView {
     evidence: String,
 }
 
+impl From<&RiskFactor> for FactorView {
+    fn from(factor: &RiskFactor) -> Self {
+        Self {
+            name: factor.name.clone(),
+            points: factor.points,
+            evidence: factor.evidence.clone(),
+        }
+    }
+}
+
 /// A module that misbehaved.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -207,6 +224,15 @@ pub(crate) struct FactorView {
 pub(crate) struct FaultView {
     module: String,
     fault: String,
+}
+
+impl From<&(String, Fault)> for FaultView {
+    fn from((module, fault): &(String, Fault)) -> Self {
+        Self {
+            module: module.clone(),
+            fault: fault.to_string(),
+        }
+    }
 }
 
 /// What autonomy decided.
@@ -267,11 +293,7 @@ pub(crate) struct PatchReview {
 }
 
 fn faults(faults: &[(String, Fault)]) -> Vec<FaultView> {
-    let view = |(module, fault): &(String, Fault)| FaultView {
-        module: module.clone(),
-        fault: fault.to_string(),
-    };
-    faults.iter().map(view).collect()
+    faults.iter().map(FaultView::from).collect()
 }
 
 impl PatchReview {
@@ -298,14 +320,7 @@ impl PatchReview {
             root_cause: run.diagnosis.as_ref().map(|found| found.root_cause.clone()),
             risk_score: assessment.map(|assessment| assessment.score.get()),
             risk_level: assessment.map(|assessment| assessment.score.level()),
-            factors: factors
-                .iter()
-                .map(|factor| FactorView {
-                    name: factor.name.clone(),
-                    points: factor.points,
-                    evidence: factor.evidence.clone(),
-                })
-                .collect(),
+            factors: factors.iter().map(FactorView::from).collect(),
             risk_faults: assessment
                 .map(|assessment| faults(&assessment.faults))
                 .unwrap_or_default(),

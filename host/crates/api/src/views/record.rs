@@ -1,11 +1,7 @@
 //! Records of the log as JSON: a sentence for people, data for programs.
 
-use super::patch::{JudgementView, ModuleAnswerView, ReasonView};
-use super::vocabulary;
 use chrono::{DateTime, Utc};
 use selfheal_domain::event::{Approval, Event, Record, ReviewAnswer, ToolDecision, ToolOutcome};
-use selfheal_domain::external::ExternalOrigin;
-use selfheal_domain::policy::AgentPhase;
 use selfheal_domain::policy_control::Rollout;
 use selfheal_domain::risk::AutonomyAction;
 use selfheal_domain::user::{Actor, Role};
@@ -14,7 +10,6 @@ use selfheal_domain::verification::{Verification, VerificationResult};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 /// Something that happened.
 #[derive(Serialize, ToSchema)]
@@ -173,7 +168,7 @@ fn prune(event: &Event, mut data: Value) -> Value {
     data
 }
 
-fn camel_keys(value: Value) -> Value {
+pub(super) fn camel_keys(value: Value) -> Value {
     match value {
         Value::Object(object) => Value::Object(
             object
@@ -404,138 +399,6 @@ fn tool_summary(decision: &ToolDecision) -> String {
             short(&reason.message)
         ),
         Verdict::Deny(reason) => format!("{tool} denied: {}", short(&reason.message)),
-    }
-}
-
-/// One decision on a tool call.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = Decision)]
-pub(crate) struct DecisionView {
-    id: Uuid,
-    /// Position of its record in the log.
-    seq: u64,
-    at: DateTime<Utc>,
-    actor: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    issue: Option<u64>,
-    /// `diagnosis`, `drafting` or `verification`.
-    phase: &'static str,
-    #[schema(example = "Bash")]
-    tool: String,
-    /// The call's input as JSON, secrets masked.
-    input: String,
-    #[schema(value_type = vocabulary::VerdictName)]
-    verdict: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<ReasonView>,
-    modules: Vec<ModuleAnswerView>,
-    /// Rules whose asking or denying did not count: an admin broke the glass.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(required = false)]
-    granted: Vec<String>,
-    policy_generation: u64,
-    /// Who asked and what it was told, where an agent of another maker did.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    external: Option<External>,
-    /// What the policies saw; for one decision only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    facts: Option<Value>,
-    /// What came of it, once it ended; for one decision only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    outcome: Option<Value>,
-}
-
-/// An agent of another maker that asked before it acted.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct External {
-    #[schema(example = "claude-code")]
-    agent: &'static str,
-    /// The agent's own session.
-    session: String,
-    /// Its working directory.
-    directory: String,
-    /// What it was told: the stricter of what policies say and what the host insists
-    /// on where no sandbox contains.
-    #[schema(value_type = vocabulary::VerdictName)]
-    answer: &'static str,
-    /// Why, unless allowed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<ReasonView>,
-}
-
-impl From<&ExternalOrigin> for External {
-    fn from(origin: &ExternalOrigin) -> Self {
-        Self {
-            agent: origin.agent.as_str(),
-            session: origin.session.clone(),
-            directory: origin.directory.clone(),
-            answer: match origin.answer {
-                Verdict::Allow => "allow",
-                Verdict::Ask(_) => "ask",
-                Verdict::Deny(_) => "deny",
-            },
-            reason: origin.answer.reason().map(ReasonView::from),
-        }
-    }
-}
-
-/// A page of decisions, oldest first.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct DecisionPage {
-    pub(crate) items: Vec<DecisionView>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) next_cursor: Option<String>,
-}
-
-impl DecisionView {
-    /// For a list.
-    pub(crate) fn of(record: &Record, decision: &ToolDecision) -> Self {
-        let judgement = JudgementView::from(&decision.judgement);
-        Self {
-            id: decision.id.0,
-            seq: record.seq,
-            at: record.at,
-            actor: record.actor.to_string(),
-            issue: record.issue.map(|number| number.0),
-            phase: match decision.phase {
-                AgentPhase::Diagnosis => "diagnosis",
-                AgentPhase::Drafting => "drafting",
-                AgentPhase::Verification => "verification",
-            },
-            tool: decision.facts.tool.clone(),
-            input: decision.facts.input.clone(),
-            verdict: judgement.verdict,
-            reason: judgement.reason,
-            modules: judgement.modules,
-            granted: judgement.granted,
-            policy_generation: judgement.policy_generation,
-            external: decision.external.as_deref().map(External::from),
-            facts: None,
-            outcome: None,
-        }
-    }
-
-    /// With the facts and what came of it.
-    pub(crate) fn in_full(
-        record: &Record,
-        decision: &ToolDecision,
-        outcome: Option<&ToolOutcome>,
-    ) -> Self {
-        let facts = serde_json::to_value(&decision.facts).ok().map(|mut facts| {
-            if let Some(object) = facts.as_object_mut() {
-                object.remove("input");
-                object.remove("tool");
-            }
-            camel_keys(facts)
-        });
-        Self {
-            facts,
-            outcome: outcome.and_then(|outcome| serde_json::to_value(outcome).ok()),
-            ..Self::of(record, decision)
-        }
     }
 }
 
