@@ -75,3 +75,46 @@ fn roles_and_states_are_enforced() {
     );
     assert_eq!(above.status, 422);
 }
+
+#[test]
+fn a_freeze_holds_until_an_admin_or_the_operator_lifts_it() {
+    let project = cart();
+    let host = TestHost::start(&project, |_, _| {});
+    let ann = host.user(&project, "ann", "user");
+    let outside = project.outside();
+    let run = |arguments: &[&str]| project.selfheal_in(&outside, arguments);
+    let frozen = |host: &TestHost| host.admin("GET", "/autonomy", None)["frozen"].clone();
+
+    // Beside the host, without a token: whoever operates it.
+    let told = run(&["freeze", "--reason", "a release goes out", "--json"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert_eq!(told.json()["frozen"], true, "{told:?}");
+    let doctor = run(&["doctor"]);
+    assert!(doctor.stdout.contains("selfheal unfreeze"), "{doctor:?}");
+    let number = host.report(&ann, "The discount starts too late");
+    host.admin("PATCH", &format!("/issues/{number}/approve"), None);
+    let url = host.url().to_owned();
+    let by = ["--url", &url, "--token", &ann];
+    let refused = run(&[&["unfreeze", "--reason", "please"][..], &by].concat());
+    assert_eq!(refused.code, 3, "a user may not: {refused:?}");
+    let silent = run(&["unfreeze", "--reason", ""]);
+    assert_eq!(silent.code, 2, "not without a reason: {silent:?}");
+
+    let admin = host.kill();
+    let host = TestHost::restart(&project, admin);
+    assert_eq!(frozen(&host), true, "over a restart");
+    let issue = host.admin("GET", &format!("/issues/{number}"), None);
+    assert_eq!(issue["status"], "APPROVED", "nothing started: {issue}");
+
+    let url = host.url().to_owned();
+    let by = ["--url", &url, "--token", &host.admin];
+    let lifted = run(&[&["unfreeze", "--reason", "the release is out"][..], &by].concat());
+    assert_eq!(lifted.code, 0, "{lifted:?}");
+    assert!(lifted.stdout.contains("healing goes on"), "{lifted:?}");
+    assert_eq!(frozen(&host), false);
+    host.wait_for(number, &["DIAGNOSED", "ESCALATED"]);
+    let log = run(&["audit", "log", "--json"]).stdout;
+    for part in ["freeze.changed", "a release goes out", "the release is out"] {
+        assert!(log.contains(part), "{part} is on record");
+    }
+}

@@ -174,7 +174,15 @@ fn running_host(file: &Path) -> Vec<Finding> {
         Ok(_) | Err(_) => return Vec::new(),
     };
     let set = status.get("policies").cloned().unwrap_or_default();
-    policies_in_force(&set)
+    let mut findings = policies_in_force(&set);
+    if status.pointer("/autonomy/frozen").and_then(Value::as_bool) == Some(true) {
+        findings.push(Finding {
+            name: "notice",
+            ok: false,
+            detail: "frozen: nothing heals until `selfheal unfreeze`".to_owned(),
+        });
+    }
+    findings
 }
 
 fn policies_in_force(set: &Value) -> Vec<Finding> {

@@ -4,6 +4,7 @@
 mod audit;
 mod demo;
 mod doctor;
+mod freeze;
 mod heal;
 mod hook;
 mod init;
@@ -47,6 +48,8 @@ enum Command {
     Serve(serve::Serve),
     Demo(demo::Demo),
     Doctor(doctor::Doctor),
+    Freeze(freeze::Freeze),
+    Unfreeze(freeze::Unfreeze),
     Issue(issue::Issue),
     Heal(heal::Heal),
     Hook(hook::Hook),
@@ -77,6 +80,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Serve(command) => command.run(),
         Command::Demo(command) => command.run(),
         Command::Doctor(command) => command.run(),
+        Command::Freeze(command) => command.run(),
+        Command::Unfreeze(command) => command.run(),
         Command::Issue(command) => command.run(),
         Command::Heal(command) => command.run(),
         // Its exit codes are those that agents know.

@@ -21,7 +21,7 @@ const MOST_ANSWER: u64 = 64 * 1024 * 1024;
 
 /// Where the host is and who asks.
 #[derive(Args, Debug, Clone)]
-pub(super) struct Host {
+pub(in crate::cli) struct Host {
     /// Address of the host
     #[arg(long, env = "SELFHEAL_URL", default_value = "http://127.0.0.1:7700")]
     url: String,
@@ -43,11 +43,11 @@ pub(super) struct Host {
     config: PathBuf,
     /// Print the host's answer as JSON
     #[arg(long)]
-    pub(super) json: bool,
+    pub(in crate::cli) json: bool,
 }
 
 /// What goes with a request.
-pub(super) enum Body<'a> {
+pub(in crate::cli) enum Body<'a> {
     /// Nothing.
     None,
     /// A document.
@@ -65,7 +65,7 @@ struct Request {
 
 impl Host {
     /// Sends one request below `/api/v1` and returns its answer.
-    pub(super) fn send(
+    pub(in crate::cli) fn send(
         &self,
         method: &'static str,
         path: &str,

@@ -31,7 +31,7 @@ mod templates;
 mod test;
 mod verify;
 
-pub(super) use host::ask_operator;
+pub(super) use host::{Body, Host, ask_operator};
 pub(super) use status::proof;
 
 use crate::failure::{Exit, Failure};
