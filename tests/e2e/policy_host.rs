@@ -326,6 +326,67 @@ fn changes_are_planned_activated_confirmed_by_other_eyes_and_rolled_back() {
     }
 }
 
+/// What policy.toml says beside its modules counts from the moment on in which it comes
+/// into force, without a restart.
+#[test]
+fn limits_ceiling_and_four_eyes_follow_an_edit() {
+    let project = cart();
+    let host = TestHost::start(&project, |_, _| {});
+    let ann = host.user(&project, "ann", "user");
+    host.level(1);
+    let before = std::fs::read_to_string(policy_file(&project)).unwrap();
+    let edit = |text: &str| {
+        let last = generation(&policies(&host));
+        std::fs::write(policy_file(&project), text).unwrap();
+        once(&host, "the edit is in force", |set| generation(set) > last)
+    };
+    let paths = "protected_paths = [";
+    let strict = before
+        .replace("ceiling = 3", "ceiling = 1")
+        .replace("four_eyes = false", "four_eyes = true")
+        .replace(paths, &format!("{paths}\n  \"cart.py\","));
+    edit(&strict);
+
+    let switch = host.admin("GET", "/autonomy", None);
+    assert_eq!(
+        (&switch["level"], &switch["ceiling"]),
+        (&json!(1), &json!(1))
+    );
+    let above = json!({ "level": 2, "reason": "x" });
+    let above = host.send(&host.admin, "PUT", "/autonomy", Some(above));
+    assert_eq!(above.status, 422, "{above:?}");
+    let own = host.report(&host.admin, "My own");
+    let own = host.send(
+        &host.admin,
+        "PATCH",
+        &format!("/issues/{own}/approve"),
+        None,
+    );
+    assert_eq!(own.status, 403, "{own:?}");
+    let heal = |wanted: &[&str]| {
+        let number = host.report(&ann, "The discount starts too late");
+        host.admin("PATCH", &format!("/issues/{number}/approve"), None);
+        host.wait_for(number, &["PATCH_PENDING", "ESCALATED", "FAILED"]);
+        let issue = host.wait_for(number, wanted);
+        assert!(wanted.contains(&issue["status"].as_str().unwrap()));
+    };
+    heal(&["ESCALATED"]);
+
+    // Looser again: that is for two admins now, until one of them says so.
+    let bo = host.user(&project, "bo", "admin");
+    std::fs::write(policy_file(&project), &before).unwrap();
+    let set = once(&host, "the looser text waits", |set| {
+        set["proposals"]
+            .as_array()
+            .is_some_and(|all| !all.is_empty())
+    });
+    let number = set["proposals"][0]["number"].as_u64().unwrap().to_string();
+    let confirmed = policy(&project, &host, &bo, &["confirm", &number]);
+    assert_eq!(confirmed.code, 0, "{confirmed:?}");
+    assert_eq!(host.admin("GET", "/autonomy", None)["ceiling"], 3);
+    heal(&["PATCH_PENDING"]);
+}
+
 #[test]
 fn broken_glass_opens_one_rule_for_a_while_and_is_seen_everywhere() {
     let project = cart();

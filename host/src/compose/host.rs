@@ -7,7 +7,7 @@ use super::{BenchParts, identity, keeper_of, masker, patch_limits, workbench};
 use crate::config::Config;
 use crate::failure::{Because, Exit, Failure};
 use crate::machine::Machine;
-use selfheal_agent::CheckerConfig;
+use selfheal_agent::{CheckerConfig, SandboxWorkbench};
 use selfheal_api::{ApiOptions, ApiState, SecureCookies};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{Event, Record};
@@ -21,7 +21,7 @@ use selfheal_pipeline::desk::IssueDesk;
 use selfheal_pipeline::enforcement::Warden;
 use selfheal_pipeline::feed::{Feed, FeedItem};
 use selfheal_pipeline::healer::{Doors, Healer};
-use selfheal_pipeline::settings::Settings;
+use selfheal_pipeline::settings::{HostRules, RulesInForce, Settings};
 use selfheal_policy_host::{PolicyConfig, PolicyKeeper, RecordEvent};
 use selfheal_sandbox::Sandbox;
 use selfheal_services::{HttpProbes, ServiceManager, ServicePlaces};
@@ -54,10 +54,11 @@ impl Host {
         let keeper = keeper_of(&config)?;
         let policy = keeper.config();
         let policies: Arc<dyn PolicyHost> = keeper.host();
-        let store: Arc<dyn EventStore> = Arc::new(
+        let journal = Arc::new(
             JournalStore::open_claimed(claim, Options::new(masker(&policy)?))
                 .because(Exit::Unavailable)?,
         );
+        let store = Arc::clone(&journal) as Arc<dyn EventStore>;
         let feed = Arc::new(Feed::default());
         let (publish, observer) = (Arc::clone(&feed), Arc::clone(&keeper));
         let listener = Box::new(move |record: &Record| {
@@ -70,6 +71,8 @@ impl Host {
         keeper
             .attach(store, recorder_of(&ledger))
             .map_err(|error| Failure::new(Exit::Unavailable, error))?;
+        // What was recorded before a crash may have come into force by that.
+        let policy = keeper.config();
 
         let found = selfheal_worktree::discover(&config.repository).because(Exit::Usage)?;
         let layers = layers_directory(&config.data, &found.root)?;
@@ -115,6 +118,7 @@ impl Host {
         }
         let services = Arc::new(services);
         let settings = Arc::new(settings(&config, &policy)?);
+        follow(&keeper, settings.rules.clone(), bench.clone(), &journal);
         let doors = Doors {
             agent: agent_of(&config.agent, &masker(&policy)?, Some(&config.data))?,
             workbench: Arc::new(bench),
@@ -278,26 +282,66 @@ fn proving_ground(directory: &Path) -> std::io::Result<RunWorktree> {
     Ok(ground)
 }
 
-fn settings(config: &Config, policy: &PolicyConfig) -> Result<Settings, Failure> {
-    let mut ceiling = policy.ceiling;
-    if !Sandbox::probe().is_sufficient() {
-        tracing::warn!(
-            "this kernel cannot contain commands: autonomy is capped at 1 (SUGGEST); see `selfheal doctor`"
-        );
-        ceiling = ceiling.min(AutonomyLevel::Suggest);
-    }
-    let directory =
-        |service: &selfheal_services::ServiceConfig| service.directory.display().to_string();
-    Ok(Settings {
+/// The host's own limits, the level, what is secret and who may decide change with the
+/// policy.
+fn follow(
+    keeper: &PolicyKeeper,
+    rules: RulesInForce,
+    bench: SandboxWorkbench,
+    journal: &Arc<JournalStore>,
+) {
+    // The journal's listener holds the keeper: not the other way round as well.
+    let journal = Arc::downgrade(journal);
+    keeper.follow(Box::new(move |policy| {
+        let put = || -> Result<(), Failure> {
+            let (found, masker) = (rules_of(policy)?, masker(policy)?);
+            let secret = super::secret_paths(policy);
+            let protected = super::protected_paths(policy);
+            bench
+                .put_rules(&secret, &protected, policy.environment)
+                .because(Exit::Usage)?;
+            if let Some(journal) = journal.upgrade() {
+                journal.put_masker(masker);
+            }
+            rules.put(found);
+            Ok(())
+        };
+        // Patterns were checked when the file was read.
+        if let Err(failure) = put() {
+            tracing::error!(error = %failure.error, "the host's own limits could not follow the policy; the earlier ones hold");
+        }
+    }));
+}
+
+fn rules_of(policy: &PolicyConfig) -> Result<HostRules, Failure> {
+    let ceiling = if Sandbox::probe().is_sufficient() {
+        policy.ceiling
+    } else {
+        policy.ceiling.min(AutonomyLevel::Suggest)
+    };
+    Ok(HostRules {
         environment: policy.environment,
         level: policy.level,
         ceiling,
         four_eyes: policy.four_eyes,
+        limits: patch_limits(policy)?,
+    })
+}
+
+fn settings(config: &Config, policy: &PolicyConfig) -> Result<Settings, Failure> {
+    if !Sandbox::probe().is_sufficient() {
+        tracing::warn!(
+            "this kernel cannot contain commands: autonomy is capped at 1 (SUGGEST); see `selfheal doctor`"
+        );
+    }
+    let directory =
+        |service: &selfheal_services::ServiceConfig| service.directory.display().to_string();
+    Ok(Settings {
+        rules: RulesInForce::new(rules_of(policy)?),
         checks: config.checks.clone(),
         max_attempts: config.max_attempts,
         diagnosis_budget: config.diagnosis_budget,
         watch: config.watch,
-        limits: patch_limits(policy)?,
         service_directories: config
             .services
             .iter()

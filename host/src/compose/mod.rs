@@ -151,20 +151,21 @@ fn matches_name(pattern: &str, name: &str) -> bool {
 
 /// Host limits on patches, from `policy.toml`.
 fn patch_limits(policy: &PolicyConfig) -> Result<PatchLimits, Failure> {
-    let mut globs = globset::GlobSetBuilder::new();
-    for pattern in protected_paths(policy) {
-        globs.add(globset::Glob::new(&pattern).because(Exit::Usage)?);
-    }
-    let globs = globs.build().because(Exit::Usage)?;
+    let protected =
+        selfheal_agent::protected_paths(&protected_paths(policy)).because(Exit::Usage)?;
     Ok(PatchLimits {
         max_files: usize::try_from(policy.limits.max_files).unwrap_or(usize::MAX),
         max_changed_lines: usize::try_from(policy.limits.max_changed_lines).unwrap_or(usize::MAX),
-        protected: PathMatcher::new(move |path| globs.is_match(path)),
+        protected: PathMatcher::new(protected),
     })
 }
 
 fn protected_paths(policy: &PolicyConfig) -> Vec<String> {
     with_defaults(&policy.limits.protected_paths, DEFAULT_PROTECTED_PATHS)
+}
+
+fn secret_paths(policy: &PolicyConfig) -> Vec<String> {
+    with_defaults(&policy.limits.secret_paths, DEFAULT_SECRET_PATHS)
 }
 
 fn with_defaults(configured: &[String], defaults: &[&str]) -> Vec<String> {
@@ -196,7 +197,7 @@ fn workbench(
         repository_root: parts.root,
         git_dir: parts.git_dir,
         private_dirs: parts.private,
-        secret_paths: with_defaults(&parts.policy.limits.secret_paths, DEFAULT_SECRET_PATHS),
+        secret_paths: secret_paths(parts.policy),
         protected_paths: protected_paths(parts.policy),
         environment: parts.policy.environment,
         environment_variables: selfheal_sandbox::allowed_environment(parts.extra_environment),

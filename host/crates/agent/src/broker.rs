@@ -161,7 +161,7 @@ impl Broker {
         let context = PolicyContext {
             run: self.session.run,
             phase: self.phase,
-            environment: self.bench.config.environment,
+            environment: self.bench.environment(),
             level: self.session.level,
             actor: self.session.actor.to_string(),
             trust: self.taint.class(),

@@ -8,7 +8,7 @@ use selfheal_sandbox::Limits;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Files that usually hold secrets: a good start for
 /// [`WorkbenchConfig::secret_paths`].
@@ -36,8 +36,8 @@ pub const DEFAULT_SECRET_PATHS: &[&str] = &[
 /// Files that steer the host itself or run code of their own accord: a good start
 /// for [`WorkbenchConfig::protected_paths`].
 pub const DEFAULT_PROTECTED_PATHS: &[&str] = &[
-    "policy.toml",
-    "selfheal.toml",
+    "/policy.toml",
+    "/selfheal.toml",
     "**/.git/**",
     "**/.git",
     "**/.gitmodules",
@@ -64,11 +64,11 @@ pub struct WorkbenchConfig {
     /// directory, policy files, keys. They read as empty. The run's own upper
     /// directory may be below one.
     pub private_dirs: Vec<PathBuf>,
-    /// Globs, relative to the repository, of files whose content no agent gets;
-    /// see [`DEFAULT_SECRET_PATHS`].
+    /// Patterns, as in `.gitignore` and relative to the repository, of files whose
+    /// content no agent gets; see [`DEFAULT_SECRET_PATHS`]. Until
+    /// [`SandboxWorkbench::put_rules`](crate::SandboxWorkbench::put_rules).
     pub secret_paths: Vec<String>,
-    /// Globs, relative to the repository, of files no agent writes; see
-    /// [`DEFAULT_PROTECTED_PATHS`].
+    /// Patterns of files no agent writes; see [`DEFAULT_PROTECTED_PATHS`].
     pub protected_paths: Vec<String>,
     /// Where the application runs.
     pub environment: Environment,
@@ -136,31 +136,71 @@ pub enum WorkbenchError {
 /// Which paths are out of reach. Paths are relative to the repository.
 #[derive(Debug)]
 pub(crate) struct PathRules {
-    secret: GlobSet,
+    /// Others come with another policy.
+    globs: RwLock<Arc<PathGlobs>>,
     never_secret: GlobSet,
+}
+
+#[derive(Debug)]
+struct PathGlobs {
+    secret: GlobSet,
     protected: GlobSet,
+}
+
+impl PathGlobs {
+    fn new(secret: &[String], protected: &[String]) -> Result<Arc<Self>, WorkbenchError> {
+        Ok(Arc::new(Self {
+            secret: globs(secret)?,
+            protected: globs(protected)?,
+        }))
+    }
 }
 
 impl PathRules {
     pub(crate) fn new(secret: &[String], protected: &[String]) -> Result<Self, WorkbenchError> {
         let never: Vec<String> = NEVER_SECRET.iter().map(ToString::to_string).collect();
         Ok(Self {
-            secret: globs(secret)?,
+            globs: RwLock::new(PathGlobs::new(secret, protected)?),
             never_secret: globs(&never)?,
-            protected: globs(protected)?,
         })
+    }
+
+    /// Others from now on.
+    pub(crate) fn replace(
+        &self,
+        secret: &[String],
+        protected: &[String],
+    ) -> Result<(), WorkbenchError> {
+        let fresh = PathGlobs::new(secret, protected)?;
+        *self.globs.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
+    }
+
+    fn globs(&self) -> Arc<PathGlobs> {
+        Arc::clone(&self.globs.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Its content is for no agent. A directory that is secret makes everything
     /// in it secret.
     pub(crate) fn is_secret(&self, relative: &str) -> bool {
-        matches_or_parent(&self.secret, relative) && !self.never_secret.is_match(relative)
+        matches_or_parent(&self.globs().secret, relative) && !self.never_secret.is_match(relative)
     }
 
     /// No agent writes it.
     pub(crate) fn is_protected(&self, relative: &str) -> bool {
-        is_git(relative) || matches_or_parent(&self.protected, relative)
+        is_git(relative) || matches_or_parent(&self.globs().protected, relative)
     }
+}
+
+/// Decides as the broker does which paths `patterns` protect, besides git's own.
+///
+/// # Errors
+/// [`WorkbenchError::Glob`].
+pub fn protected_paths(
+    patterns: &[String],
+) -> Result<impl Fn(&str) -> bool + Send + Sync + 'static, WorkbenchError> {
+    let set = globs(patterns)?;
+    Ok(move |relative: &str| is_git(relative) || matches_or_parent(&set, relative))
 }
 
 /// `.git` itself or something in it, at any depth, in any spelling that a
@@ -191,9 +231,20 @@ fn globs(texts: &[String]) -> Result<GlobSet, WorkbenchError> {
     };
     let mut set = GlobSetBuilder::new();
     for text in texts {
-        set.add(glob(text).map_err(wrong(text))?);
+        set.add(glob(&spelled_out(text)).map_err(wrong(text))?);
     }
     set.build().map_err(wrong(&texts.join(" ")))
+}
+
+/// A pattern of `policy.toml` as a glob: without a slash it means any file or directory
+/// of that name, a slash at the start means the top.
+fn spelled_out(pattern: &str) -> String {
+    let pattern = pattern.strip_suffix('/').unwrap_or(pattern);
+    match pattern.strip_prefix('/') {
+        Some(from_the_top) => from_the_top.to_owned(),
+        None if pattern.contains('/') => pattern.to_owned(),
+        None => format!("**/{pattern}"),
+    }
 }
 
 /// A glob in which `*` stops at `/`, as in shells and `.gitignore`.
@@ -232,6 +283,55 @@ mod tests {
         }
         assert!(!rules.is_protected("src/policy.toml.py"));
         assert!(!rules.is_protected(".gitignore"));
+    }
+
+    #[test]
+    fn patterns_mean_what_policy_toml_says_of_them() {
+        let own = |globs: &[&str]| globs.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let rules = PathRules::new(
+            &own(&[".aws", "*.key", "secrets", "/top.txt", "deep/*.txt"]),
+            &own(&[
+                "CODEOWNERS",
+                "/policy.toml",
+                ".github/workflows/**",
+                "build/",
+            ]),
+        )
+        .expect("globs");
+        for path in [
+            ".aws",
+            ".aws/config",
+            "home/.aws/config",
+            "a/b/c.key",
+            "app/secrets/db.txt",
+            "top.txt",
+            "deep/a.txt",
+        ] {
+            assert!(rules.is_secret(path), "{path}");
+        }
+        for path in ["a/top.txt", "deep/er/a.txt", "a/deep/a.txt", "secrets.rs"] {
+            assert!(!rules.is_secret(path), "{path}");
+        }
+        for path in [
+            "CODEOWNERS",
+            "docs/CODEOWNERS",
+            "policy.toml",
+            ".github/workflows/ci.yml",
+            "web/build/x.js",
+        ] {
+            assert!(rules.is_protected(path), "{path}");
+        }
+        assert!(!rules.is_protected("config/policy.toml"));
+        rules.replace(&[], &own(&["Makefile"])).expect("globs");
+        assert!(rules.is_protected("a/Makefile") && !rules.is_protected("CODEOWNERS"));
+        assert!(!rules.is_secret(".aws"));
+        assert!(rules.replace(&own(&["a["]), &[]).is_err());
+        assert!(
+            rules.is_protected("Makefile"),
+            "what is wrong changes nothing"
+        );
+        let protected = protected_paths(&own(&["CODEOWNERS"])).expect("globs");
+        assert!(protected("docs/CODEOWNERS") && protected("x/.git/config") && !protected("src"));
     }
 
     #[test]

@@ -32,6 +32,8 @@ mod walk;
 mod workbench;
 
 pub use checker::{Checker, CheckerConfig, CheckerError};
-pub use config::{DEFAULT_PROTECTED_PATHS, DEFAULT_SECRET_PATHS, WorkbenchConfig, WorkbenchError};
+pub use config::{
+    DEFAULT_PROTECTED_PATHS, DEFAULT_SECRET_PATHS, WorkbenchConfig, WorkbenchError, protected_paths,
+};
 pub use preview::{FactPreview, PreviewConfig};
 pub use workbench::SandboxWorkbench;

@@ -7,7 +7,7 @@ use crate::masking::Masker;
 use crate::view::View;
 use crate::walk::Ignores;
 use selfheal_domain::patch::{FileChange, Patch, is_test_path};
-use selfheal_domain::policy::{AgentPhase, PolicyHost};
+use selfheal_domain::policy::{AgentPhase, Environment, PolicyHost};
 use selfheal_domain::ports::{
     Clock, DraftingTools, IdSource, RunWorktree, ToolSessionSpec, Workbench,
 };
@@ -15,7 +15,7 @@ use selfheal_domain::tools::{Asset, Tools};
 use selfheal_sandbox::Sandbox;
 use std::io;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Longest file that a throw-away layer takes over, in bytes.
 const MAX_ORIGINAL: u64 = 16 * 1024 * 1024;
@@ -24,6 +24,7 @@ const MAX_ORIGINAL: u64 = 16 * 1024 * 1024;
 pub(crate) struct Bench {
     pub(crate) config: WorkbenchConfig,
     pub(crate) rules: PathRules,
+    environment: RwLock<Environment>,
     pub(crate) ignores: Ignores,
     pub(crate) masker: Masker,
     pub(crate) policies: Arc<dyn PolicyHost>,
@@ -38,6 +39,14 @@ impl Bench {
     pub(crate) fn is_secret(&self, relative: &str) -> bool {
         self.rules.is_secret(relative)
             && !(is_test_path(relative) && (self.config.tracked)(relative))
+    }
+
+    /// Where the application runs.
+    pub(crate) fn environment(&self) -> Environment {
+        *self
+            .environment
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The path is the repository's own, the installation's, or holds secrets.
@@ -86,6 +95,7 @@ impl SandboxWorkbench {
         Ok(Self {
             bench: Arc::new(Bench {
                 ignores: Ignores::new(&config.repository_root),
+                environment: RwLock::new(config.environment),
                 config,
                 rules,
                 masker,
@@ -95,6 +105,26 @@ impl SandboxWorkbench {
                 clock,
             }),
         })
+    }
+
+    /// Other rules from the next call on, also for sessions that are open: those of the
+    /// policy that just came into force.
+    ///
+    /// # Errors
+    /// [`WorkbenchError::Glob`]; nothing changed.
+    pub fn put_rules(
+        &self,
+        secret_paths: &[String],
+        protected_paths: &[String],
+        environment: Environment,
+    ) -> Result<(), WorkbenchError> {
+        self.bench.rules.replace(secret_paths, protected_paths)?;
+        *self
+            .bench
+            .environment
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = environment;
+        Ok(())
     }
 
     /// A layer with the patched files. An agent that read a file with masked

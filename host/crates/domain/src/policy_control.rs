@@ -137,8 +137,6 @@ pub struct PolicyPlan {
     /// Changes whose effect nobody can know for all questions, as in "settings of
     /// `shell-guard` change".
     pub unproved: Vec<String>,
-    /// Changes that count from the next start of the host on.
-    pub at_restart: Vec<String>,
     /// Faults of the candidate's modules while they were asked.
     pub faults: u64,
     /// How long it took, in milliseconds.

@@ -3,6 +3,7 @@
 //! then sets work going.
 
 use crate::enforcement::Warden;
+use crate::facts::Past;
 use crate::healer::Healer;
 use crate::settings::Settings;
 use chrono::{DateTime, Utc};
@@ -13,7 +14,7 @@ use selfheal_domain::ids::{CommentId, IssueId, IssueNumber};
 use selfheal_domain::issue::{Comment, CommentRole, Issue, Priority, Severity, Source};
 use selfheal_domain::ledger::{Ledger, RecordError};
 use selfheal_domain::policy::{
-    AgentPhase, Asked, IssueFacts, PolicyContext, PolicyHost, RunCounters, TrackRecord,
+    AgentPhase, Asked, IssueFacts, PolicyContext, PolicyHost, RunCounters,
 };
 use selfheal_domain::policy_control::PolicyControl;
 use selfheal_domain::ports::{
@@ -205,15 +206,16 @@ impl IssueDesk {
 
     fn admit(&self, issue: Issue) -> Result<Issue, DeskError> {
         let set = self.policies.current();
+        let service = issue.report.service.clone();
         let context = PolicyContext {
             run: None,
             phase: AgentPhase::Diagnosis,
-            environment: self.settings.environment,
+            environment: self.settings.rules.get().environment,
             level: self.autonomy()?.level,
             actor: issue.reported_by.to_string(),
             trust: issue.trust(),
-            service: issue.report.service.clone(),
-            earned: TrackRecord::default(),
+            earned: Past::of(self.ledger.store().as_ref(), service.as_deref())?.record,
+            service,
             counters: RunCounters::default(),
         };
         // A reporter may say how bad it is; only an admin's word counts where it opens a door.
@@ -610,7 +612,7 @@ impl IssueDesk {
     }
 
     fn must_be_other_eyes(&self, caller: &Caller, issue: &Issue) -> Result<(), DeskError> {
-        if self.settings.four_eyes && issue.reported_by == caller.actor() {
+        if self.settings.rules.get().four_eyes && issue.reported_by == caller.actor() {
             return Err(DeskError::Forbidden(
                 "four_eyes is on: another admin must decide on an issue that you reported"
                     .to_owned(),

@@ -267,7 +267,7 @@ impl Warden {
 
     /// The patch that every set refuses, down the way of finished patches.
     fn prove_patches(&self, set: &dyn PolicySet, points: &mut Vec<EnforcementPoint>) {
-        let settings = self.healer.settings();
+        let rules = self.healer.settings().rules.get();
         let marked = |name: String| FileChange {
             path: name,
             before: None,
@@ -280,11 +280,11 @@ impl Warden {
             proved: Proved::NotYet,
             severity: String::new(),
         };
-        let facts = patch_facts(&patch, claims, &settings.limits.protected);
+        let facts = patch_facts(&patch, claims, &rules.limits.protected);
         let context = PolicyContext {
             run: None,
             phase: AgentPhase::Drafting,
-            environment: settings.environment,
+            environment: rules.environment,
             level: AutonomyLevel::Observe,
             actor: Actor::Host.to_string(),
             trust: TrustClass::Machine,
@@ -307,11 +307,11 @@ impl Warden {
         let same = [assessment.generation, decision.generation] == [set.generation(); 2];
         let detail = format!("risk {}: {}", assessment.score.get(), decision.reason);
         points.push(point("patch:autonomy".to_owned(), stops && same, detail));
-        let many = (0..=settings.limits.max_files)
+        let many = (0..=rules.limits.max_files)
             .take(MOST_FILES)
             .map(|number| marked(format!("{ENFORCEMENT_MARKER}-{number}")));
-        let broken = broken_host_limit(&Patch::of(many.collect()), &settings.limits);
-        let refused = broken.is_some() || settings.limits.max_files >= MOST_FILES;
+        let broken = broken_host_limit(&Patch::of(many.collect()), &rules.limits);
+        let refused = broken.is_some() || rules.limits.max_files >= MOST_FILES;
         let detail = broken.unwrap_or_else(|| "not tried: the limit is too far away".to_owned());
         points.push(point("patch:limits".to_owned(), refused, detail));
     }

@@ -3,19 +3,51 @@
 use selfheal_domain::agent::CheckCommand;
 use selfheal_domain::policy::Environment;
 use selfheal_domain::risk::AutonomyLevel;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-/// Settings of the pipeline; immutable while the host runs.
+/// What the security team says to the rooms; others come into force with another
+/// policy, while the host runs.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct HostRules {
     /// Where the application runs.
     pub environment: Environment,
     /// Level until an admin sets another one.
     pub level: AutonomyLevel,
-    /// No level above this one can be set.
+    /// No level above this one is in force.
     pub ceiling: AutonomyLevel,
     /// A reporter may not approve their own issue or its patch.
     pub four_eyes: bool,
+    /// The host's own limits on patches.
+    pub limits: PatchLimits,
+}
+
+/// The rules in force. Cheap to clone; all clones are the same.
+#[derive(Clone, Debug)]
+pub struct RulesInForce(Arc<RwLock<Arc<HostRules>>>);
+
+impl RulesInForce {
+    /// With these to begin with.
+    pub fn new(rules: HostRules) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(rules))))
+    }
+
+    /// What is in force now. Whoever looks twice may see two policies.
+    pub fn get(&self) -> Arc<HostRules> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Others from now on.
+    pub fn put(&self, rules: HostRules) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
+}
+
+/// Settings of the pipeline.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What `policy.toml` says.
+    pub rules: RulesInForce,
     /// Test commands, most specific first.
     pub checks: Vec<CheckCommand>,
     /// Most runs per approval.
@@ -24,8 +56,6 @@ pub struct Settings {
     pub diagnosis_budget: Duration,
     /// How long services are watched after a patch.
     pub watch: Duration,
-    /// The host's own limits on patches.
-    pub limits: PatchLimits,
     /// Directory of each service relative to the repository, to know which ones a patch affects.
     pub service_directories: Vec<(String, String)>,
     /// Makes pseudonyms of user names differ between installations.
@@ -45,12 +75,12 @@ pub struct PatchLimits {
 
 /// Decides whether a relative path is protected.
 #[derive(Clone)]
-pub struct PathMatcher(std::sync::Arc<dyn Fn(&str) -> bool + Send + Sync>);
+pub struct PathMatcher(Arc<dyn Fn(&str) -> bool + Send + Sync>);
 
 impl PathMatcher {
     /// A matcher from a function.
     pub fn new(matches: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
-        Self(std::sync::Arc::new(matches))
+        Self(Arc::new(matches))
     }
 
     /// Whether `path` matches.

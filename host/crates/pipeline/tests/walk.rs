@@ -9,6 +9,7 @@ use selfheal_domain::risk::{AutonomyAction, AutonomyLevel};
 use selfheal_domain::run::RunStatus;
 use selfheal_domain::state::Phase;
 use selfheal_pipeline::desk::{DeskError, Freeze, Redraft};
+use selfheal_pipeline::settings::HostRules;
 use std::sync::Arc;
 use support::{BROKEN, Host, World, admin, settings, user};
 
@@ -470,12 +471,32 @@ fn what_agents_and_checks_say_is_bounded_before_it_is_recorded() {
 }
 
 #[test]
+fn whoever_admits_an_issue_knows_what_earlier_heals_came_to() {
+    let world = world();
+    let host = Host::with_issue(&world, AutonomyLevel::AutoAll);
+    host.rests_in(Phase::Resolved);
+    host.report();
+    let healed: Vec<_> = world.get(|it| {
+        let asked = it.admitted.iter();
+        asked
+            .map(|context| (context.earned.healed, context.earned.streak))
+            .collect()
+    });
+    assert_eq!(healed, [(0, 0), (1, 1)]);
+}
+
+#[test]
 fn four_eyes_keep_reporters_from_deciding() {
     let world = world();
-    let mut strict = settings(AutonomyLevel::Suggest);
-    strict.four_eyes = true;
-    let host = Host::new(&world, strict).start();
+    let settings = settings(AutonomyLevel::Suggest);
+    let rules = settings.rules.clone();
+    let host = Host::new(&world, settings).start();
     host.report();
+    // It counts from the moment on in which it comes into force.
+    rules.put(HostRules {
+        four_eyes: true,
+        ..(*rules.get()).clone()
+    });
     let forbidden = |result| matches!(result, Err(DeskError::Forbidden(_)));
     assert!(forbidden(host.desk.approve(&user("rita"), "1")));
     assert!(forbidden(host.desk.approve(&admin("rita"), "1")));

@@ -43,7 +43,6 @@ pub(crate) struct Structure {
     pub(crate) loosening: Vec<String>,
     pub(crate) tightening: Vec<String>,
     pub(crate) unproved: Vec<String>,
-    pub(crate) at_restart: Vec<String>,
     /// Changes that touch no answer, such as what is watched for how long.
     pub(crate) other: Vec<String>,
 }
@@ -64,7 +63,6 @@ impl Structure {
         plan.structural_loosening = self.loosening;
         plan.structural_tightening = self.tightening;
         plan.unproved = self.unproved;
-        plan.at_restart = self.at_restart;
     }
 }
 
@@ -188,22 +186,12 @@ fn scalars(before: &PolicyConfig, after: &PolicyConfig, found: &mut Structure) {
         (false, true) => found.tightening.push("four_eyes is switched on".to_owned()),
         _ => {}
     }
-    if before.four_eyes != after.four_eyes {
-        found
-            .at_restart
-            .push("four_eyes for the approval of issues".to_owned());
-    }
     let levels = [
         ("the ceiling", before.ceiling, after.ceiling),
         ("the level of a new installation", before.level, after.level),
     ];
     for (what, before, after) in levels {
         found.ordered(what, u8::from(before), u8::from(after), Way::Looser);
-        if before != after {
-            found
-                .at_restart
-                .push(format!("{what}, where an admin sets the level"));
-        }
     }
     if before.rollout != after.rollout {
         found.other.push("[rollout] changes".to_owned());
@@ -241,9 +229,6 @@ fn lists(before: &HostLimits, after: &HostLimits, found: &mut Structure) {
         &after.secret_paths,
         Way::Stricter,
     );
-    if before != after {
-        found.at_restart.push("[limits] of the host".to_owned());
-    }
 }
 
 fn secrets(before: &PolicyConfig, after: &PolicyConfig, found: &mut Structure) {
@@ -253,9 +238,6 @@ fn secrets(before: &PolicyConfig, after: &PolicyConfig, found: &mut Structure) {
         &after.secret_names,
         Way::Stricter,
     );
-    if before.secret_names != after.secret_names {
-        found.at_restart.push("[secrets] names".to_owned());
-    }
 }
 
 fn trust(before: &PolicyConfig, after: &PolicyConfig, found: &mut Structure) {

@@ -14,6 +14,7 @@
 mod change;
 mod control;
 mod grant;
+mod observed;
 mod proposal;
 mod start;
 mod state;
@@ -48,6 +49,9 @@ pub struct KeeperPlaces {
 /// Records an event durably, or says why not.
 pub type RecordEvent = Box<dyn Fn(Actor, Event) -> Result<(), String> + Send + Sync>;
 
+/// Told of every policy that comes into force.
+pub type FollowPolicy = Box<dyn Fn(&PolicyConfig) + Send + Sync>;
+
 /// The host cannot start: no policy can be brought into force.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -81,6 +85,7 @@ pub struct PolicyKeeper {
     changing: Mutex<()>,
     state: Mutex<State>,
     attached: OnceLock<Attached>,
+    follower: OnceLock<FollowPolicy>,
     enforcement: Mutex<EnforcementStatus>,
     records: SyncSender<Arc<Record>>,
     inbox: Mutex<Option<Receiver<Arc<Record>>>>,
@@ -103,6 +108,18 @@ impl PolicyKeeper {
     /// The policy in force. What is on disk may wait for a second admin, or be broken.
     pub fn config(&self) -> PolicyConfig {
         self.state().in_force.config.clone()
+    }
+
+    /// Tells `follower` of the policy in force, now and with every change: what it says
+    /// beside the modules takes effect with them. Called during a change, so that it is
+    /// told of them in their order; it must not change policies itself. The first one
+    /// stays.
+    pub fn follow(&self, follower: FollowPolicy) {
+        let _changing = lock(&self.changing);
+        follower(&self.config());
+        if self.follower.set(follower).is_err() {
+            tracing::error!("the policy has a follower already");
+        }
     }
 
     /// What the proof of enforcement came to, for status.

@@ -45,7 +45,7 @@ use selfheal_domain::ports::{EventStore, IssueFilter, IssueSummary, Page, StoreE
 use selfheal_domain::user::Account;
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use writer::{Request, Shared, not_written};
 
@@ -74,7 +74,7 @@ impl Options {
 /// The event store in one data directory. Close it by dropping it.
 pub struct JournalStore {
     shared: Arc<Shared>,
-    masker: Masker,
+    masker: RwLock<Arc<Masker>>,
     requests: Option<SyncSender<Request>>,
     writer: Option<JoinHandle<()>>,
     rebuilt: bool,
@@ -116,12 +116,17 @@ impl JournalStore {
             .map_err(OpenError::Thread)?;
         Ok(Self {
             shared,
-            masker: options.masker,
+            masker: RwLock::new(Arc::new(options.masker)),
             requests: Some(requests),
             writer: Some(writer),
             rebuilt: opened.rebuilt,
             _lock: opened.lock,
         })
+    }
+
+    /// Takes other secrets out of everything that is recorded from now on.
+    pub fn put_masker(&self, masker: Masker) {
+        *self.masker.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(masker);
     }
 
     /// Whether the projection was given up and rebuilt when the store was opened.
@@ -136,7 +141,8 @@ impl JournalStore {
     }
 
     fn request(&self, record: NewRecord, projected: Option<&Issue>) -> Result<Record, StoreError> {
-        let stored = StoredEvent::of(&record.event, |name, data| self.masker.event(name, data))
+        let masker = Arc::clone(&self.masker.read().unwrap_or_else(PoisonError::into_inner));
+        let stored = StoredEvent::of(&record.event, |name, data| masker.event(name, data))
             .map_err(|error| not_written(AppendFailure::Event(error)))?;
         // What is recorded is what reads back: masked, and proved to be readable.
         let event = stored

@@ -128,13 +128,6 @@ pub(super) fn plan(plan: &Value) -> Vec<String> {
         "",
         "unproved",
     );
-    block(
-        Colour::Yellow,
-        "In force from the next start of the host on",
-        0,
-        "",
-        "atRestart",
-    );
     let faults = number(plan, "faults");
     if faults > 0 {
         lines.push(String::new());

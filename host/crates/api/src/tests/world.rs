@@ -25,7 +25,7 @@ use selfheal_domain::verification::{CheckEvidence, Verification, VerificationRes
 use selfheal_pipeline::desk::IssueDesk;
 use selfheal_pipeline::feed::{Feed, FeedItem};
 use selfheal_pipeline::healer::{Doors, Healer};
-use selfheal_pipeline::settings::{PatchLimits, PathMatcher, Settings};
+use selfheal_pipeline::settings::{HostRules, PatchLimits, PathMatcher, RulesInForce, Settings};
 use selfheal_store::{JournalStore, Options};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -589,19 +589,21 @@ impl World {
         });
         let ledger = Arc::new(Ledger::new(Arc::new(store), ticks.clone(), listener).unwrap());
         let settings = Settings {
-            environment: Environment::Production,
-            level: AutonomyLevel::Observe,
-            ceiling: AutonomyLevel::AutoLow,
-            four_eyes: false,
+            rules: RulesInForce::new(HostRules {
+                environment: Environment::Production,
+                level: AutonomyLevel::Observe,
+                ceiling: AutonomyLevel::AutoLow,
+                four_eyes: false,
+                limits: PatchLimits {
+                    max_files: 10,
+                    max_changed_lines: 500,
+                    protected: PathMatcher::new(|_| false),
+                },
+            }),
             checks: Vec::new(),
             max_attempts: 3,
             diagnosis_budget: Duration::from_secs(60),
             watch: Duration::ZERO,
-            limits: PatchLimits {
-                max_files: 10,
-                max_changed_lines: 500,
-                protected: PathMatcher::new(|_| false),
-            },
             service_directories: Vec::new(),
             installation: "test".into(),
         };

@@ -322,8 +322,6 @@ pub(crate) struct Plan {
     structural_tightening: Vec<String>,
     /// Changes whose effect nobody can know for all questions.
     unproved: Vec<String>,
-    /// Changes that count from the next start of the host on.
-    at_restart: Vec<String>,
     /// Faults of the candidate's modules while they were asked.
     faults: u64,
     /// The change is known to loosen nothing.
@@ -349,7 +347,6 @@ impl From<PolicyPlan> for Plan {
             structural_loosening: plan.structural_loosening,
             structural_tightening: plan.structural_tightening,
             unproved: plan.unproved,
-            at_restart: plan.at_restart,
             faults: plan.faults,
             millis: plan.millis,
         }

@@ -16,7 +16,7 @@ impl IssueDesk {
         let switches = self.ledger.store().switches()?;
         Ok(AutonomyView {
             level: self.healer.level()?,
-            ceiling: self.settings.ceiling,
+            ceiling: self.settings.rules.get().ceiling,
             frozen: switches.frozen || self.healer.alarmed(),
         })
     }
@@ -35,8 +35,8 @@ impl IssueDesk {
         let reason = required("reason", reason)?;
         let invalid = |message| DeskError::Invalid(vec![FieldError::new("level", message)]);
         let level = AutonomyLevel::try_from(level).map_err(invalid)?;
-        if level > self.settings.ceiling {
-            let ceiling = self.settings.ceiling;
+        let ceiling = self.settings.rules.get().ceiling;
+        if level > ceiling {
             return Err(invalid(format!(
                 "{level} is above the ceiling {ceiling} ({}) that policy.toml sets",
                 u8::from(ceiling)

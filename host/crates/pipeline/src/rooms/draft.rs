@@ -76,7 +76,8 @@ impl Rooms {
                 let draft = bounds::draft(draft);
                 // What counts is what is in the worktree, not what the agent says it wrote.
                 let patch = Patch::of(changes);
-                if let Some(broken) = broken_host_limit(&patch, &self.settings.limits) {
+                let rules = self.settings.rules.get();
+                if let Some(broken) = broken_host_limit(&patch, &rules.limits) {
                     self.close_worktree(&issue, reference);
                     return self.escalate(&issue, broken);
                 }
@@ -93,7 +94,7 @@ impl Rooms {
                     proved: Proved::NotYet,
                     severity: issue.report.severity.as_str().to_owned(),
                 };
-                let mut facts = patch_facts(&patch, claims, &self.settings.limits.protected);
+                let mut facts = patch_facts(&patch, claims, &rules.limits.protected);
                 self.inform(&issue, &mut facts)?;
                 let context = self.context(&issue, AgentPhase::Drafting)?;
                 let judgement = self.policies_of(&issue).judge_patch(&context, &facts);

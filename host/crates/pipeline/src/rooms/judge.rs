@@ -17,7 +17,8 @@ impl Rooms {
         let Some(draft) = issue.run().and_then(|run| run.draft.as_ref()) else {
             return self.escalate(issue, "the run has no patch to assess");
         };
-        let mut facts = draft_facts(draft, issue, Proved::Yes, &self.settings.limits.protected);
+        let rules = self.settings.rules.get();
+        let mut facts = draft_facts(draft, issue, Proved::Yes, &rules.limits.protected);
         self.inform(issue, &mut facts)?;
         let context = self.context(issue, AgentPhase::Verification)?;
         let assessment = self.policies_of(issue).assess(&context, &facts);
@@ -36,7 +37,8 @@ impl Rooms {
             // Guardrails and risk modules that are in force now have not seen it.
             return self.record(issue, Event::RunInterrupted);
         }
-        let mut facts = draft_facts(draft, issue, Proved::Yes, &self.settings.limits.protected);
+        let rules = self.settings.rules.get();
+        let mut facts = draft_facts(draft, issue, Proved::Yes, &rules.limits.protected);
         self.inform(issue, &mut facts)?;
         let context = self.context(issue, AgentPhase::Verification)?;
         let decision = set.decide(&context, &facts, assessment);

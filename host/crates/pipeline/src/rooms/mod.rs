@@ -133,10 +133,8 @@ impl Rooms {
     /// The autonomy level in force.
     pub(crate) fn level(&self) -> Result<AutonomyLevel, StoreError> {
         let switches = self.ledger.store().switches()?;
-        Ok(switches
-            .autonomy
-            .unwrap_or(self.settings.level)
-            .min(self.settings.ceiling))
+        let rules = self.settings.rules.get();
+        Ok(switches.autonomy.unwrap_or(rules.level).min(rules.ceiling))
     }
 
     fn record(&self, issue: &Issue, event: Event) -> Result<Step, RecordError> {
@@ -219,7 +217,7 @@ impl Rooms {
         Ok(PolicyContext {
             run: issue.run().map(|run| run.reference(issue.number)),
             phase,
-            environment: self.settings.environment,
+            environment: self.settings.rules.get().environment,
             level: self.level()?,
             actor: self.doors.agent.name(),
             trust: self.trust(issue)?,

@@ -24,7 +24,7 @@ use selfheal_domain::verification::{CheckEvidence, VerificationResult};
 use selfheal_pipeline::desk::{Caller, IssueDesk};
 use selfheal_pipeline::feed::Feed;
 use selfheal_pipeline::healer::{Doors, Healer};
-use selfheal_pipeline::settings::{PatchLimits, PathMatcher, Settings};
+use selfheal_pipeline::settings::{HostRules, PatchLimits, PathMatcher, RulesInForce, Settings};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -62,6 +62,8 @@ pub struct Script {
     pub log: String,
     /// What risk modules were asked, call by call.
     pub assessed: Vec<(PolicyContext, PatchFacts)>,
+    /// Situations in which it was asked whether an issue may start.
+    pub admitted: Vec<PolicyContext>,
     /// Signals that the room was entered, then waits for cancellation.
     pub hold: Option<(&'static str, Sender<()>)>,
 }
@@ -97,6 +99,7 @@ impl Default for World {
                 restarts: 0,
                 log: String::new(),
                 assessed: Vec::new(),
+                admitted: Vec::new(),
                 hold: None,
             }),
             records: Mutex::default(),
@@ -579,7 +582,8 @@ impl PolicySet for Policies {
             asked: None,
         }
     }
-    fn admit(&self, _: &PolicyContext, _: &IssueFacts) -> Admission {
+    fn admit(&self, context: &PolicyContext, _: &IssueFacts) -> Admission {
+        self.world.set(|it| it.admitted.push(context.clone()));
         Admission::NeedsAdmin(Reason::new("admit.no", "an admin decides"))
     }
 }
@@ -640,19 +644,21 @@ impl Probes for Port {
 /// Settings at `level`, with one check.
 pub fn settings(level: AutonomyLevel) -> Settings {
     Settings {
-        environment: Environment::Production,
-        level,
-        ceiling: AutonomyLevel::AutoAll,
-        four_eyes: false,
+        rules: RulesInForce::new(HostRules {
+            environment: Environment::Production,
+            level,
+            ceiling: AutonomyLevel::AutoAll,
+            four_eyes: false,
+            limits: PatchLimits {
+                max_files: 3,
+                max_changed_lines: 20,
+                protected: PathMatcher::new(|path| path.starts_with("secret/")),
+            },
+        }),
         checks: vec![check()],
         max_attempts: 3,
         diagnosis_budget: Duration::from_secs(9),
         watch: Duration::ZERO,
-        limits: PatchLimits {
-            max_files: 3,
-            max_changed_lines: 20,
-            protected: PathMatcher::new(|path| path.starts_with("secret/")),
-        },
         service_directories: Vec::new(),
         installation: "here".to_owned(),
     }

@@ -7,7 +7,7 @@ use crate::compare::{Side, Structure, compare};
 use crate::edit;
 use crate::files::{self, FileProblem};
 use crate::generations::{Kept, modules_of};
-use crate::host::{Canary, PreparedSet};
+use crate::host::PreparedSet;
 use crate::replay::{Replayed, replay};
 use crate::set::SetCore;
 use crate::trial::{Conduct, Trial};
@@ -258,6 +258,9 @@ impl PolicyKeeper {
             // It is on disk and recorded: the next start finishes it.
             tracing::error!(%error, "a generation that is in force is still marked as pending");
         }
+        if let Some(follower) = self.follower.get() {
+            follower(&ready.config);
+        }
         let retired = self.host.put_in_force(set, None);
         let mut state = self.state();
         let watch = ready.config.rollout.watch;
@@ -289,6 +292,7 @@ impl PolicyKeeper {
         state.conduct = Conduct::default();
         state.retired.extend(retired);
         drop(state);
+        self.keep_observed();
         self.withdraw_stale();
         self.generations
             .thin_out(&std::collections::BTreeSet::new());
@@ -305,6 +309,8 @@ impl PolicyKeeper {
     ) -> Result<ChangeOutcome, PolicyRefusal> {
         let generation = self.state().next_generation();
         let Planned { ready, plan, .. } = planned;
+        self.keep_modules(&ready.set.core)
+            .map_err(PolicyRefusal::Unavailable)?;
         let set = self.host.apart(&ready.set, generation);
         let event = Event::PolicyChanged(PolicyChange {
             generation,
@@ -328,17 +334,9 @@ impl PolicyKeeper {
             self.clock.now(),
         );
         trial.confirmed_by.clone_from(&order.confirmed_by);
-        let mut state = self.state();
-        state.trial = Some(trial);
-        if let Rollout::Canary { percent } = rollout {
-            let canary = Canary {
-                set,
-                percent,
-                older: Arc::new(self.host.history().runs()),
-            };
-            let retired = self.host.put_in_force(self.host.active(), Some(canary));
-            drop(retired);
-        }
+        self.state().trial = Some(trial);
+        self.begin_canary(set, rollout);
+        self.keep_observed();
         Ok(ChangeOutcome::OnTrial {
             generation,
             rollout,
@@ -372,6 +370,8 @@ impl PolicyKeeper {
         let mut state = self.state();
         state.retired.extend(retired);
         state.trial = None;
+        drop(state);
+        self.keep_observed();
         Ok(())
     }
 

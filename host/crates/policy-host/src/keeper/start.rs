@@ -1,6 +1,7 @@
 //! From what is on disk to a policy in force: the file if it can be used and does not
 //! loosen behind a second admin's back, else the last good generation.
 
+use super::observed::Observed;
 use super::state::{InForce, OpenProposal, State};
 use super::{KeeperPlaces, PolicyKeeper, RecordEvent, StartError, lock};
 use crate::compare::{Side, compare};
@@ -103,6 +104,7 @@ impl PolicyKeeper {
         let numbers = history.iter().chain(&pending).map(|kept| kept.generation);
         let mut last = numbers.max().unwrap_or(0);
         last = last.max(earlier.as_ref().map_or(0, |(number, _)| *number));
+        last = last.max(Observed::read(&places.data).last_generation);
 
         let file = files::read_text(&places.policy_file);
         let file_seen = file.as_ref().ok().map(|text| Digest::of(text.as_bytes()));
@@ -173,6 +175,7 @@ impl PolicyKeeper {
             changing: Mutex::new(()),
             state: Mutex::new(state),
             attached: OnceLock::new(),
+            follower: OnceLock::new(),
             enforcement: Mutex::new(EnforcementStatus::default()),
             records,
             inbox: Mutex::new(Some(inbox)),
@@ -207,7 +210,12 @@ impl PolicyKeeper {
         }
         self.finish_pending(&log)?;
         self.take_up(&log);
+        let in_force = self.state().in_force.kept.clone();
+        // A trial is one against the set in force when it began: another one ends it.
+        let same = log.generations.get(&in_force.generation) == Some(&in_force.digest);
+        self.observe_again(log.on_trial.as_ref().filter(|_| same));
         self.record_start(&log)?;
+        self.keep_observed();
         drop(changing);
         self.look_at_file_again();
         Ok(())
@@ -286,10 +294,16 @@ impl PolicyKeeper {
     }
 
     fn record_start(&self, log: &Log) -> Result<(), String> {
-        let (kept, why) = {
+        let (kept, why, trial) = {
             let state = self.state();
-            (state.in_force.kept.clone(), state.not_in_force.clone())
+            let trial = state.trial.is_some();
+            (
+                state.in_force.kept.clone(),
+                state.not_in_force.clone(),
+                trial,
+            )
         };
+        let ended = log.on_trial.is_some() && !trial;
         if let Some(reason) = &why {
             let refused = Event::PolicyRefused {
                 source: ChangeSource::Start,
@@ -298,10 +312,10 @@ impl PolicyKeeper {
             self.record(&Actor::Host, refused)?;
         }
         let known = log.generations.get(&kept.generation) == Some(&kept.digest);
-        if known && !log.on_trial {
+        if known && !ended {
             return Ok(());
         }
-        let reason = match (why, log.on_trial) {
+        let reason = match (why, ended) {
             (Some(_), _) => "the last good generation, because policy.toml cannot be used",
             (None, true) => "the host started; what was on trial is not tried any more",
             (None, false) => "the host started",
@@ -324,8 +338,8 @@ impl PolicyKeeper {
 struct Log {
     /// In force at some time, with the digest of the set.
     generations: BTreeMap<u64, Digest>,
-    /// The last change put something on trial.
-    on_trial: bool,
+    /// What the last change put on trial.
+    on_trial: Option<(u64, Digest, Rollout)>,
     grants: BTreeMap<u64, selfheal_domain::policy_control::Grant>,
     last_grant: u64,
     /// Not taken back.
@@ -338,7 +352,11 @@ impl Log {
     fn take(&mut self, record: selfheal_domain::event::Record) {
         match record.event {
             Event::PolicyChanged(change) => {
-                self.on_trial = change.rollout != Rollout::Full;
+                self.on_trial = (change.rollout != Rollout::Full).then_some((
+                    change.generation,
+                    change.digest,
+                    change.rollout,
+                ));
                 if change.rollout == Rollout::Full {
                     self.generations.insert(change.generation, change.digest);
                 }

@@ -10,6 +10,8 @@
 mod crash;
 #[path = "../../tests/log/mod.rs"]
 mod log;
+#[path = "observed_tests.rs"]
+mod observed;
 #[path = "ratchet_tests.rs"]
 mod ratchet;
 #[path = "../../tests/support/mod.rs"]
