@@ -15,11 +15,12 @@ mod workload;
 use criterion::{Criterion, criterion_group, criterion_main};
 use selfheal_domain::policy::PolicySet;
 use selfheal_policy_host::{ActiveSet, BundledModules, CodeCache, PolicyEngine, WasmPolicyHost};
+use selfheal_policy_sdk::Verdict;
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{config, context, guardrail, one, patch};
+use support::{config, context, guardrail, importing, one, patch};
 use workload::{GUARDRAILS, Native};
 
 fn host(code: &Path, modules: BundledModules) -> WasmPolicyHost {
@@ -91,10 +92,56 @@ fn decisions(criterion: &mut Criterion) {
     criterion.bench_function("patch of one line, patch-guard", |bencher| {
         bencher.iter(|| black_box(set.judge_patch(&context(), &fix)));
     });
+    let large = workload::patch();
+    let large_facts = workload::patch_in_host_words(&large);
+    assert_eq!(native.finished(&large), Verdict::Allow);
+    let title = format!("patch of {} bytes", large.diff.len());
+    let mut group = criterion.benchmark_group(title);
+    group.bench_function("native patch-guard", |bencher| {
+        bencher.iter(|| black_box(native.finished(&large)));
+    });
+    group.bench_function("patch-guard", |bencher| {
+        bencher.iter(|| black_box(set.judge_patch(&context(), &large_facts)));
+    });
+    group.bench_function("all guardrails", |bencher| {
+        bencher.iter(|| black_box(chain.judge_patch(&context(), &large_facts)));
+    });
+    group.finish();
     let set = active(&host, &module("risk-score", "risk"));
     criterion.bench_function("patch of one line, risk-score", |bencher| {
         bencher.iter(|| black_box(set.assess(&context(), &fix)));
     });
+}
+
+/// What it costs a guest that does nothing to be granted a clock, and to read it.
+fn capability(criterion: &mut Criterion) {
+    const NOW: &str =
+        r#"(import "wasi:clocks/monotonic-clock@0.2.12" "now" (func $now (result i64)))"#;
+    let home = tempfile::tempdir().unwrap();
+    let code = home.path().join("code");
+    // A local of the function that is never true: imported, and never called.
+    let never =
+        "(if (i32.lt_u (local.get 0) (i32.const 0)) (then (drop (call $now)))) (i32.const 1024)";
+    let called = "(drop (call $now)) (i32.const 1024)";
+    let facts = workload::in_host_words(&workload::bash());
+    let mut group = criterion.benchmark_group("capability");
+    for (name, bytes, granted) in [
+        ("none", guardrail("(i32.const 1024)", ""), false),
+        ("a clock, not read", importing(NOW, never, ""), true),
+        ("a clock, read once", importing(NOW, called, ""), true),
+    ] {
+        let guests = BundledModules([("allows".to_owned(), bytes.into())].into());
+        let host = host(&code, guests);
+        let mut text = one("allows", "guardrail");
+        if granted {
+            text.push_str("capabilities = [\"wasi:clocks\"]\n");
+        }
+        let set = active(&host, &text);
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| black_box(set.judge_tool_call(&context(), &facts)));
+        });
+    }
+    group.finish();
 }
 
 fn loading(criterion: &mut Criterion) {
@@ -119,5 +166,5 @@ fn loading(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, decisions, loading);
+criterion_group!(benches, decisions, capability, loading);
 criterion_main!(benches);

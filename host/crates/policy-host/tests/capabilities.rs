@@ -13,7 +13,7 @@ use selfheal_policy_host::ActiveSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use support::{bash, config, context, encode, host_with, one, patch};
+use support::{bash, config, context, host_with, one, patch};
 
 /// What several tests import, in core WebAssembly.
 const NOW: &str = r#"(import "wasi:clocks/monotonic-clock@0.2.12" "now" (func $now (result i64)))"#;
@@ -57,29 +57,9 @@ const SAY: &str = r#"
     (i32.store (i32.const 1104) (i32.const 16))
     (i32.const 1088))"#;
 
-/// A guardrail with WASI `imports`; its component imports what of them is used.
+/// A guardrail with WASI `imports` that can say numbers.
 fn guest(imports: &str, body: &str) -> Vec<u8> {
-    let judge = format!(
-        r#"(func (export "selfheal:policy/judge@1.0.0#judge-tool-call") (param i32) (result i32) {body})
-           (func (export "selfheal:policy/judge@1.0.0#judge-patch") (param i32) (result i32) {body})"#
-    );
-    let text = support::module(0, &judge, SAY, "(i32.const 256)", "(i32.const 512)");
-    let text = text.replacen("(module", &format!("(module {imports}"), 1);
-    let home = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut resolve = wit_parser::Resolve::default();
-    resolve
-        .push_dir(home.join("../../../guest-sdk/wit/v1"))
-        .unwrap();
-    resolve.push_dir(home.join("wit")).unwrap();
-    let sockets = "package wasi:sockets@0.2.12;\n\
-                   interface instance-network { instance-network: func() -> u32; }";
-    resolve.push_str("sockets.wit", sockets).unwrap();
-    let world = "package test:guest;\nworld guest {\n\
-                 include selfheal:policy/guardrail@1.0.0;\n\
-                 include selfheal:granted/granted;\n\
-                 import wasi:sockets/instance-network@0.2.12;\n}";
-    let package = resolve.push_str("guest.wit", world).unwrap();
-    encode(&text, &resolve, package, "guest")
+    support::importing(imports, body, SAY)
 }
 
 fn granted(capabilities: &[&str]) -> String {

@@ -4,13 +4,15 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "each program uses its part; a measurement may stop at a surprise"
 )]
 
+use selfheal_domain::digest::Digest;
 use selfheal_domain::policy::{
-    AccessMode, AgentPhase, Environment, PathAccess, PolicyContext, RunCounters, SimpleCommand,
-    ToolCallFacts, TrackRecord, Word,
+    AccessMode, AgentPhase, ChangeKind, Environment, PatchFacts, PatchFileFacts, PathAccess,
+    PolicyContext, RunCounters, SimpleCommand, ToolCallFacts, TrackRecord, Word,
 };
 use selfheal_domain::risk::AutonomyLevel;
 use selfheal_domain::user::TrustClass;
@@ -109,6 +111,49 @@ pub fn in_host_words(call: &sdk::ToolCall) -> ToolCallFacts {
     }
 }
 
+/// A patch of two files with 16 KiB of diff, in the policies' words.
+pub fn patch() -> sdk::Patch {
+    let lines: Vec<String> = (0..74)
+        .map(|n| format!("    total_{n:02} = sum(item.price * item.count for item in items) * (1.0 - discount)"))
+        .collect();
+    let before: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let after: Vec<String> = lines
+        .iter()
+        .map(|line| line.replace("1.0 - discount", "1.0 - rebate(x)"))
+        .collect();
+    let after: Vec<&str> = after.iter().map(String::as_str).collect();
+    let half = before.len() / 2;
+    facts::patch_of(vec![
+        facts::file("src/shop/cart.py", &before[..half], &after[..half]),
+        facts::file("src/shop/order.py", &before[half..], &after[half..]),
+    ])
+}
+
+/// The same patch in the host's words.
+pub fn patch_in_host_words(patch: &sdk::Patch) -> PatchFacts {
+    let file = |file: &sdk::PatchFile| PatchFileFacts {
+        path: file.path.clone(),
+        change: ChangeKind::Modified,
+        added: file.added.clone(),
+        removed: file.removed.clone(),
+        test: file.test,
+        protected: file.protected,
+        dependents: file.dependents,
+        owners: file.owners.clone(),
+        earlier_heals: file.earlier_heals,
+        earlier_rollbacks: file.earlier_rollbacks,
+    };
+    PatchFacts {
+        digest: Digest::of(patch.diff.as_bytes()),
+        diff: patch.diff.clone(),
+        files: patch.files.iter().map(file).collect(),
+        claimed_confidence: patch.claimed_confidence,
+        reproduction_proved: patch.reproduction_proved,
+        rivals: patch.rivals,
+        severity: patch.severity.clone(),
+    }
+}
+
 /// The bundled guardrails as native code, configured once.
 pub struct Native {
     shell: ShellGuard,
@@ -132,6 +177,11 @@ impl Native {
     /// The shell guard alone.
     pub fn shell(&self, call: &sdk::ToolCall) -> sdk::Verdict {
         self.shell.judge_tool_call(&self.context, call)
+    }
+
+    /// What the patch guard says to a finished patch.
+    pub fn finished(&self, patch: &sdk::Patch) -> sdk::Verdict {
+        self.patch.judge_patch(&self.context, patch)
     }
 
     /// All guardrails, strictest answer.

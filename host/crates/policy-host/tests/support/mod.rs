@@ -73,6 +73,32 @@ pub(crate) fn component_with(
     encode(&module, &resolve, package, world)
 }
 
+/// A guardrail in core WebAssembly with WASI `imports`; its component imports what of
+/// them is used.
+pub(crate) fn importing(imports: &str, body: &str, parts: &str) -> Vec<u8> {
+    let judge = format!(
+        r#"(func (export "selfheal:policy/judge@1.0.0#judge-tool-call") (param i32) (result i32) {body})
+           (func (export "selfheal:policy/judge@1.0.0#judge-patch") (param i32) (result i32) {body})"#
+    );
+    let text = module(0, &judge, parts, "(i32.const 256)", "(i32.const 512)");
+    let text = text.replacen("(module", &format!("(module {imports}"), 1);
+    let home = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut resolve = wit_parser::Resolve::default();
+    resolve
+        .push_dir(home.join("../../../guest-sdk/wit/v1"))
+        .unwrap();
+    resolve.push_dir(home.join("wit")).unwrap();
+    let sockets = "package wasi:sockets@0.2.12;\n\
+                   interface instance-network { instance-network: func() -> u32; }";
+    resolve.push_str("sockets.wit", sockets).unwrap();
+    let world = "package test:guest;\nworld guest {\n\
+                 include selfheal:policy/guardrail@1.0.0;\n\
+                 include selfheal:granted/granted;\n\
+                 import wasi:sockets/instance-network@0.2.12;\n}";
+    let package = resolve.push_str("guest.wit", world).unwrap();
+    encode(&text, &resolve, package, "guest")
+}
+
 /// The text of a core module with what every world exports.
 pub(crate) fn module(
     kind: u8,
