@@ -245,7 +245,7 @@ impl Checker {
         let context = PolicyContext {
             run: None,
             phase: AgentPhase::Drafting,
-            environment: bench.config.environment,
+            environment: bench.environment(),
             level: situation.level,
             actor: actor.to_string(),
             // Nobody knows which texts led here.

@@ -38,7 +38,7 @@ async fn the_operator_makes_accounts_through_the_local_socket() {
     let status = send(world.control(), request("GET", "/status", ""))
         .await
         .json();
-    assert_eq!(status["accounts"], 6);
+    assert_eq!(status["accounts"], 7);
     send(world.control(), request("GET", "/api/v1/issues", ""))
         .await
         .problem(404);
