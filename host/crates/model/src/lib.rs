@@ -1,6 +1,6 @@
-//! Language models as agents: who is asked ([`provider`], [`config`], [`chain`]), what is
-//! said ([`conversation`]), and the agent that does the work ([`ModelAgent`]). The only
-//! crate that speaks to a model's API.
+//! Language models as agents: who is asked ([`provider`], [`config`]), what is said
+//! ([`conversation`]), and the agent that does the work ([`ModelAgent`]). The only crate
+//! that speaks to a model's API.
 //!
 //! A model's answer is untrusted data. Its tool calls go through
 //! [`selfheal_domain::tools::Tools`], the broker's door, like those of every other
@@ -10,7 +10,6 @@ mod answer;
 mod anthropic;
 mod calls;
 mod catalog;
-pub mod chain;
 mod compaction;
 pub mod config;
 pub mod conversation;
