@@ -12,7 +12,7 @@ use std::process::Command;
 
 /// Which of our crates may depend on which; dev-dependencies are free. A crate
 /// that is not listed may depend on none of ours.
-const EDGES: [(&str, &[&str]); 18] = [
+const EDGES: [(&str, &[&str]); 19] = [
     ("selfheal-domain", &[]),
     ("selfheal-audit", &["selfheal-domain"]),
     ("selfheal-store", &["selfheal-domain", "selfheal-audit"]),
@@ -29,6 +29,7 @@ const EDGES: [(&str, &[&str]); 18] = [
     ("selfheal-agent", &["selfheal-domain", "selfheal-sandbox"]),
     ("selfheal-repair", &["selfheal-domain"]),
     ("selfheal-model", &["selfheal-domain"]),
+    ("selfheal-external-agent", &["selfheal-domain"]),
     (
         "selfheal-services",
         &["selfheal-domain", "selfheal-sandbox"],
@@ -52,6 +53,7 @@ const EDGES: [(&str, &[&str]); 18] = [
             "selfheal-agent",
             "selfheal-repair",
             "selfheal-model",
+            "selfheal-external-agent",
             "selfheal-services",
             "selfheal-pipeline",
             "selfheal-api",
