@@ -264,13 +264,18 @@ impl ExternalAgent {
     fn error(&self, failure: Failure, talk: Talk) -> AgentError {
         let name = self.config.protocol.name();
         match failure {
-            Failure::Tool(error) => AgentError::Tool(error),
-            Failure::Broken(why) => {
-                AgentError::Tool(ToolError::Unavailable(format!("{name}: {why}")))
+            Failure::Tool(ToolError::Unavailable(_)) | Failure::Broken(_) => {
+                AgentError::Unavailable {
+                    // What it said itself is in the log alone.
+                    summary: format!("{name} could not be used"),
+                    effort: talk.effort(),
+                    log: talk.log,
+                }
             }
+            Failure::Tool(error) => AgentError::Tool(error),
             failure @ (Failure::Disobeyed(_) | Failure::GaveUp(_) | Failure::OverBudget(_)) => {
                 AgentError::NotFound {
-                    summary: format!("{name} was stopped: {failure}"),
+                    summary: format!("{name} was stopped: {}", failure.kind()),
                     effort: talk.effort(),
                     log: talk.log,
                 }

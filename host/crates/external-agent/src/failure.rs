@@ -23,6 +23,17 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// In our own words, without what the agent said.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Tool(_) => "a tool call did not happen",
+            Self::Broken(_) => "it does not keep to its protocol",
+            Self::Disobeyed(_) => "it carried out a call without permission",
+            Self::GaveUp(_) => "it came to no answer that can be used",
+            Self::OverBudget(_) => "it used up what it was given",
+        }
+    }
+
     /// What a session gave instead of a line.
     pub(crate) fn of_session(error: &SessionError, stderr: &str) -> Self {
         match error {

@@ -301,6 +301,7 @@ impl Bench {
 
 pub(crate) fn brief() -> DiagnosisBrief {
     DiagnosisBrief {
+        run: None,
         texts: vec![LabelledText {
             label: "title".to_owned(),
             text: "value is wrong".to_owned(),
