@@ -4,6 +4,7 @@
 //! Unknown keys, wrong types and impossible values are errors that name the file,
 //! the line and what is valid.
 
+use crate::external::{self, ExternalConfig};
 use selfheal_domain::agent::CheckCommand;
 use selfheal_model::ModelLimits;
 use selfheal_model::config::ProviderConfig;
@@ -115,6 +116,7 @@ struct Agent {
     max_cost: Option<f64>,
     #[serde(rename = "model")]
     models: Vec<ProviderConfig>,
+    external: Option<ExternalConfig>,
 }
 
 impl Default for Agent {
@@ -129,19 +131,26 @@ impl Default for Agent {
             max_tokens: None,
             max_cost: None,
             models: Vec::new(),
+            external: None,
         }
     }
 }
 
 /// Who is asked first.
 #[derive(Debug, Deserialize, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum AgentChoice {
     /// The engine that needs no model
     #[default]
     Builtin,
     /// The configured models in their order, then the engine
     Model,
+    /// Claude Code in our sandbox, then the configured models, then the engine
+    ClaudeCode,
+    /// Codex, likewise
+    Codex,
+    /// Any agent that speaks the Agent Client Protocol, likewise
+    Acp,
 }
 
 /// Who diagnoses and drafts, and what that may cost.
@@ -153,14 +162,17 @@ pub(crate) struct AgentConfig {
     pub models: Vec<ProviderConfig>,
     /// Bounds on each diagnosis and draft of a model.
     pub limits: ModelLimits,
+    /// The agent of another maker, where one is chosen.
+    pub external: Option<ExternalConfig>,
 }
 
 impl AgentConfig {
     /// Files that hold keys: agents must not read them.
     pub(crate) fn key_files(&self) -> impl Iterator<Item = PathBuf> {
-        self.models
-            .iter()
-            .filter_map(|model| model.key_file.as_ref()?.canonicalize().ok())
+        let models = self.models.iter().map(|model| &model.key_file);
+        models
+            .chain(self.external.iter().map(|external| &external.key_file))
+            .filter_map(|file| file.as_ref()?.canonicalize().ok())
     }
 }
 
@@ -213,7 +225,16 @@ impl Agent {
                 "\"model\" needs at least one [[agent.model]]".to_owned(),
             ));
         }
+        if let Some(external) = &self.external {
+            external.check()?;
+        } else if external::protocol(self.provider).is_some() {
+            return Err((
+                "agent.provider",
+                "an agent of another maker needs [agent.external] with its command".to_owned(),
+            ));
+        }
         Ok(AgentConfig {
+            external: self.external,
             choice: self.provider,
             models: self.models,
             limits,
@@ -401,6 +422,12 @@ impl Config {
             .models
             .iter_mut()
             .filter_map(|model| model.key_file.as_mut())
+            .chain(
+                agent
+                    .external
+                    .iter_mut()
+                    .filter_map(|external| external.key_file.as_mut()),
+            )
         {
             *key = base.join(&key);
         }
@@ -475,6 +502,12 @@ mod tests {
         );
         for (agent, expected) in [
             ("provider = \"model\"", "[[agent.model]]"),
+            ("provider = \"codex\"", "[agent.external]"),
+            ("[agent.external]\ncommand = []", "agent.external.command"),
+            (
+                "[agent.external]\ncommand = [\"claude\"]\nbase_url = \"http://example.org\"",
+                "agent.external.base_url",
+            ),
             ("max_cost = -1.0", "agent.max_cost"),
             ("max_cost = nan", "agent.max_cost"),
             ("drafting_turns = 0", "agent.drafting_turns"),

@@ -5,6 +5,7 @@
 mod cli;
 mod compose;
 mod config;
+mod external;
 mod failure;
 mod machine;
 

@@ -1,8 +1,10 @@
-//! Who diagnoses and drafts: the configured models in their order, and in the end the
-//! built-in engine, which needs none.
+//! Who diagnoses and drafts: an agent of another maker where one is chosen, the
+//! configured models in their order, and in the end the built-in engine, which needs
+//! none.
 
 use super::transcripts::Transcripts;
 use crate::config::{AgentChoice, AgentConfig};
+use crate::external;
 use crate::failure::{Because, Exit, Failure};
 use crate::machine::Machine;
 use selfheal_audit::Masker;
@@ -23,7 +25,8 @@ pub(crate) fn agent_of(
     if config.choice == AgentChoice::Builtin {
         return Ok(agent);
     }
-    if config.models.is_empty() {
+    let protocol = external::protocol(config.choice);
+    if config.models.is_empty() && protocol.is_none() {
         return Err(Failure::new(
             Exit::Usage,
             "no model is configured; add [[agent.model]] to selfheal.toml, or use the agent \"builtin\"",
@@ -41,7 +44,20 @@ pub(crate) fn agent_of(
     for model in config.models.iter().rev() {
         let provider = model.connect().because(Exit::Usage)?;
         agent = Arc::new(Relay {
-            first: ModelAgent::new(provider, outfit.clone()),
+            first: Box::new(ModelAgent::new(provider, outfit.clone())),
+            next: agent,
+        });
+    }
+    if let Some(protocol) = protocol {
+        let external = config.external.as_ref().ok_or_else(|| {
+            Failure::new(
+                Exit::Usage,
+                "an agent of another maker needs --config FILE: a selfheal.toml with [agent.external]",
+            )
+        })?;
+        let first = external.agent(protocol, config.limits.tokens, masker)?;
+        agent = Arc::new(Relay {
+            first: Box::new(first),
             next: agent,
         });
     }
@@ -50,7 +66,7 @@ pub(crate) fn agent_of(
 
 /// An agent with somebody who stands in for it.
 struct Relay {
-    first: ModelAgent,
+    first: Box<dyn Agent>,
     next: Arc<dyn Agent>,
 }
 

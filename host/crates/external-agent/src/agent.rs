@@ -77,8 +77,8 @@ pub struct ExternalAgentConfig {
     pub model: Option<String>,
     /// Where its requests to a model go; none for a program that needs none.
     pub upstream: Option<Upstream>,
-    /// An existing directory of the host's own for the gateway's sockets, with a short
-    /// path: a socket's name has at most 107 bytes.
+    /// An existing directory with a short path, in which the gateway makes one of its
+    /// own for each session: a socket's name has at most 107 bytes.
     pub sockets: PathBuf,
     /// Absolute paths it needs to see besides its program's directory.
     pub visible: Vec<PathBuf>,

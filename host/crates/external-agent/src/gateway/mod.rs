@@ -11,7 +11,7 @@ mod usage;
 
 use forward::Forwarder;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -67,7 +67,7 @@ impl std::fmt::Debug for Upstream {
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
     /// The name of its socket would be too long.
-    #[error("{} is too long a name for a socket (107 bytes); use a data directory with a shorter path", .0.display())]
+    #[error("{} is too long a name for a socket (107 bytes); set TMPDIR to a shorter path", .0.display())]
     Name(PathBuf),
     /// The socket could not be made.
     #[error("the socket {} cannot be made", path.display())]
@@ -88,26 +88,21 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Listens on a new socket in `directory`.
+    /// Listens on a socket in a new directory of its own below `parent`.
     ///
     /// # Errors
     /// See [`GatewayError`].
-    pub fn open(upstream: Upstream, directory: &Path) -> Result<Self, GatewayError> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let socket = directory.join(format!("{}-{number}", std::process::id()));
+    pub fn open(upstream: Upstream, parent: &Path) -> Result<Self, GatewayError> {
+        let directory = private_directory(parent)?;
+        let socket = directory.join("socket");
         if socket.as_os_str().len() > LONGEST_NAME {
+            let _ = std::fs::remove_dir(&directory);
             return Err(GatewayError::Name(socket));
         }
         let failed = |source| GatewayError::Socket {
             path: socket.clone(),
             source,
         };
-        // Left over from a process that had our number and was killed.
-        match std::fs::remove_file(&socket) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-            Ok(()) | Err(_) => {}
-        }
         let listener = UnixListener::bind(&socket).map_err(failed)?;
         std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600))
             .map_err(failed)?;
@@ -143,7 +138,25 @@ impl Drop for Gateway {
         // Wakes the thread that accepts.
         let _ = UnixStream::connect(&self.socket);
         let _ = std::fs::remove_file(&self.socket);
+        if let Some(directory) = self.socket.parent() {
+            let _ = std::fs::remove_dir(directory);
+        }
     }
+}
+
+/// For nobody but us; one that is there already is somebody else's.
+fn private_directory(parent: &Path) -> Result<PathBuf, GatewayError> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let mut last = None;
+    for _ in 0..100 {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = parent.join(format!("selfheal-{}-{number}", std::process::id()));
+        match std::fs::DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => return Ok(path),
+            Err(source) => last = Some(GatewayError::Socket { path, source }),
+        }
+    }
+    Err(last.unwrap_or_else(|| GatewayError::Name(parent.to_owned())))
 }
 
 fn accept(listener: &UnixListener, forwarder: &Arc<Forwarder>, closed: &AtomicBool) {

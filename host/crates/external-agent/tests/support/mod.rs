@@ -214,6 +214,7 @@ impl Bench {
                 ..Limits::default()
             },
             tracked: Arc::new(|path| path.starts_with("src/")),
+            mcp: None,
         };
         let workbench = SandboxWorkbench::new(
             config,
