@@ -584,13 +584,18 @@ fn codex_as_it_was_recorded() {
         .iter()
         .filter_map(|message| message.pointer("/result/decision")?.as_str())
         .collect();
-    // A command, one that is refused, a file (in a diagnosis), a command.
+    // A command, one that is refused, and a file, which nobody writes in a diagnosis:
+    // in the recording it was allowed and happens.
     assert_eq!(
         answers,
-        ["accept", "decline", "decline", "accept"],
+        ["accept", "decline", "decline"],
         "{:?}",
         outcome.result
     );
+    let Err(AgentError::NotFound { summary, .. }) = outcome.result else {
+        panic!("{:?}", outcome.result);
+    };
+    assert!(summary.contains("without permission"), "{summary}");
 }
 
 #[test]
