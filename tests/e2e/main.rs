@@ -11,6 +11,8 @@ mod authoring;
 mod crash;
 mod heal;
 mod hook;
+mod hook_claude;
+mod hook_install;
 mod measured;
 mod model;
 mod policy;

@@ -12,11 +12,13 @@ mod host;
 mod model;
 mod project;
 mod registry;
+mod scripted;
 
 pub use host::{Answer, TestHost};
 pub use model::{ModelServer, Turn, answers, calls, offered, says};
 pub use project::{Project, Ran};
 pub use registry::Registry;
+pub use scripted::ScriptedModel;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -38,6 +40,22 @@ pub fn binary() -> PathBuf {
         built.display()
     );
     built
+}
+
+/// A program below `tests/agents/node_modules`, where `npm ci` put it. Where it is not
+/// installed the test that needs it says so and is skipped, except in CI.
+pub fn agent_program(path: &str, title: &str) -> Option<PathBuf> {
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("agents/node_modules");
+    let program = installed.join(path);
+    if program.exists() {
+        return Some(program);
+    }
+    assert!(
+        std::env::var_os("CI").is_none_or(|value| value != "true"),
+        "{title} is missing; run `npm ci --ignore-scripts` in tests/agents"
+    );
+    println!("skipped: {title} is not installed; run `npm ci --ignore-scripts` in tests/agents");
+    None
 }
 
 /// Looks until `ready` gives something; panics with `what` after `patience`.

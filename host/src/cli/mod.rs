@@ -9,6 +9,7 @@ mod heal;
 mod hook;
 mod init;
 mod issue;
+mod mcp;
 mod output;
 mod policy;
 mod serve;
@@ -54,6 +55,8 @@ enum Command {
     Heal(heal::Heal),
     Hook(hook::Hook),
     #[command(subcommand)]
+    Mcp(mcp::Mcp),
+    #[command(subcommand)]
     Audit(audit::Audit),
     #[command(subcommand)]
     Policy(policy::Policy),
@@ -85,7 +88,11 @@ pub(crate) fn run() -> ExitCode {
         Command::Issue(command) => command.run(),
         Command::Heal(command) => command.run(),
         // Its exit codes are those that agents know.
-        Command::Hook(command) => return command.run(),
+        Command::Hook(command) => match command.run() {
+            Ok(code) => return code,
+            Err(failure) => Err(failure),
+        },
+        Command::Mcp(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Policy(command) => command.run(),
     };

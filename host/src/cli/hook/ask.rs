@@ -11,6 +11,11 @@ use std::process::ExitCode;
 use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
 
+/// Seconds until a question without an answer is denied. Below the time limits that an
+/// installation writes (see `settings`): where an agent's own limit comes first, some
+/// run the tool.
+pub(super) const DEADLINE: u64 = 20;
+
 /// The exit code by which each of these agents takes a call for denied.
 const DENIED: u8 = 2;
 
@@ -24,7 +29,7 @@ pub(super) struct Ask {
     host: Host,
     /// Deny after so many seconds without an answer; keep it below the agent's own
     /// time limit, after which some agents run the tool
-    #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = DEADLINE, value_parser = clap::value_parser!(u64).range(1..=600))]
     deadline: u64,
 }
 
@@ -138,7 +143,7 @@ fn work(agent: ExternalAgent, host: &Host, ends: &Sender<End>) -> Reply {
     let _ = ends.send(End::Event(event.name.clone()));
     match &event.said {
         Said::Tells => Reply::nothing(),
-        Said::Asks(_) | Said::Configures(_) => decide(agent, host, &event, input),
+        Said::Asks(_) | Said::Configures(_) => decide(agent, host, &event, &input),
         Said::Reports(..) => {
             // It happened already; that it could not be reported undoes nothing, and
             // the next question finds the same host.
@@ -157,10 +162,10 @@ pub(super) fn decide(
     agent: ExternalAgent,
     host: &impl Asking,
     event: &HookEvent,
-    input: Vec<u8>,
+    input: &[u8],
 ) -> Reply {
     let deny = |why: String| Reply::deny(agent, &event.name, "host.unreachable", why);
-    let answer = match host.exchange(agent, &input) {
+    let answer = match host.exchange(agent, input) {
         Ok(answer) => answer,
         Err(error) => return deny(error),
     };

@@ -6,30 +6,60 @@
 
 mod ask;
 mod host;
+mod install;
+mod permission;
+mod prove;
+mod settings;
 
-use clap::Args;
+pub(super) use permission::Permission;
+
+use crate::failure::{Exit, Failure};
+use clap::{Args, Subcommand};
 use std::process::ExitCode;
 
-/// Judges the tool calls of Claude Code, Codex and Gemini CLI by this host's policies.
+/// Judges the tool calls of Claude Code, Codex and Gemini CLI by this host's policies
 #[derive(Args, Debug)]
 #[command(
     args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
     after_help = "\
 Examples:
-  selfheal hook --agent claude-code < event.json      what an agent's settings start
-  SELFHEAL_URL=… SELFHEAL_TOKEN=… selfheal hook --agent codex < event.json
+  selfheal hook install --agent claude-code           write its settings and prove them
+  selfheal hook status --agent claude-code            prove them again
+  selfheal hook --agent claude-code < event.json      what the settings start
 
-Reads one hook event on standard input, asks the running host, prints the answer in
-that agent's format. Exit codes: 0 as the answer says; 2 denied, also when no host
-answers in time, the input is not understood, or the command is used wrongly."
+Without a subcommand: reads one hook event on standard input, asks the running host, and
+prints the answer in that agent's format. Exit codes: 0 as the answer says; 2 denied, also
+when no host answers in time, the input is not understood, or the command is used wrongly."
 )]
 pub(crate) struct Hook {
+    #[command(subcommand)]
+    action: Option<Action>,
     #[command(flatten)]
-    ask: ask::Ask,
+    ask: Option<ask::Ask>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Action {
+    Install(install::Install),
+    Status(install::Status),
+    Uninstall(install::Uninstall),
 }
 
 impl Hook {
-    pub(crate) fn run(self) -> ExitCode {
-        self.ask.run()
+    /// A question ends with the exit code that its agent knows; everything else as
+    /// every command does.
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let exit = match (self.action, self.ask) {
+            (Some(Action::Install(install)), _) => install.run()?,
+            (Some(Action::Status(status)), _) => status.run()?,
+            (Some(Action::Uninstall(uninstall)), _) => uninstall.run()?,
+            (None, Some(ask)) => return Ok(ask.run()),
+            (None, None) => {
+                let message = "say whose hook this is: --agent claude-code, codex or gemini";
+                return Err(Failure::new(Exit::Usage, message));
+            }
+        };
+        Ok(ExitCode::from(exit as u8))
     }
 }

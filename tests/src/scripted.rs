@@ -1,0 +1,175 @@
+//! A language model that says what a test wrote down: Anthropic's Messages API on
+//! loopback, as far as Claude Code needs it. Which turn is said follows from the
+//! conversation that is sent, so repeated requests are harmless.
+
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+/// Answers until the process ends.
+pub struct ScriptedModel {
+    url: String,
+    requests: Arc<Mutex<Vec<Value>>>,
+}
+
+impl ScriptedModel {
+    /// Asks for these calls (name and input of the tool), one per turn; says `done`
+    /// after the last one.
+    pub fn calling(calls: &[(&str, Value)]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let turns: Vec<Value> = calls
+            .iter()
+            .enumerate()
+            .map(|(number, (name, input))| {
+                json!({ "type": "tool_use", "id": format!("toolu_test{number:04}"),
+                    "name": name, "input": input })
+            })
+            .collect();
+        let (turns, seen) = (Arc::new(turns), Arc::clone(&requests));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (turns, seen) = (Arc::clone(&turns), Arc::clone(&seen));
+                // A client that goes away is no failure of the model.
+                std::thread::spawn(move || drop(talk(stream, &turns, &seen)));
+            }
+        });
+        Self { url, requests }
+    }
+
+    /// Its address, for `ANTHROPIC_BASE_URL`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What tools answered so far, as the agent reported it: whether it was an error,
+    /// and the text.
+    pub fn results(&self) -> Vec<(bool, String)> {
+        let requests = self.requests.lock().expect("lock");
+        let Some(messages) = requests.last().and_then(|last| last["messages"].as_array()) else {
+            return Vec::new();
+        };
+        let blocks = messages.iter().filter_map(|it| it["content"].as_array());
+        blocks
+            .flatten()
+            .filter(|block| block["type"] == "tool_result")
+            .map(|block| {
+                let text = match &block["content"] {
+                    Value::String(text) => text.clone(),
+                    other => other.to_string(),
+                };
+                (block["is_error"] == true, text)
+            })
+            .collect()
+    }
+}
+
+/// One connection, request after request.
+fn talk(mut stream: TcpStream, turns: &[Value], seen: &Mutex<Vec<Value>>) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    loop {
+        let mut first = String::new();
+        if reader.read_line(&mut first)? == 0 {
+            return Ok(());
+        }
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line)?;
+            if line.trim().is_empty() {
+                break;
+            }
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse().unwrap_or(0);
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        let request: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
+        let (media, answer) = if path.starts_with("/v1/messages/count_tokens") {
+            (
+                "application/json",
+                json!({ "input_tokens": 10 }).to_string(),
+            )
+        } else if path.starts_with("/v1/messages") {
+            say(&request, turns, seen)
+        } else {
+            ("application/json", "{}".to_owned())
+        };
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: {media}\r\ncontent-length: {}\r\n\r\n",
+            answer.len()
+        );
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(answer.as_bytes())?;
+    }
+}
+
+fn say(request: &Value, turns: &[Value], seen: &Mutex<Vec<Value>>) -> (&'static str, String) {
+    let spoken = request["messages"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|message| message["role"] == "assistant")
+        .count();
+    let works = request["tools"]
+        .as_array()
+        .is_some_and(|tools| !tools.is_empty());
+    let block = match turns.get(spoken).filter(|_| works) {
+        Some(call) => call.clone(),
+        None => json!({ "type": "text", "text": "done" }),
+    };
+    if works {
+        seen.lock().expect("lock").push(request.clone());
+    }
+    let stop = if block["type"] == "tool_use" {
+        "tool_use"
+    } else {
+        "end_turn"
+    };
+    let message = json!({
+        "id": format!("msg_test{spoken:04}"), "type": "message", "role": "assistant",
+        "model": request["model"], "content": [], "stop_reason": null, "stop_sequence": null,
+        "usage": { "input_tokens": 10, "output_tokens": 5 },
+    });
+    if request["stream"] != true {
+        let mut whole = message;
+        whole["content"] = json!([block]);
+        whole["stop_reason"] = json!(stop);
+        return ("application/json", whole.to_string());
+    }
+    let (start, delta) = if stop == "tool_use" {
+        let mut start = block.clone();
+        start["input"] = json!({});
+        let input = block["input"].to_string();
+        (
+            start,
+            json!({ "type": "input_json_delta", "partial_json": input }),
+        )
+    } else {
+        let start = json!({ "type": "text", "text": "" });
+        (
+            start,
+            json!({ "type": "text_delta", "text": block["text"] }),
+        )
+    };
+    let events = [
+        json!({ "type": "message_start", "message": message }),
+        json!({ "type": "content_block_start", "index": 0, "content_block": start }),
+        json!({ "type": "content_block_delta", "index": 0, "delta": delta }),
+        json!({ "type": "content_block_stop", "index": 0 }),
+        json!({ "type": "message_delta", "delta": { "stop_reason": stop, "stop_sequence": null },
+            "usage": { "output_tokens": 15 } }),
+        json!({ "type": "message_stop" }),
+    ];
+    let text = events.iter().map(|event| {
+        let name = event["type"].as_str().unwrap_or_default();
+        format!("event: {name}\ndata: {event}\n\n")
+    });
+    ("text/event-stream", text.collect())
+}
