@@ -1,6 +1,7 @@
 //! One question of an agent, from standard input to exit code.
 
 use super::host::{Asking, Host};
+use crate::failure::{Exit, Failure};
 use clap::Args;
 use selfheal_api::hook::{self, HookEvent, MAX_REPORT, Said, Told};
 use selfheal_domain::external::ExternalAgent;
@@ -23,8 +24,8 @@ const DENIED: u8 = 2;
 #[derive(Args, Debug)]
 pub(super) struct Ask {
     /// Whose hook this is: claude-code, codex or gemini
-    #[arg(long)]
-    agent: ExternalAgent,
+    #[arg(long, required = true)]
+    agent: Option<ExternalAgent>,
     #[command(flatten)]
     host: Host,
     /// Deny after so many seconds without an answer; keep it below the agent's own
@@ -73,17 +74,20 @@ enum End {
 }
 
 impl Ask {
-    pub(super) fn run(self) -> ExitCode {
-        let agent = self.agent;
-        let reply = self.wait();
-        say(agent, &reply)
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        let agent = self.agent.ok_or_else(|| {
+            let message = "say whose hook this is: --agent claude-code, codex or gemini";
+            Failure::new(Exit::Usage, message)
+        })?;
+        let reply = self.wait(agent);
+        Ok(say(agent, &reply))
     }
 
     /// Works in a thread of its own, so that no hanging host, pipe or panic keeps the
     /// denial back.
-    fn wait(self) -> Reply {
+    fn wait(self, agent: ExternalAgent) -> Reply {
         let begun = Instant::now();
-        let (agent, deadline) = (self.agent, Duration::from_secs(self.deadline));
+        let deadline = Duration::from_secs(self.deadline);
         let (send, ends) = mpsc::channel();
         let deny =
             |event: &str, why: &str| Reply::deny(agent, event, "host.unreachable", why.to_owned());

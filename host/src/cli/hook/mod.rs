@@ -13,7 +13,7 @@ mod settings;
 
 pub(super) use permission::Permission;
 
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use clap::{Args, Subcommand};
 use std::process::ExitCode;
 
@@ -36,7 +36,7 @@ pub(crate) struct Hook {
     #[command(subcommand)]
     action: Option<Action>,
     #[command(flatten)]
-    ask: Option<ask::Ask>,
+    ask: ask::Ask,
 }
 
 #[derive(Subcommand, Debug)]
@@ -50,15 +50,11 @@ impl Hook {
     /// A question ends with the exit code that its agent knows; everything else as
     /// every command does.
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let exit = match (self.action, self.ask) {
-            (Some(Action::Install(install)), _) => install.run()?,
-            (Some(Action::Status(status)), _) => status.run()?,
-            (Some(Action::Uninstall(uninstall)), _) => uninstall.run()?,
-            (None, Some(ask)) => return Ok(ask.run()),
-            (None, None) => {
-                let message = "say whose hook this is: --agent claude-code, codex or gemini";
-                return Err(Failure::new(Exit::Usage, message));
-            }
+        let exit = match self.action {
+            Some(Action::Install(install)) => install.run()?,
+            Some(Action::Status(status)) => status.run()?,
+            Some(Action::Uninstall(uninstall)) => uninstall.run()?,
+            None => return self.ask.run(),
         };
         Ok(ExitCode::from(exit as u8))
     }
