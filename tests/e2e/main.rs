@@ -13,6 +13,7 @@ mod heal;
 mod hook;
 mod hook_claude;
 mod hook_install;
+mod hook_others;
 mod measured;
 mod model;
 mod policy;

@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "a test harness starts processes and fails loudly"
 )]
 
@@ -18,7 +19,7 @@ pub use host::{Answer, TestHost};
 pub use model::{ModelServer, Turn, answers, calls, offered, says};
 pub use project::{Project, Ran};
 pub use registry::Registry;
-pub use scripted::ScriptedModel;
+pub use scripted::{Dialect, ScriptedModel};
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -1,15 +1,28 @@
-//! A language model that says what a test wrote down: Anthropic's Messages API on
-//! loopback, as far as Claude Code needs it. Which turn is said follows from the
-//! conversation that is sent, so repeated requests are harmless.
+//! A language model that says what a test wrote down: Anthropic's Messages, OpenAI's
+//! Responses and Gemini's API on loopback, as far as the agents of these makers need
+//! them. Which turn is said follows from the conversation that is sent, so repeated
+//! requests are harmless.
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+/// Whose API.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dialect {
+    /// Anthropic's Messages.
+    Anthropic,
+    /// OpenAI's Responses.
+    OpenAi,
+    /// Gemini's `generateContent`.
+    Gemini,
+}
+
 /// Answers until the process ends.
 pub struct ScriptedModel {
     url: String,
+    dialect: Dialect,
     requests: Arc<Mutex<Vec<Value>>>,
 }
 
@@ -17,15 +30,24 @@ impl ScriptedModel {
     /// Asks for these calls (name and input of the tool), one per turn; says `done`
     /// after the last one.
     pub fn calling(calls: &[(&str, Value)]) -> Self {
+        Self::speaking(Dialect::Anthropic, calls)
+    }
+
+    /// The same in another API.
+    pub fn speaking(dialect: Dialect, calls: &[(&str, Value)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
         let requests = Arc::new(Mutex::new(Vec::new()));
         let turns: Vec<Value> = calls
             .iter()
             .enumerate()
-            .map(|(number, (name, input))| {
-                json!({ "type": "tool_use", "id": format!("toolu_test{number:04}"),
-                    "name": name, "input": input })
+            .map(|(number, (name, input))| match dialect {
+                Dialect::Anthropic => json!({ "type": "tool_use",
+                        "id": format!("toolu_test{number:04}"), "name": name, "input": input }),
+                Dialect::OpenAi => json!({ "type": "function_call",
+                        "id": format!("fc_{number}"), "call_id": format!("call_{number}"),
+                        "name": name, "arguments": input.to_string() }),
+                Dialect::Gemini => json!({ "functionCall": { "name": name, "args": input } }),
             })
             .collect();
         let (turns, seen) = (Arc::new(turns), Arc::clone(&requests));
@@ -33,20 +55,31 @@ impl ScriptedModel {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (turns, seen) = (Arc::clone(&turns), Arc::clone(&seen));
                 // A client that goes away is no failure of the model.
-                std::thread::spawn(move || drop(talk(stream, &turns, &seen)));
+                std::thread::spawn(move || drop(talk(stream, dialect, &turns, &seen)));
             }
         });
-        Self { url, requests }
+        Self {
+            url,
+            dialect,
+            requests,
+        }
     }
 
-    /// Its address, for `ANTHROPIC_BASE_URL`.
+    /// Its address, as a base URL.
     pub fn url(&self) -> &str {
         &self.url
     }
 
+    /// What the agent sent last, as text.
+    pub fn last(&self) -> String {
+        let requests = self.requests.lock().expect("lock");
+        requests.last().map(Value::to_string).unwrap_or_default()
+    }
+
     /// What tools answered so far, as the agent reported it: whether it was an error,
-    /// and the text.
+    /// and the text. Anthropic's API only.
     pub fn results(&self) -> Vec<(bool, String)> {
+        assert_eq!(self.dialect, Dialect::Anthropic);
         let requests = self.requests.lock().expect("lock");
         let Some(messages) = requests.last().and_then(|last| last["messages"].as_array()) else {
             return Vec::new();
@@ -67,7 +100,12 @@ impl ScriptedModel {
 }
 
 /// One connection, request after request.
-fn talk(mut stream: TcpStream, turns: &[Value], seen: &Mutex<Vec<Value>>) -> std::io::Result<()> {
+fn talk(
+    mut stream: TcpStream,
+    dialect: Dialect,
+    turns: &[Value],
+    seen: &Mutex<Vec<Value>>,
+) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     loop {
         let mut first = String::new();
@@ -98,6 +136,10 @@ fn talk(mut stream: TcpStream, turns: &[Value], seen: &Mutex<Vec<Value>>) -> std
             )
         } else if path.starts_with("/v1/messages") {
             say(&request, turns, seen)
+        } else if dialect == Dialect::OpenAi && path.ends_with("/responses") {
+            respond(&request, turns, seen)
+        } else if dialect == Dialect::Gemini && path.contains("enerateContent") {
+            generate(&request, path.contains("stream"), turns, seen)
         } else {
             ("application/json", "{}".to_owned())
         };
@@ -172,4 +214,68 @@ fn say(request: &Value, turns: &[Value], seen: &Mutex<Vec<Value>>) -> (&'static 
         format!("event: {name}\ndata: {event}\n\n")
     });
     ("text/event-stream", text.collect())
+}
+
+/// OpenAI's Responses, streamed.
+fn respond(request: &Value, turns: &[Value], seen: &Mutex<Vec<Value>>) -> (&'static str, String) {
+    let spoken = request["input"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|item| item["type"] == "function_call")
+        .count();
+    seen.lock().expect("lock").push(request.clone());
+    let item = turns.get(spoken).cloned().unwrap_or_else(|| {
+        json!({ "type": "message", "id": "m", "role": "assistant",
+            "content": [{ "type": "output_text", "text": "done" }] })
+    });
+    let usage = json!({ "input_tokens": 1, "input_tokens_details": null, "output_tokens": 1,
+        "output_tokens_details": null, "total_tokens": 2 });
+    let events = [
+        json!({ "type": "response.created", "response": { "id": "r" } }),
+        json!({ "type": "response.output_item.done", "output_index": 0, "item": item }),
+        json!({ "type": "response.completed", "response": { "id": "r", "usage": usage } }),
+    ];
+    let text = events.iter().map(|event| {
+        let name = event["type"].as_str().unwrap_or_default();
+        format!("event: {name}\ndata: {event}\n\n")
+    });
+    ("text/event-stream", text.collect())
+}
+
+/// Gemini's `generateContent`, streamed or not.
+fn generate(
+    request: &Value,
+    streams: bool,
+    turns: &[Value],
+    seen: &Mutex<Vec<Value>>,
+) -> (&'static str, String) {
+    let parts = request["contents"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|content| content["parts"].as_array())
+        .flatten();
+    let spoken = parts
+        .filter(|part| part.get("functionResponse").is_some())
+        .count();
+    let works = streams && request["tools"].is_array();
+    let part = match turns.get(spoken).filter(|_| works) {
+        Some(call) => call.clone(),
+        None => json!({ "text": "done" }),
+    };
+    if works {
+        seen.lock().expect("lock").push(request.clone());
+    }
+    let answer = json!({
+        "candidates": [{ "content": { "role": "model", "parts": [part] },
+            "finishReason": "STOP", "index": 0 }],
+        "usageMetadata": { "promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2 },
+        "modelVersion": "test",
+    });
+    if streams {
+        ("text/event-stream", format!("data: {answer}\r\n\r\n"))
+    } else {
+        ("application/json", answer.to_string())
+    }
 }

@@ -21,7 +21,7 @@ Works beside a running host (through its local control socket) and without one."
     Add {
         /// 1 to 64 of a-z, 0-9, '.', '_', '-'
         name: String,
-        /// admin, user, auditor or guest
+        /// admin, user, auditor, guest, or hook (an agent that asks; nothing else)
         #[arg(long)]
         role: Role,
         /// Print the token (always done; kept so that scripts can say what they want)

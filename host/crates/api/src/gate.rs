@@ -4,7 +4,7 @@
 
 use crate::call::{Call, Credential};
 use crate::handlers::hook;
-use crate::hook::MAX_REPORT;
+use crate::hook::{MAX_QUESTION, MAX_REPORT};
 use crate::idempotency::{Answer, Claim};
 use crate::limits::source_key;
 use crate::problem::Problem;
@@ -88,7 +88,17 @@ async fn walk(
         headers: parts.headers,
         body: Bytes::new(),
     };
-    let mut call = blocking(move || admit(call, door)).await??;
+    let admitted = blocking(move || admit(call, door)).await;
+    let mut call = match admitted.and_then(|admitted| admitted) {
+        Ok(call) => call,
+        Err(problem) => {
+            // An agent's next question comes down the same connection.
+            if route.hook.is_some() {
+                let _ = read_body(body, MAX_QUESTION).await;
+            }
+            return Err(problem);
+        }
+    };
     if route.verb != Verb::Get {
         let most = match (route.bytes, route.hook) {
             (Some((_, most)), _) => most,
