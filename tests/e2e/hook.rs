@@ -3,11 +3,11 @@
 //! goes wrong is a denial, in words and by exit code.
 
 use crate::programs::cart;
-use selfheal_tests::{Project, Ran, TestHost, eventually};
+use selfheal_tests::{Project, Ran, TestHost, eventually, signal};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -314,14 +314,6 @@ content-length: 97
     let input = agent.shell(&project, "git status");
     let ran = ask(&project, agent, &answering(allow), "sfh_any", &input);
     assert_eq!(agent.told(&ran), "deny", "{ran:?}");
-}
-
-fn signal(name: &str, process: u32) {
-    let status = Command::new("kill")
-        .args([format!("-{name}"), process.to_string()])
-        .status()
-        .unwrap();
-    assert!(status.success());
 }
 
 /// Inodes of the sockets that a process holds.

@@ -2,7 +2,9 @@
 //! settings: what policies deny must not run, whatever becomes of the hook or the host.
 
 use crate::programs::cart;
-use selfheal_tests::{Project, Ran, ScriptedModel, TestHost, agent_program, eventually};
+use selfheal_tests::{
+    Project, Ran, ScriptedModel, TestHost, agent_program, eventually, foreign_command, signal,
+};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -47,10 +49,9 @@ impl Session {
     }
 
     fn command(&self, sources: &str) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = foreign_command(&self.program);
         command
             .current_dir(self.project.app())
-            .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.home())
             .env("TMPDIR", self.project.outside())
@@ -239,14 +240,6 @@ fn a_host_killed_in_the_middle_of_a_call_stops_it() {
     }
 }
 
-fn signal(name: &str, process: u32) {
-    let status = Command::new("kill")
-        .args([format!("-{name}"), process.to_string()])
-        .status()
-        .unwrap();
-    assert!(status.success());
-}
-
 /// A client has sent something to this port that nobody read.
 fn waits_on(port: u16) -> bool {
     let connections = std::fs::read_to_string("/proc/net/tcp").unwrap();
@@ -385,9 +378,8 @@ fn the_permission_tool_decides_what_would_be_asked() {
     } } });
     let file = session.project.outside().join("mcp.json");
     std::fs::write(&file, servers.to_string()).unwrap();
-    let output = Command::new(&session.program)
+    let output = foreign_command(&session.program)
         .current_dir(session.project.app())
-        .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("HOME", session.home())
         .env("ANTHROPIC_BASE_URL", session.model.url())

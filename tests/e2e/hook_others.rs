@@ -2,10 +2,10 @@
 //! their settings, everything else switched off: what policies deny does not run.
 
 use crate::programs::cart;
-use selfheal_tests::{Dialect, Project, ScriptedModel, TestHost, agent_program};
+use selfheal_tests::{Dialect, Project, ScriptedModel, TestHost, agent_program, foreign_command};
 use serde_json::json;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 const CODEX: &str = "@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex";
 const GEMINI: &str = "@google/gemini-cli/bundle/gemini.js";
@@ -54,10 +54,9 @@ fn install(project: &Project, host: &TestHost, agent: &str) {
 }
 
 fn start(project: &Project, program: &str, arguments: &[&str], model: &ScriptedModel) -> Output {
-    Command::new(program)
+    foreign_command(program)
         .args(arguments)
         .current_dir(project.app())
-        .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("HOME", home(project))
         .env("TMPDIR", project.outside())

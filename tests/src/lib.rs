@@ -44,6 +44,22 @@ pub fn binary() -> PathBuf {
     built
 }
 
+/// A program of somebody else, with an empty environment.
+pub fn foreign_command(program: impl AsRef<std::ffi::OsStr>) -> std::process::Command {
+    let mut command = std::process::Command::new(program);
+    command.env_clear();
+    command
+}
+
+/// Sends a signal, as in `STOP`.
+pub fn signal(name: &str, process: u32) {
+    let status = std::process::Command::new("kill")
+        .args([format!("-{name}"), process.to_string()])
+        .status()
+        .expect("kill is installed");
+    assert!(status.success(), "kill -{name} {process}");
+}
+
 /// A program below `tests/agents/node_modules`, where `npm ci` put it. Where it is not
 /// installed the test that needs it says so and is skipped, except in CI.
 pub fn agent_program(path: &str, title: &str) -> Option<PathBuf> {
