@@ -311,22 +311,52 @@ fn lay_out(app: &Path) {
         ("PROT", "ok\n"),
         ("SECRET", SECRET),
         ("src/__init__.py", ""),
-        ("src/cart.py", "def total(prices, discount=0):\n    \"\"\"Sum of prices.\"\"\"\n    return sum(prices) - discount\n"),
+        (
+            "src/cart.py",
+            "def total(prices, discount=0):\n    \"\"\"Sum of prices.\"\"\"\n    return sum(prices) - discount\n",
+        ),
         ("src/data.csv", "name,price\na,1\nb,2\n"),
         ("shop/cart.py", "def total(a, b):\n    return a + b\n"),
         ("tests/__init__.py", ""),
-        ("tests/test_cart.py", "import os, sys, unittest\nsys.path.insert(0, os.getcwd())\nfrom src.cart import total\n\n\nclass Cart(unittest.TestCase):\n    def test_total(self):\n        self.assertEqual(total([1, 2]), 3)\n\n\nif __name__ == '__main__':\n    unittest.main()\n"),
+        (
+            "tests/test_cart.py",
+            "import os, sys, unittest\nsys.path.insert(0, os.getcwd())\nfrom src.cart import total\n\n\nclass Cart(unittest.TestCase):\n    def test_total(self):\n        self.assertEqual(total([1, 2]), 3)\n\n\nif __name__ == '__main__':\n    unittest.main()\n",
+        ),
         ("web/app.js", "exports.sum = (a, b) => a + b;\n"),
-        ("web/app.test.js", "const test = require('node:test');\nconst assert = require('node:assert');\nconst { sum } = require('./app.js');\ntest('sum', () => assert.equal(sum(1, 2), 3));\n"),
-        ("package.json", "{\"name\":\"shop\",\"version\":\"1.0.0\",\"scripts\":{\"test\":\"node --test web/\",\"lint\":\"node --check web/app.js\"}}\n"),
-        ("Makefile", "test:\n\tpython3 -m unittest tests.test_cart\nlint:\n\tpython3 -m py_compile src/cart.py\n.PHONY: test lint\n"),
+        (
+            "web/app.test.js",
+            "const test = require('node:test');\nconst assert = require('node:assert');\nconst { sum } = require('./app.js');\ntest('sum', () => assert.equal(sum(1, 2), 3));\n",
+        ),
+        (
+            "package.json",
+            "{\"name\":\"shop\",\"version\":\"1.0.0\",\"scripts\":{\"test\":\"node --test web/\",\"lint\":\"node --check web/app.js\"}}\n",
+        ),
+        (
+            "Makefile",
+            "test:\n\tpython3 -m unittest tests.test_cart\nlint:\n\tpython3 -m py_compile src/cart.py\n.PHONY: test lint\n",
+        ),
         ("run.sh", "#!/bin/sh\necho running\n"),
         ("script.pl", "print \"ok\\n\";\n"),
-        ("c/hello.c", "#include <stdio.h>\nint main(void) { puts(\"hello\"); return 0; }\n"),
-        ("rs/Cargo.toml", "[package]\nname = \"shop\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[workspace]\n"),
-        ("rs/src/lib.rs", "pub fn total(a: u32, b: u32) -> u32 {\n    a + b\n}\n#[test]\nfn adds() {\n    assert_eq!(total(1, 2), 3);\n}\n"),
-        ("fix.patch", "--- a/src/cart.py\n+++ b/src/cart.py\n@@ -1,3 +1,3 @@\n def total(prices, discount=0):\n     \"\"\"Sum of prices.\"\"\"\n-    return sum(prices) - discount\n+    return max(0, sum(prices) - discount)\n"),
-        (".gitignore", "build/\n__pycache__/\n*.pyc\n/repo/\n/SECRET\n"),
+        (
+            "c/hello.c",
+            "#include <stdio.h>\nint main(void) { puts(\"hello\"); return 0; }\n",
+        ),
+        (
+            "rs/Cargo.toml",
+            "[package]\nname = \"shop\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[workspace]\n",
+        ),
+        (
+            "rs/src/lib.rs",
+            "pub fn total(a: u32, b: u32) -> u32 {\n    a + b\n}\n#[test]\nfn adds() {\n    assert_eq!(total(1, 2), 3);\n}\n",
+        ),
+        (
+            "fix.patch",
+            "--- a/src/cart.py\n+++ b/src/cart.py\n@@ -1,3 +1,3 @@\n def total(prices, discount=0):\n     \"\"\"Sum of prices.\"\"\"\n-    return sum(prices) - discount\n+    return max(0, sum(prices) - discount)\n",
+        ),
+        (
+            ".gitignore",
+            "build/\n__pycache__/\n*.pyc\n/repo/\n/SECRET\n",
+        ),
         ("repo/f", "first\n"),
     ] {
         let path = app.join(path);
@@ -335,7 +365,9 @@ fn lay_out(app: &Path) {
     }
     let history = "set -e
         chmod +x run.sh
-        git init -q -b main . && git add -A && git commit -qm 'first' --allow-empty
+        cp SECRET .env; git init -q -b main . && git add -A && git commit -qm 'first'
+        echo \"staged once: $(cat SECRET)\" > staged.txt && git add staged.txt && git rm -qf --cached staged.txt && rm staged.txt
+        git rm -qf .env && git commit -qm 'no secrets'
         echo '# more' >> shop/cart.py && git commit -qam 'shop: more'
         cd repo && git init -q -b main .
         for i in 1 2 3 4; do echo $i >> f; git add f; git commit -qm \"f $i\"; done

@@ -3,6 +3,7 @@
 use crate::broker::{Admitted, Broker, Effect, Place, host_denies, shorten};
 use crate::changes::chain;
 use crate::config::{glob, is_git};
+use crate::history::READING;
 use crate::layer::Layer;
 use crate::taint::unvouched;
 use crate::walk::files;
@@ -11,7 +12,7 @@ use selfheal_domain::event::ToolOutcome;
 use selfheal_domain::policy::{AccessMode, AgentPhase, RunCounters, ToolCallFacts};
 use selfheal_domain::tools::{CommandOutput, Ended, ToolError, ToolOutput, WorkspaceAccess};
 use selfheal_sandbox::{
-    Access, Change, SandboxError, SandboxSpec, Session, Workspace, collect_changes,
+    Access, Change, Replacement, SandboxError, SandboxSpec, Session, Workspace, collect_changes,
 };
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -127,7 +128,13 @@ impl Broker {
                 return Err(invalid("only drafting keeps what commands write"));
             }
         };
-        let mut masked = vec![config.git_dir.clone(), config.repository_root.join(".git")];
+        let git = config.repository_root.join(".git");
+        let history = self.bench.history_for(command);
+        let mut masked = vec![config.git_dir.clone(), git.clone()];
+        if history.is_some() {
+            // What is shown in its place hides it as well.
+            masked.retain(|place| *place != git);
+        }
         masked.extend(config.private_dirs.iter().cloned());
         masked.extend(self.secret_files()?);
         let mut limits = config.limits;
@@ -142,6 +149,16 @@ impl Broker {
         );
         spec.directory = PathBuf::from(directory);
         spec.environment = config.environment_variables.clone();
+        if let Some(view) = history {
+            for (name, value) in READING {
+                spec.environment
+                    .insert((*name).to_owned(), (*value).to_owned());
+            }
+            spec.replaced = vec![Replacement {
+                path: git,
+                with: view,
+            }];
+        }
         spec.assets = Some(config.assets_dir.clone());
         spec.masked = masked;
         spec.limits = limits;

@@ -21,6 +21,7 @@ mod config;
 mod contained;
 mod effects;
 mod facts;
+mod history;
 mod layer;
 mod masking;
 mod mcp;

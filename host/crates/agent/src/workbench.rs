@@ -2,6 +2,7 @@
 
 use crate::broker::{Broker, Place};
 use crate::config::{PathRules, WorkbenchConfig, WorkbenchError};
+use crate::history::History;
 use crate::layer::{PREFIX, Throwaway, lay_out, sweep};
 use crate::masking::Masker;
 use crate::view::View;
@@ -29,6 +30,7 @@ pub(crate) struct Bench {
     pub(crate) masker: Masker,
     pub(crate) policies: Arc<dyn PolicyHost>,
     pub(crate) sandbox: Sandbox,
+    pub(crate) history: History,
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -47,6 +49,17 @@ impl Bench {
             .environment
             .read()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a command that mentions git gets to see in place of `.git`.
+    pub(crate) fn history_for(&self, command: &str) -> Option<PathBuf> {
+        if !command.contains("git") {
+            return None;
+        }
+        self.history
+            .view(&self.config, &self.sandbox, || self.ids.uuid(), &|path| {
+                self.is_secret(path)
+            })
     }
 
     /// The path is the repository's own, the installation's, or holds secrets.
@@ -101,6 +114,7 @@ impl SandboxWorkbench {
                 masker,
                 policies,
                 sandbox,
+                history: History::default(),
                 ids,
                 clock,
             }),

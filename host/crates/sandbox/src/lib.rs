@@ -57,5 +57,5 @@ pub use grant::{Destination, Grant};
 pub use managed::{ManagedProcess, ManagedSpec};
 pub use sandbox::{Containment, Sandbox};
 pub use session::Session;
-pub use spec::{ASSETS_PATH, Access, Limits, SandboxSpec, Workspace};
+pub use spec::{ASSETS_PATH, Access, Limits, Replacement, SandboxSpec, Workspace};
 pub use trusted::{TrustedCommand, run_trusted};

@@ -80,6 +80,15 @@ impl Order {
             }
             resemble(upper, &spec.workspace.root)?;
         }
+        for replacement in &mut spec.replaced {
+            replacement.path = directory(&replacement.path, "replaced directory")?;
+            replacement.with = directory(&replacement.with, "replacing directory")?;
+            if replacement.path == spec.workspace.root
+                || !replacement.path.starts_with(&spec.workspace.root)
+            {
+                return Err(invalid("a replaced directory is inside the workspace"));
+            }
+        }
         crate::grant::check(&spec.grants)?;
         if let Some(assets) = &mut spec.assets {
             *assets = directory(assets, "assets directory")?;

@@ -30,6 +30,10 @@ pub struct SandboxSpec {
     /// kept layer must refuse it. The well-known secret places of the home directories are always
     /// masked.
     pub masked: Vec<PathBuf>,
+    /// Directories of the workspace in whose place others of the host are shown,
+    /// read-only: neither the original nor a way to change it is left.
+    #[serde(default)]
+    pub replaced: Vec<Replacement>,
     /// Absolute files and directories that stay visible, read-only, although
     /// they are below `/tmp`, `/var/tmp`, `/run` or `/dev/shm`. Tool chains named
     /// by the environment (`PATH`, `VIRTUAL_ENV`, …) are found by themselves.
@@ -52,11 +56,21 @@ impl SandboxSpec {
             environment: BTreeMap::new(),
             assets: None,
             masked: Vec::new(),
+            replaced: Vec::new(),
             visible: Vec::new(),
             grants: Vec::new(),
             limits: Limits::default(),
         }
     }
+}
+
+/// One directory shown in place of another.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Replacement {
+    /// An existing directory of the live tree, absolute, no link.
+    pub path: PathBuf,
+    /// An existing directory of the host, absolute.
+    pub with: PathBuf,
 }
 
 /// The tree a command works on.

@@ -67,6 +67,11 @@ pub(super) fn build(spec: &SandboxSpec) -> Step<Vec<PathBuf>> {
         .map(|path| Ok((path.clone(), path.is_dir(), copy_read_only(path)?)))
         .collect::<Step<Vec<_>>>()?;
     let assets = spec.assets.as_deref().map(copy_read_only).transpose()?;
+    let replaced = spec
+        .replaced
+        .iter()
+        .map(|one| Ok((&one.path, copy_read_only(&one.with)?)))
+        .collect::<Step<Vec<_>>>()?;
     let host = copy_read_only(Path::new("/"))?;
     let layers = Layers::open(spec)?;
     let memory = Memory::new(spec)?;
@@ -117,6 +122,13 @@ pub(super) fn build(spec: &SandboxSpec) -> Step<Vec<PathBuf>> {
     attach(&workspace, root)?;
     for path in inside {
         blank.cover(path)?;
+    }
+    for (path, tree) in &replaced {
+        // A layer may have removed it; then there is nothing to show it at, and
+        // nothing of the original either.
+        if path.is_dir() && !path.is_symlink() {
+            attach(tree, path)?;
+        }
     }
     let names: Vec<&Grant> = spec
         .grants
