@@ -7,6 +7,7 @@ use crate::compose::accounts::control_socket;
 use crate::config::Config;
 use crate::failure::{Because, Exit, Failure};
 use clap::Args;
+use selfheal_sandbox::{Probe, Sandbox, Thoroughness, all_hold};
 use serde::Serialize;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,11 @@ use std::path::{Path, PathBuf};
 /// Checks this machine and configuration; says what is missing and what follows.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Asks a host that runs here, too: whether it proved that policies are enforced, which rules the \
+    after_help = "Attacks every layer of the sandbox from inside, with a process that tries to write, read, connect,
+trace, gain privileges, outlive its call and use more than its share. Where a layer does not hold it
+says what to do; until then agents get no commands and autonomy is capped at 1.
+
+Asks a host that runs here, too: whether it proved that policies are enforced, which rules the \
 glass is broken over, what is in quarantine.
 
 Exit code 0 when everything needed works, 1 when something is missing."
@@ -42,7 +47,9 @@ struct Finding {
 
 impl Doctor {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
-        let mut findings = vec![containment(), policies()];
+        let layers = Sandbox::new().attack(Thoroughness::Full);
+        let mut findings = containment(&layers);
+        findings.push(policies());
         for (name, program) in [("python", "python3"), ("node", "node")] {
             findings.push(interpreter(name, program));
         }
@@ -55,7 +62,9 @@ impl Doctor {
             .filter(|finding| !matches!(finding.name, "node" | "python" | "notice"))
             .all(|finding| finding.ok);
         if self.json {
-            output::json(&serde_json::json!({ "ok": healthy, "findings": findings }));
+            output::json(
+                &serde_json::json!({ "ok": healthy, "layers": layers, "findings": findings }),
+            );
         } else {
             for finding in &findings {
                 let mark = if finding.ok {
@@ -66,7 +75,7 @@ impl Doctor {
                     output::coloured(Colour::Yellow, "missing")
                 };
                 output::line(format!(
-                    "{mark:>9}  {:<14} {}",
+                    "{mark:>9}  {:<18} {}",
                     finding.name, finding.detail
                 ));
             }
@@ -75,19 +84,35 @@ impl Doctor {
     }
 }
 
-fn containment() -> Finding {
-    let probed = selfheal_sandbox::Sandbox::probe();
-    let ok = probed.is_sufficient();
-    let consequence = if ok {
-        ""
-    } else {
-        " — agents get no commands, autonomy is capped at 1 (SUGGEST)"
-    };
-    Finding {
+/// A finding for each layer that was attacked, and what a missing one means.
+fn containment(layers: &[Probe]) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = layers
+        .iter()
+        .map(|layer| Finding {
+            name: layer.name,
+            ok: layer.holds,
+            detail: if layer.holds {
+                layer.detail.clone()
+            } else {
+                format!("{}. To do: {}", layer.detail, layer.remedy)
+            },
+        })
+        .collect();
+    let held = layers.iter().filter(|layer| layer.holds).count();
+    let ok = all_hold(layers);
+    findings.push(Finding {
         name: "containment",
         ok,
-        detail: format!("{probed}{consequence}"),
-    }
+        detail: if ok {
+            format!("all {held} layers hold: agents may run commands")
+        } else {
+            format!(
+                "{held} of {} layers hold: agents get no commands, and autonomy is capped at 1 (SUGGEST)",
+                layers.len()
+            )
+        },
+    });
+    findings
 }
 
 fn policies() -> Finding {
@@ -242,4 +267,32 @@ fn policies_in_force(set: &Value) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_that_does_not_hold_says_what_to_do_and_what_follows() {
+        let layer = |name, holds| Probe {
+            name,
+            holds,
+            detail: "connected to 192.0.2.1:9".to_owned(),
+            remedy: if holds { "" } else { "allow user namespaces" },
+        };
+        let findings = containment(&[layer("masks", true), layer("network", false)]);
+        let shown: Vec<(&str, bool)> = findings
+            .iter()
+            .map(|finding| (finding.name, finding.ok))
+            .collect();
+        assert_eq!(
+            shown,
+            [("masks", true), ("network", false), ("containment", false)]
+        );
+        assert!(findings[1].detail.ends_with("To do: allow user namespaces"));
+        assert!(findings[2].detail.contains("1 of 2 layers"));
+        assert!(findings[2].detail.contains("capped at 1"));
+        assert!(!containment(&[]).iter().all(|finding| finding.ok));
+    }
 }

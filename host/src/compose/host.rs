@@ -15,7 +15,6 @@ use selfheal_domain::ledger::Ledger;
 use selfheal_domain::policy::PolicyHost;
 use selfheal_domain::policy_control::PolicyControl;
 use selfheal_domain::ports::{EventStore, RunWorktree, Services};
-use selfheal_domain::risk::AutonomyLevel;
 use selfheal_domain::user::Actor;
 use selfheal_pipeline::desk::IssueDesk;
 use selfheal_pipeline::enforcement::Warden;
@@ -23,7 +22,6 @@ use selfheal_pipeline::feed::{Feed, FeedItem};
 use selfheal_pipeline::healer::{Doors, Healer};
 use selfheal_pipeline::settings::{HostRules, RulesInForce, Settings};
 use selfheal_policy_host::{PolicyConfig, PolicyKeeper, RecordEvent};
-use selfheal_sandbox::Sandbox;
 use selfheal_services::{HttpProbes, ServiceManager, ServicePlaces};
 use selfheal_store::{JournalStore, Options};
 use selfheal_worktree::GitRepository;
@@ -314,26 +312,16 @@ fn follow(
 }
 
 fn rules_of(policy: &PolicyConfig) -> Result<HostRules, Failure> {
-    let ceiling = if Sandbox::probe().is_sufficient() {
-        policy.ceiling
-    } else {
-        policy.ceiling.min(AutonomyLevel::Suggest)
-    };
     Ok(HostRules {
         environment: policy.environment,
         level: policy.level,
-        ceiling,
+        ceiling: super::containment::ceiling(policy.ceiling),
         four_eyes: policy.four_eyes,
         limits: patch_limits(policy)?,
     })
 }
 
 fn settings(config: &Config, policy: &PolicyConfig) -> Result<Settings, Failure> {
-    if !Sandbox::probe().is_sufficient() {
-        tracing::warn!(
-            "this kernel cannot contain commands: autonomy is capped at 1 (SUGGEST); see `selfheal doctor`"
-        );
-    }
     let directory =
         |service: &selfheal_services::ServiceConfig| service.directory.display().to_string();
     Ok(Settings {

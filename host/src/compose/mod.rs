@@ -3,6 +3,7 @@
 
 pub(crate) mod accounts;
 mod agents;
+mod containment;
 pub(crate) mod host;
 pub(crate) mod one_shot;
 mod transcripts;
@@ -21,7 +22,7 @@ use selfheal_policy_host::{
     WasmPolicyHost,
 };
 use selfheal_policy_source::ModuleStore;
-use selfheal_sandbox::{Limits, Sandbox};
+use selfheal_sandbox::Limits;
 use selfheal_worktree::MachineIdentity;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -210,12 +211,14 @@ fn workbench(
             ..Limits::default()
         },
         tracked: parts.tracked,
+        network: parts.policy.network.clone(),
+        max_surplus_calls: parts.policy.limits.max_surplus_calls,
         mcp: None,
     };
     SandboxWorkbench::new(
         config,
         policies,
-        Sandbox::new(),
+        containment::sandbox(),
         Arc::new(Machine),
         Arc::new(Machine),
     )

@@ -6,9 +6,10 @@ use selfheal_agent::{
 };
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::Event;
+use selfheal_domain::ids::RunRef;
 use selfheal_domain::policy::{
-    Environment, IssueFacts, ModuleIdentity, PatchFacts, PolicyContext, PolicyHost, PolicySet,
-    ToolCallFacts, TrackRecord,
+    Environment, IssueFacts, ModuleIdentity, PastCall, PatchFacts, PolicyContext, PolicyHost,
+    PolicySet, ToolCallFacts, TrackRecord,
 };
 use selfheal_domain::ports::{
     CallRecorder, CancelToken, Clock, DraftingTools, IdSource, RecordRefused, RunWorktree,
@@ -27,7 +28,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -80,21 +81,40 @@ impl IdSource for Counting {
     }
 }
 
-struct Silent;
+/// What was recorded.
+#[derive(Default)]
+pub(crate) struct Records(pub(crate) Mutex<Vec<Event>>, Mutex<Option<fs::File>>);
 
-impl CallRecorder for Silent {
-    fn record(&self, _: &Actor, _: Event) -> Result<(), RecordRefused> {
+impl Records {
+    /// Each record is also appended to a file and synced, as a journal does.
+    pub(crate) fn sync_to(&self, file: &Path) {
+        *self.1.lock().unwrap() = Some(fs::File::create(file).unwrap());
+    }
+}
+
+impl CallRecorder for Records {
+    fn record(&self, _: &Actor, event: Event) -> Result<(), RecordRefused> {
+        if let Some(file) = &mut *self.1.lock().unwrap() {
+            serde_json::to_writer(&*file, &event).unwrap();
+            file.sync_data().unwrap();
+            return Ok(());
+        }
+        self.0.lock().unwrap().push(event);
         Ok(())
     }
     fn progress(&self, _: &str) {}
 }
 
 /// Allows everything: what holds then holds whatever the verdict.
-struct Anything;
+#[derive(Clone, Default)]
+pub(crate) struct Anything(pub(crate) Arc<Mutex<Vec<PastCall>>>);
 
 impl PolicyHost for Anything {
     fn current(&self) -> Arc<dyn PolicySet> {
-        Arc::new(Self)
+        Arc::new(self.clone())
+    }
+    fn observed(&self, _: Option<RunRef>, what: PastCall) {
+        self.0.lock().unwrap().push(what);
     }
 }
 
@@ -141,10 +161,10 @@ pub(crate) enum Policies {
 }
 
 impl Policies {
-    fn host(self) -> Arc<dyn PolicyHost> {
+    fn host(self, anything: Anything) -> Arc<dyn PolicyHost> {
         static BUNDLED_HOST: OnceLock<Arc<WasmPolicyHost>> = OnceLock::new();
         match self {
-            Self::Anything => Arc::new(Anything),
+            Self::Anything => Arc::new(anything),
             Self::Bundled => Arc::clone(BUNDLED_HOST.get_or_init(|| {
                 assert!(
                     !BUNDLED.is_empty(),
@@ -176,12 +196,22 @@ pub(crate) struct Ground {
     pub(crate) base: PathBuf,
     pub(crate) app: PathBuf,
     workbench: SandboxWorkbench,
+    pub(crate) records: Arc<Records>,
+    /// What policies that allow everything were told.
+    pub(crate) anything: Anything,
     before: BTreeMap<PathBuf, Vec<u8>>,
     layers: AtomicU64,
 }
 
 impl Ground {
     pub(crate) fn new(policies: Policies) -> Self {
+        Self::reaching(policies, &[])
+    }
+
+    /// With these destinations in `policy.toml`.
+    pub(crate) fn reaching(policies: Policies, network: &[&str]) -> Self {
+        let anything = Anything::default();
+        let policies = policies.host(anything.clone());
         let top = tempfile::tempdir().unwrap();
         let base = top.path().canonicalize().unwrap();
         let app = base.join("app");
@@ -209,10 +239,13 @@ impl Ground {
                 ..Limits::default()
             },
             tracked: Arc::new(|path| !path.starts_with("build")),
+            network: network.iter().map(ToString::to_string).collect(),
+            max_surplus_calls: 3,
+            mcp: None,
         };
         let workbench = SandboxWorkbench::new(
             config,
-            policies.host(),
+            policies,
             Sandbox::new(),
             Arc::new(Counting::default()),
             Arc::new(Still),
@@ -224,6 +257,8 @@ impl Ground {
             base,
             app,
             workbench,
+            records: Arc::default(),
+            anything,
             before,
             layers: AtomicU64::new(0),
         }
@@ -237,7 +272,7 @@ impl Ground {
             level: AutonomyLevel::default(),
             service: None,
             earned: TrackRecord::default(),
-            recorder: Arc::new(Silent),
+            recorder: Arc::clone(&self.records) as Arc<dyn CallRecorder>,
             cancel: CancelToken::default(),
         }
     }

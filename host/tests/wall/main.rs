@@ -17,6 +17,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    dead_code,
     clippy::print_stderr,
     reason = "a test fails by panicking, also in its helpers"
 )]
@@ -25,6 +26,7 @@ mod ground;
 
 use base64::Engine;
 use ground::{DIAGNOSIS, Entry, Ground, Policies, SECRET, corpus, secret_of_environment};
+use selfheal_domain::event::Event;
 use selfheal_domain::tools::{ToolError, ToolOutput, ToolRequest, Tools, WorkspaceAccess};
 use selfheal_sandbox::{Access, Sandbox, SandboxSpec, Workspace, allowed_environment};
 use std::sync::Mutex;
@@ -283,3 +285,72 @@ fn ordinary_commands_run() {
 
 /// Ordinary commands that the bundled policies stop; may only shrink.
 const MOST_STOPPED: usize = 18;
+
+#[test]
+fn a_run_that_changes_what_it_did_not_name_is_stopped() {
+    let ground = Ground::new(Policies::Anything);
+    let (tools, _worktree) = ground.drafting();
+    let tools = tools.as_tools();
+    let write = |name: &str| {
+        let command = format!("python3 -c \"open('src/{name}', 'w').write('x = 1')\"");
+        ask(tools, &command, WorkspaceAccess::Keep)
+    };
+    // What was named is no surplus, nor is what git ignores.
+    ask(tools, "echo x = 1 > src/named.py", WorkspaceAccess::Keep).unwrap();
+    ask(tools, "python3 -m compileall -q src", WorkspaceAccess::Keep).unwrap();
+    assert!(ground.anything.0.lock().unwrap().is_empty());
+    for name in ["a.py", "b.py", "c.py", "d.py"] {
+        write(name).unwrap();
+    }
+    let told = ground.anything.0.lock().unwrap().clone();
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert_eq!(told[0].rule.as_deref(), Some("host.surplus-effects"));
+    let outcomes: Vec<String> = ground
+        .records
+        .0
+        .lock()
+        .unwrap()
+        .iter()
+        .filter_map(|event| match event {
+            Event::ToolFinished { outcome, .. } => Some(format!("{outcome:?}")),
+            _ => None,
+        })
+        .collect();
+    assert!(
+        outcomes
+            .iter()
+            .any(|outcome| outcome.contains("also changed: src/a.py")),
+        "{outcomes:?}"
+    );
+    let stopped = ask(tools, "true", WorkspaceAccess::Discard);
+    assert!(
+        matches!(&stopped, Err(ToolError::Unavailable(why)) if why.contains("max_surplus_calls")),
+        "{stopped:?}"
+    );
+}
+
+#[test]
+fn a_destination_is_reached_when_the_file_lists_it_and_the_call_names_it() {
+    let listen = || {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let _ = std::io::Write::write_all(&mut stream.unwrap(), b"welcome\n");
+            }
+        });
+        port
+    };
+    let (listed, other) = (listen(), listen());
+    let ground = Ground::reaching(Policies::Anything, &[&format!("127.0.0.1:{listed}")]);
+    let tools = ground.diagnosis();
+    let said = |command: String| ask(&*tools, &command, WorkspaceAccess::ReadOnly).unwrap();
+    let named = |port: u16| said(format!("exec 3<>/dev/tcp/127.0.0.1/{port} && cat <&3"));
+    assert!(named(listed).contains("welcome"), "{}", named(listed));
+    assert!(!named(other).contains("welcome"));
+    // Code that the facts cannot read names nothing, so it reaches nothing.
+    let hidden = said(format!(
+        "python3 -c \"import socket; print(socket.create_connection(('127.0'+'.0.1', {listed})).recv(9))\""
+    ));
+    assert!(!hidden.contains("welcome"), "{hidden}");
+}

@@ -182,7 +182,13 @@ impl Broker {
             external: None,
         }))?;
         let reason = match verdict {
-            Verdict::Allow => return Ok(Admitted { id, facts }),
+            Verdict::Allow => {
+                let Some(error) = self.strayed() else {
+                    return Ok(Admitted { id, facts });
+                };
+                self.finish(id, ToolOutcome::Failed(chain(&error)))?;
+                return Err(error);
+            }
             Verdict::Ask(mut reason) => {
                 reason.message = format!("{} (nobody can be asked during a run)", reason.message);
                 reason
@@ -296,7 +302,7 @@ impl Broker {
                 let live = View::new(root.clone(), Vec::new());
                 let mut found = Vec::new();
                 let complete = all_files(&live, &mut |path| {
-                    if self.bench.is_secret(path) {
+                    if self.bench.is_secret(path) || self.bench.tells_secret(&live, path) {
                         found.push(root.join(path));
                     }
                     ControlFlow::Continue(())

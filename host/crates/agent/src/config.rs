@@ -31,6 +31,20 @@ pub const DEFAULT_SECRET_PATHS: &[&str] = &[
     "**/.git-credentials",
     "**/credentials.json",
     "**/secrets.{json,toml,yaml,yml}",
+    "**/SECRET",
+    "**/SECRET.*",
+    "**/.secret",
+    "**/.secrets",
+    "**/*.secret",
+    "**/.htpasswd",
+    "**/.vault_pass*",
+    "**/*.ppk",
+    "**/*.kdbx",
+    "**/*.tfstate",
+    "**/service-account*.json",
+    "**/.aws/credentials",
+    "**/.docker/config.json",
+    "**/.kube/config",
 ];
 
 /// Files that steer the host itself or run code of their own accord: a good start
@@ -88,6 +102,12 @@ pub struct WorkbenchConfig {
     pub limits: Limits,
     /// Whether git knows a file, by its path relative to the repository.
     pub tracked: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// Destinations (`host:port`) that a command may reach when the policies allow it
+    /// with that destination among its facts.
+    pub network: Vec<String>,
+    /// Commands of a session that may change files they had not named; after one more
+    /// nothing is carried out.
+    pub max_surplus_calls: u32,
     /// The MCP servers that agents may call, if any.
     pub mcp: Option<Arc<dyn McpServers>>,
 }

@@ -2,7 +2,10 @@
 //! alone with the worktree when they may write in it.
 
 use crate::broker::{Broker, Place};
-use crate::effects::{Holding, declared, held, surplus, tool_error};
+use crate::effects::tool_error;
+use crate::observed::{Holding, declared, held};
+use crate::workbench::Bench;
+use selfheal_domain::ids::RunRef;
 use selfheal_domain::policy::{RunCounters, ToolCallFacts};
 use selfheal_domain::tools::{ContainedAgent, ToolError, WorkspaceAccess};
 use selfheal_sandbox::{Destination, Grant, Session};
@@ -43,6 +46,8 @@ impl Tenancy {
 pub(crate) struct Stay {
     tenancy: Arc<Tenancy>,
     counters: Arc<Mutex<RunCounters>>,
+    bench: Arc<Bench>,
+    run: Option<RunRef>,
     upper: PathBuf,
     root: PathBuf,
     before: Option<Holding>,
@@ -56,7 +61,8 @@ impl Stay {
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
         let after = held(&self.upper, &self.root);
-        surplus(self.before.take(), after, &known, &mut counters)
+        let held = (self.before.take(), after);
+        self.bench.observe(self.run, held, &known, &mut counters)
     }
 }
 
@@ -92,6 +98,8 @@ impl Broker {
                 Some(Stay {
                     tenancy: Arc::clone(&self.tenancy),
                     counters: self.shared_counters(),
+                    bench: Arc::clone(&self.bench),
+                    run: self.session.run,
                     before: held(&worktree.upper, self.view.root()),
                     upper: worktree.upper.clone(),
                     root: self.view.root().to_owned(),

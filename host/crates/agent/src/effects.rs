@@ -5,16 +5,14 @@ use crate::changes::chain;
 use crate::config::{glob, is_git};
 use crate::history::READING;
 use crate::layer::Layer;
+use crate::observed::{Holding, declared, held};
 use crate::taint::unvouched;
 use crate::walk::files;
 use regex::RegexBuilder;
 use selfheal_domain::event::ToolOutcome;
-use selfheal_domain::policy::{AccessMode, AgentPhase, RunCounters, ToolCallFacts};
+use selfheal_domain::policy::AgentPhase;
 use selfheal_domain::tools::{CommandOutput, Ended, ToolError, ToolOutput, WorkspaceAccess};
-use selfheal_sandbox::{
-    Access, Change, Replacement, SandboxError, SandboxSpec, Session, Workspace, collect_changes,
-};
-use std::collections::BTreeSet;
+use selfheal_sandbox::{Access, Replacement, SandboxError, SandboxSpec, Session, Workspace};
 use std::ops::ControlFlow;
 use std::path::{Component, Path, PathBuf};
 use std::sync::PoisonError;
@@ -57,7 +55,13 @@ impl Broker {
             let lock = self.worktree_lock.read();
             (None, Some(lock.unwrap_or_else(PoisonError::into_inner)))
         };
-        let spec = match self.sandbox_spec(command, directory, timeout, access) {
+        let spec = self
+            .sandbox_spec(command, directory, timeout, access)
+            .and_then(|mut spec| {
+                spec.grants = self.bench.grants(&admitted.facts)?;
+                Ok(spec)
+            });
+        let spec = match spec {
             Ok(spec) => spec,
             Err(error) => return Effect::refused(error),
         };
@@ -211,7 +215,9 @@ impl Broker {
     /// What a command changed beyond what its facts had said, for the record.
     fn surplus(&self, before: Option<Holding>, admitted: &Admitted) -> String {
         let declared: Vec<&str> = declared(&admitted.facts).collect();
-        surplus(before, self.kept(), &declared, &mut self.counters())
+        let held = (before, self.kept());
+        self.bench
+            .observe(self.session.run, held, &declared, &mut self.counters())
     }
 
     /// Where a path leads, relative to the workspace; `Err` when no tool goes there.
@@ -490,65 +496,6 @@ impl Broker {
     }
 }
 
-/// What a worktree holds.
-pub(crate) type Holding = BTreeSet<(Change, Stamp)>;
-
-/// What the worktree at `upper` holds; none when it cannot be read.
-pub(crate) fn held(upper: &Path, root: &Path) -> Option<Holding> {
-    let changes = collect_changes(upper, root).ok()?;
-    let stamped = changes.into_iter().map(|change| {
-        let stamp = stamp(&upper.join(&change.path));
-        (change, stamp)
-    });
-    Some(stamped.collect())
-}
-
-/// What the facts of a call say that it changes.
-pub(crate) fn declared(facts: &ToolCallFacts) -> impl Iterator<Item = &str> {
-    facts
-        .paths
-        .iter()
-        .filter(|access| access.mode != AccessMode::Read && access.certain)
-        .filter_map(|access| access.relative.as_deref())
-}
-
-/// Counts what was changed, and names what no facts had said.
-pub(crate) fn surplus(
-    before: Option<Holding>,
-    after: Option<Holding>,
-    declared: &[&str],
-    counters: &mut RunCounters,
-) -> String {
-    let (Some(before), Some(after)) = (before, after) else {
-        return "; what it changed cannot be told".to_owned();
-    };
-    let changed: BTreeSet<&Path> = before
-        .symmetric_difference(&after)
-        .map(|(change, _)| change.path.as_path())
-        .collect();
-    counters.files_written += changed.len() as u64;
-    counters.bytes_written += after
-        .difference(&before)
-        .map(|(_, stamp)| stamp.length)
-        .sum::<u64>();
-    let surplus: Vec<String> = changed
-        .iter()
-        .filter(|path| !declared.iter().any(|known| path.starts_with(known)))
-        .map(|path| path.display().to_string())
-        .collect();
-    match surplus.split_at_checked(10) {
-        None if surplus.is_empty() => String::new(),
-        None => format!("; also changed: {}", surplus.join(", ")),
-        Some((first, rest)) => {
-            format!(
-                "; also changed: {} and {} more",
-                first.join(", "),
-                rest.len()
-            )
-        }
-    }
-}
-
 /// `limit` lines from line `offset` on, counted from 1.
 fn lines(text: &str, offset: Option<u64>, limit: Option<u64>) -> String {
     if offset.is_none() && limit.is_none() {
@@ -584,25 +531,6 @@ impl Listing {
         self.lines += 1;
         ControlFlow::Continue(())
     }
-}
-
-/// Tells whether a file of a layer was written again.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub(crate) struct Stamp {
-    length: u64,
-    inode: u64,
-    modified: (i64, i64),
-}
-
-fn stamp(path: &Path) -> Stamp {
-    use std::os::unix::fs::MetadataExt;
-    path.symlink_metadata()
-        .map(|metadata| Stamp {
-            length: metadata.len(),
-            inode: metadata.ino(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-        })
-        .unwrap_or_default()
 }
 
 fn file_name(path: &str) -> &str {

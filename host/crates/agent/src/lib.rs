@@ -25,6 +25,8 @@ mod history;
 mod layer;
 mod masking;
 mod mcp;
+mod network;
+mod observed;
 mod preview;
 mod session;
 mod taint;

@@ -98,6 +98,17 @@ impl Masker {
         self.known(text, &mut BTreeMap::new())
     }
 
+    /// A secret of a known shape, or a known secret's value, stands in the text.
+    pub(crate) fn finds_secret(&self, text: &str) -> bool {
+        self.values
+            .iter()
+            .any(|value| text.contains(value.as_str()))
+            || self
+                .any_shape
+                .as_ref()
+                .is_none_or(|shapes| shapes.is_match(text))
+    }
+
     /// For records: what looks like a secret is replaced as well.
     pub(crate) fn for_record(&self, text: &str) -> String {
         let text = self.known(text, &mut BTreeMap::new());

@@ -18,6 +18,17 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+/// Longest file that is looked through for secrets, in bytes.
+const MAX_SCANNED: u64 = 64 * 1024;
+
+/// Endings of program text and documents.
+const PROGRAM_TEXT: &[&str] = &[
+    "c", "cc", "cpp", "cs", "css", "ex", "exs", "gif", "go", "h", "hpp", "htm", "html", "ico",
+    "java", "jpg", "js", "jsx", "kt", "lock", "lua", "md", "mjs", "php", "pl", "pm", "png", "py",
+    "pyc", "pyi", "rb", "rs", "rst", "scala", "scss", "sh", "so", "sql", "svg", "swift", "ts",
+    "tsx", "ttf", "vue", "wasm", "woff", "woff2",
+];
+
 /// Longest file that a throw-away layer takes over, in bytes.
 const MAX_ORIGINAL: u64 = 16 * 1024 * 1024;
 
@@ -49,6 +60,22 @@ impl Bench {
             .environment
             .read()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The file is no program or document, and a secret of a known shape stands in it,
+    /// as in a key file under any name. (In program text only the secret itself is
+    /// masked: the application would not run without the rest.)
+    pub(crate) fn tells_secret(&self, live: &View, relative: &str) -> bool {
+        let name = relative.rsplit('/').next().unwrap_or(relative);
+        let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
+        if PROGRAM_TEXT.contains(&extension.to_ascii_lowercase().as_str()) || is_test_path(relative)
+        {
+            return false;
+        }
+        match live.read(relative, MAX_SCANNED) {
+            Ok(Some((bytes, true))) => self.masker.finds_secret(&String::from_utf8_lossy(&bytes)),
+            Ok(_) | Err(_) => false,
+        }
     }
 
     /// What a command that mentions git gets to see in place of `.git`.

@@ -165,6 +165,8 @@ impl World {
             scratch_dir: base.join("data/scratch"),
             limits: Limits::default(),
             tracked: Arc::new(|path| path.starts_with("src/")),
+            network: Vec::new(),
+            max_surplus_calls: 3,
             mcp: None,
         };
         let workbench = SandboxWorkbench::new(

@@ -50,6 +50,13 @@ pub struct RunCounters {
     pub bytes_written: u64,
     /// Seconds since the run started.
     pub seconds: u64,
+    /// Commands that changed files they had not named.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub surplus: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Verified outcomes of earlier runs, as the log has them. Autonomy is earned here
@@ -351,5 +358,11 @@ pub trait PolicyHost: Send + Sync {
     fn for_run(&self, run: Option<RunRef>) -> Arc<dyn PolicySet> {
         let _ = run;
         self.current()
+    }
+
+    /// Something that the host saw a run do and that policies should find in its
+    /// history from now on.
+    fn observed(&self, run: Option<RunRef>, what: PastCall) {
+        let _ = (run, what);
     }
 }

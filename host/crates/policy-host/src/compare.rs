@@ -217,6 +217,12 @@ fn lists(before: &HostLimits, after: &HostLimits, found: &mut Structure) {
         after.max_changed_lines,
         Way::Looser,
     );
+    found.ordered(
+        "max_surplus_calls",
+        before.max_surplus_calls,
+        after.max_surplus_calls,
+        Way::Looser,
+    );
     found.subset(
         "protected_paths",
         &before.protected_paths,
@@ -241,6 +247,15 @@ fn secrets(before: &PolicyConfig, after: &PolicyConfig, found: &mut Structure) {
 }
 
 fn trust(before: &PolicyConfig, after: &PolicyConfig, found: &mut Structure) {
+    found.subset(
+        "[network] allow",
+        &before.network,
+        &after.network,
+        Way::Looser,
+    );
+    if before.network != after.network {
+        found.at_restart.push("[network] allow".to_owned());
+    }
     match (before.trust.unsigned(), after.trust.unsigned()) {
         (false, true) => found
             .loosening

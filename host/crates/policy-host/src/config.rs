@@ -32,6 +32,8 @@ pub struct PolicyConfig {
     pub limits: HostLimits,
     /// Environment variables that hold secrets; `*` stands for any text, case is ignored.
     pub secret_names: Vec<String>,
+    /// Destinations (`host:port`) that a command may reach when the modules allow it.
+    pub network: Vec<String>,
     /// Whose modules are loaded.
     pub trust: TrustRules,
     /// When a new generation is taken back.
@@ -51,6 +53,8 @@ pub struct HostLimits {
     pub max_files: u32,
     /// Added plus removed lines of a patch.
     pub max_changed_lines: u32,
+    /// Commands of a session that may change files they had not named.
+    pub max_surplus_calls: u32,
     /// Globs of paths that no patch may touch, as in `.gitignore`.
     pub protected_paths: Vec<String>,
     /// Globs of paths that no agent may read.
@@ -188,6 +192,8 @@ struct RawPolicy {
     #[serde(default)]
     secrets: RawSecrets,
     #[serde(default)]
+    network: RawNetwork,
+    #[serde(default)]
     trust: RawTrust,
     #[serde(default)]
     rollout: RawRollout,
@@ -211,6 +217,7 @@ struct RawAutonomy {
 struct RawHostLimits {
     max_files: Spanned<u32>,
     max_changed_lines: Spanned<u32>,
+    max_surplus_calls: u32,
     protected_paths: Vec<Spanned<String>>,
     secret_paths: Vec<Spanned<String>>,
 }
@@ -220,6 +227,7 @@ impl Default for RawHostLimits {
         Self {
             max_files: Spanned::new(0..0, 10),
             max_changed_lines: Spanned::new(0..0, 400),
+            max_surplus_calls: 3,
             protected_paths: Vec::new(),
             secret_paths: Vec::new(),
         }
@@ -231,6 +239,44 @@ impl Default for RawHostLimits {
 struct RawSecrets {
     #[serde(default)]
     names: Vec<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawNetwork {
+    allow: Vec<Spanned<String>>,
+}
+
+impl RawNetwork {
+    fn check(self) -> Result<Vec<String>, Wrong> {
+        const MOST: usize = 16;
+        let mut allow = Vec::new();
+        for destination in self.allow {
+            let text = destination.get_ref();
+            let port = text
+                .rsplit_once(':')
+                .map(|(host, port)| (host, port.parse::<u16>()));
+            let shaped = |host: &str| {
+                !host.is_empty()
+                    && !host.starts_with(['-', '.'])
+                    && host
+                        .chars()
+                        .all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+            };
+            match port {
+                Some((host, Ok(1..))) if shaped(host) && allow.len() < MOST => {
+                    allow.push(text.clone());
+                }
+                _ => {
+                    let message = format!(
+                        "[network] allow takes up to {MOST} destinations like \"registry.example.org:443\"; got {text:?}"
+                    );
+                    return Err(Wrong::new(&destination, message));
+                }
+            }
+        }
+        Ok(allow)
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -338,6 +384,7 @@ impl RawPolicy {
             ceiling,
             four_eyes: self.four_eyes,
             limits: self.limits.check()?,
+            network: self.network.check()?,
             secret_names: self.secrets.names,
             trust,
             rollout: self.rollout.check()?,
@@ -430,6 +477,7 @@ impl RawHostLimits {
         Ok(HostLimits {
             max_files: positive("max_files", self.max_files)?,
             max_changed_lines: positive("max_changed_lines", self.max_changed_lines)?,
+            max_surplus_calls: self.max_surplus_calls,
             protected_paths: globs(self.protected_paths)?,
             secret_paths: globs(self.secret_paths)?,
         })

@@ -50,8 +50,18 @@ impl History {
             Verdict::Deny(_) => "deny",
         };
         let rule = verdict.reason().map(|reason| reason.rule.clone());
+        let past = PastCall {
+            tool: call.tool.clone(),
+            verdict: word.to_owned(),
+            rule,
+        };
+        self.note(run.id, past);
+    }
+
+    /// Remembers what a run did.
+    pub(crate) fn note(&self, run: RunId, past: PastCall) {
         let mut runs = self.lock();
-        let found = runs.iter().position(|(id, _)| *id == run.id);
+        let found = runs.iter().position(|(id, _)| *id == run);
         let mut calls = found
             .and_then(|at| runs.remove(at))
             .map(|(_, calls)| calls)
@@ -59,14 +69,10 @@ impl History {
         if calls.len() == CALLS {
             calls.pop_front();
         }
-        calls.push_back(Arc::new(PastCall {
-            tool: call.tool.clone(),
-            verdict: word.to_owned(),
-            rule,
-        }));
+        calls.push_back(Arc::new(past));
         if runs.len() == RUNS {
             runs.pop_front();
         }
-        runs.push_back((run.id, calls));
+        runs.push_back((run, calls));
     }
 }

@@ -18,7 +18,7 @@ use crate::standing::Standing;
 use arc_swap::ArcSwap;
 use selfheal_domain::digest::Digest;
 use selfheal_domain::ids::{RunId, RunRef};
-use selfheal_domain::policy::{Environment, ModuleIdentity, PolicyHost, PolicySet};
+use selfheal_domain::policy::{Environment, ModuleIdentity, PastCall, PolicyHost, PolicySet};
 use selfheal_domain::risk::AutonomyLevel;
 use selfheal_policy_source::{Credentials, ModuleStore, Registries, Sources};
 use sha2::{Digest as _, Sha256};
@@ -320,6 +320,12 @@ pub(crate) fn same_module(before: &LoadedModule, after: &LoadedModule) -> bool {
 impl PolicyHost for WasmPolicyHost {
     fn current(&self) -> Arc<dyn PolicySet> {
         self.active()
+    }
+
+    fn observed(&self, run: Option<RunRef>, what: PastCall) {
+        if let Some(run) = run {
+            self.history.note(run.id, what);
+        }
     }
 
     fn for_run(&self, run: Option<RunRef>) -> Arc<dyn PolicySet> {

@@ -96,6 +96,12 @@ fn numbers(document: &mut DocumentMut, before: &PolicyConfig, after: &PolicyConf
             after.limits.max_changed_lines,
         ),
         (
+            "limits",
+            "max_surplus_calls",
+            before.limits.max_surplus_calls,
+            after.limits.max_surplus_calls,
+        ),
+        (
             "quarantine",
             "faults",
             before.quarantine.faults,
@@ -114,6 +120,20 @@ fn numbers(document: &mut DocumentMut, before: &PolicyConfig, after: &PolicyConf
     if before.level.min(after.level) > ceiling {
         let level = Value::from(i64::from(u8::from(ceiling)));
         part(root, "autonomy", |table| edit::put(table, "level", level));
+    }
+    if before
+        .network
+        .iter()
+        .any(|one| !after.network.contains(one))
+    {
+        let both = before
+            .network
+            .iter()
+            .filter(|one| after.network.contains(one));
+        let both: Array = both.collect();
+        part(root, "network", |table| {
+            edit::put(table, "allow", Value::Array(both));
+        });
     }
     let more = [
         (

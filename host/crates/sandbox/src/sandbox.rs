@@ -8,13 +8,14 @@ use selfheal_domain::tools::{CommandOutput, Ended};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Runs commands contained. Cheap to clone; holds no resources.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     launcher: PathBuf,
+    closed: Option<Arc<str>>,
 }
 
 impl Default for Sandbox {
@@ -44,10 +45,11 @@ pub struct Containment {
 }
 
 impl Containment {
-    /// Commands can be contained: namespaces, overlay and system call filter all
-    /// work. (Landlock repeats what the mounts enforce already.)
+    /// Commands can be contained: namespaces, overlay, system call filter and Landlock
+    /// all work. (Landlock repeats what the mounts enforce already, for the day on
+    /// which one of the two has a hole.)
     pub fn is_sufficient(&self) -> bool {
-        self.namespaces && self.overlay && self.seccomp
+        self.namespaces && self.overlay && self.seccomp && self.landlock > 0
     }
 }
 
@@ -86,6 +88,16 @@ impl Sandbox {
         crate::inside::retain_hook();
         Self {
             launcher: launcher.into(),
+            closed: None,
+        }
+    }
+
+    /// Refuses every command, for a machine on which a layer of containment does not
+    /// hold. `why` is what callers are told.
+    pub fn closed(why: &str) -> Self {
+        Self {
+            closed: Some(why.into()),
+            ..Self::new()
         }
     }
 
@@ -187,6 +199,9 @@ impl Sandbox {
         cancel: &CancelToken,
         stdin: Option<std::os::fd::OwnedFd>,
     ) -> Result<Launched, SandboxError> {
+        if let Some(why) = &self.closed {
+            return Err(SandboxError::NoContainment(why.to_string()));
+        }
         if cancel.is_cancelled() {
             return Err(SandboxError::Cancelled);
         }

@@ -372,6 +372,8 @@ impl Bench {
             scratch_dir: base.join("data/scratch"),
             limits,
             tracked: Arc::new(|path| path.starts_with("src/")),
+            network: Vec::new(),
+            max_surplus_calls: 3,
             mcp: Some(Arc::clone(&servers) as Arc<dyn McpServers>),
         };
         let workbench = SandboxWorkbench::new(

@@ -103,6 +103,7 @@ fn context(context: wit::Context) -> domain::PolicyContext {
             files_written: context.counters.files_written,
             bytes_written: context.counters.bytes_written,
             seconds: context.counters.seconds,
+            surplus: 0,
         },
     }
 }

@@ -50,6 +50,7 @@ pub(crate) fn situation(number: u64) -> PolicyContext {
             files_written: number % 4,
             bytes_written: number * 31 % 9_000,
             seconds: number * 7 % 600,
+            surplus: 0,
         },
         ..context()
     }

@@ -15,6 +15,7 @@ pub(crate) mod confine;
 mod filter;
 mod init;
 mod layers;
+pub(crate) mod probe;
 mod root;
 pub(crate) mod supervisor;
 mod watch;
@@ -25,6 +26,8 @@ use std::fmt::Display;
 
 /// What [`MARK`] is set to for a supervisor of a sandbox.
 pub(crate) const SUPERVISOR: &str = "supervisor";
+/// What [`MARK`] is set to for the attacker that `doctor` sends into a sandbox.
+pub(crate) const ATTACKER: &str = "attacker";
 /// What [`MARK`] is set to for a keeper of a service.
 pub(crate) const KEEPER: &str = "keeper";
 
@@ -40,6 +43,7 @@ extern "C" fn hook() {
     match std::env::var_os(MARK) {
         None => {}
         Some(role) if role == KEEPER => crate::keeper::main(),
+        Some(role) if role == ATTACKER => probe::main(),
         Some(_) => supervisor::main(),
     }
 }
