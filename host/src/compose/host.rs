@@ -298,6 +298,7 @@ fn follow(
             bench
                 .put_rules(&secret, &protected, policy.environment)
                 .because(Exit::Usage)?;
+            bench.put_reach(&policy.network, policy.limits.max_surplus_calls);
             if let Some(journal) = journal.upgrade() {
                 journal.put_masker(masker);
             }

@@ -238,7 +238,7 @@ impl Ground {
                 wall: Duration::from_secs(60),
                 ..Limits::default()
             },
-            tracked: Arc::new(|path| !path.starts_with("build")),
+            tracked: Arc::new(|path| !path.starts_with("build") && !path.contains("__pycache__")),
             network: network.iter().map(ToString::to_string).collect(),
             max_surplus_calls: 3,
             mcp: None,

@@ -10,8 +10,8 @@ use selfheal_sandbox::Grant;
 impl Bench {
     /// Ways out for a call that was allowed with these facts.
     pub(crate) fn grants(&self, facts: &ToolCallFacts) -> Result<Vec<Grant>, ToolError> {
-        let granted = self
-            .config
+        let reach = self.reach();
+        let granted = reach
             .network
             .iter()
             .map(String::as_str)

@@ -143,7 +143,7 @@ impl Broker {
     /// Why the run gets no further call, once its commands have strayed too often.
     pub(crate) fn strayed(&self) -> Option<ToolError> {
         let surplus = self.counters().surplus;
-        let most = self.bench.config.max_surplus_calls;
+        let most = self.bench.reach().max_surplus_calls;
         (surplus > u64::from(most)).then(|| {
             ToolError::Unavailable(format!(
                 "the run was stopped: {surplus} commands changed files that they had not named \

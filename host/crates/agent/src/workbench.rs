@@ -32,11 +32,21 @@ const PROGRAM_TEXT: &[&str] = &[
 /// Longest file that a throw-away layer takes over, in bytes.
 const MAX_ORIGINAL: u64 = 16 * 1024 * 1024;
 
+/// How far commands may go beyond the workspace and their own words.
+#[derive(Clone, Debug)]
+pub(crate) struct Reach {
+    /// See [`WorkbenchConfig::network`].
+    pub(crate) network: Vec<String>,
+    /// See [`WorkbenchConfig::max_surplus_calls`].
+    pub(crate) max_surplus_calls: u32,
+}
+
 /// Everything the brokers of one repository share.
 pub(crate) struct Bench {
     pub(crate) config: WorkbenchConfig,
     pub(crate) rules: PathRules,
     environment: RwLock<Environment>,
+    reach: RwLock<Reach>,
     pub(crate) ignores: Ignores,
     pub(crate) masker: Masker,
     pub(crate) policies: Arc<dyn PolicyHost>,
@@ -52,6 +62,14 @@ impl Bench {
     pub(crate) fn is_secret(&self, relative: &str) -> bool {
         self.rules.is_secret(relative)
             && !(is_test_path(relative) && (self.config.tracked)(relative))
+    }
+
+    /// How far commands may go, now.
+    pub(crate) fn reach(&self) -> Reach {
+        self.reach
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Where the application runs.
@@ -136,6 +154,10 @@ impl SandboxWorkbench {
             bench: Arc::new(Bench {
                 ignores: Ignores::new(&config.repository_root),
                 environment: RwLock::new(config.environment),
+                reach: RwLock::new(Reach {
+                    network: config.network.clone(),
+                    max_surplus_calls: config.max_surplus_calls,
+                }),
                 config,
                 rules,
                 masker,
@@ -166,6 +188,18 @@ impl SandboxWorkbench {
             .write()
             .unwrap_or_else(PoisonError::into_inner) = environment;
         Ok(())
+    }
+
+    /// Other destinations and another bound on undeclared changes, from the next call on.
+    pub fn put_reach(&self, network: &[String], max_surplus_calls: u32) {
+        *self
+            .bench
+            .reach
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Reach {
+            network: network.to_owned(),
+            max_surplus_calls,
+        };
     }
 
     /// A layer with the patched files. An agent that read a file with masked

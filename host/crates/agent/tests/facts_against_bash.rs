@@ -22,7 +22,7 @@ use std::time::Duration;
 const STUBS: [&str; 4] = ["alpha", "bravo", "carol", "delta"];
 
 /// Commands made up and run.
-const COMMANDS: u64 = 400;
+const COMMANDS: u64 = 600;
 
 /// A small generator of pseudo-random numbers (xorshift), so that a failure can be
 /// made again.

@@ -253,9 +253,6 @@ fn trust(before: &PolicyConfig, after: &PolicyConfig, found: &mut Structure) {
         &after.network,
         Way::Looser,
     );
-    if before.network != after.network {
-        found.at_restart.push("[network] allow".to_owned());
-    }
     match (before.trust.unsigned(), after.trust.unsigned()) {
         (false, true) => found
             .loosening

@@ -220,7 +220,8 @@ impl<'a> Collector<'a> {
             program: program.to_word(),
             resolved,
             arguments: arguments.iter().map(Value::to_word).collect(),
-            certain: certain && program.certain,
+            // What looks like an assignment may be one, and the program comes later.
+            certain: certain && program.certain && !program.text.contains('='),
         });
     }
 

@@ -52,6 +52,8 @@ struct Spec {
     /// Words between the options and the command.
     operands: usize,
     shown: bool,
+    /// A word of the shell, behind which assignments are still assignments.
+    keyword: bool,
 }
 
 const fn spec(with_value: &'static [&'static str], operands: usize, shown: bool) -> Spec {
@@ -59,15 +61,23 @@ const fn spec(with_value: &'static [&'static str], operands: usize, shown: bool)
         with_value,
         operands,
         shown,
+        keyword: false,
     }
 }
 
 fn simple(name: &str) -> Option<Spec> {
     Some(match name {
-        "command" | "builtin" | "coproc" | "nohup" | "setsid" | "catchsegv" | "fakeroot"
+        "coproc" => Spec {
+            keyword: true,
+            ..spec(&[], 0, false)
+        },
+        "command" | "builtin" | "nohup" | "setsid" | "catchsegv" | "fakeroot"
         | "dbus-run-session" | "unbuffer" | "caffeinate" => spec(&[], 0, false),
         "exec" => spec(&["-a"], 0, false),
-        "time" => spec(&["-o", "-f", "--output", "--format"], 0, false),
+        "time" => Spec {
+            keyword: true,
+            ..spec(&["-o", "-f", "--output", "--format"], 0, false)
+        },
         "nice" => spec(&["-n", "--adjustment"], 0, false),
         "ionice" => spec(&["-c", "-n", "--class", "--classdata"], 0, false),
         "chrt" => spec(&["-T", "-P", "-D"], 1, false),
@@ -206,13 +216,17 @@ fn wrapper(rest: &[Value], spec: &Spec, script_option: bool) -> Kind {
     if script_option && let Some(text) = option_value(rest, 'c') {
         return Kind::Script { text, sure };
     }
-    // `sudo NAME=value …`
+    // `sudo NAME=value …`, `time NAME=value …`
     while let Some(word) = rest.get(at)
-        && let Some((name, _)) = word.text.split_once('=')
-        && spec.shown
+        && let Some((name, value)) = word.text.split_once('=')
+        && (spec.shown || spec.keyword)
         && is_name(name)
     {
-        steers = true;
+        let value = Value {
+            text: value.to_owned(),
+            ..word.clone()
+        };
+        steers |= spec.shown || super::shell::steers(name, &value);
         at += 1;
     }
     let inner = rest.get(at..).unwrap_or_default().to_vec();
@@ -590,6 +604,8 @@ mod tests {
             ("env -C sub make", Some("make")),
             ("timeout -k 5 10 rm x", Some("rm x")),
             ("nice -n 5 rm x", Some("rm x")),
+            ("time A=1 rm x", Some("rm x")),
+            ("coproc A=1 B= rm x", Some("rm x")),
             ("stdbuf -oL rm x", Some("rm x")),
             ("taskset 1 rm x", Some("rm x")),
             ("sudo -u root A=b rm x", Some("rm x")),

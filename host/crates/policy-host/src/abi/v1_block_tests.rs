@@ -186,6 +186,7 @@ impl Dice {
                 files_written: u64::from(self.number()),
                 bytes_written: u64::from(self.number()) << 17,
                 seconds: u64::from(self.number()),
+                surplus: 0,
             },
         }
     }
