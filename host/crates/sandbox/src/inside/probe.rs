@@ -40,20 +40,21 @@ pub(super) fn main() -> ! {
 fn through(attack: Attack, targets: &Targets) -> Option<String> {
     match attack {
         Attack::WriteOutside => {
+            // Where the file of the host lies, the sandbox has a private directory of
+            // its own: making a new file there reaches nothing.
             let places = [
-                targets.outside.as_str(),
-                "/etc/selfheal-probe",
-                "/usr/selfheal-probe",
+                (targets.outside.as_str(), false),
+                ("/etc/selfheal-probe", true),
+                ("/usr/selfheal-probe", true),
             ];
-            let written = places.iter().find(|place| {
+            let written = places.iter().find(|(place, create)| {
                 OpenOptions::new()
-                    .write(true)
-                    .create(true)
-                    .truncate(false)
+                    .append(true)
+                    .create(*create)
                     .open(place)
                     .is_ok()
             });
-            written.map(|place| format!("opened {place} for writing"))
+            written.map(|(place, _)| format!("opened {place} for writing"))
         }
         Attack::WriteWorkspace => OpenOptions::new()
             .append(true)
@@ -214,7 +215,8 @@ fn fill(targets: &Targets) -> Option<String> {
 
 fn fork_without_end(targets: &Targets) -> Option<String> {
     let mut children = Vec::new();
-    let most = targets.processes.saturating_mul(2);
+    // The kernel's own limit has about 300 to spare; fewer are found by looking.
+    let most = targets.processes.saturating_add(400);
     let mut refused = false;
     for _ in 0..most {
         // SAFETY: one thread; the child does nothing but wait and end.
@@ -230,6 +232,10 @@ fn fork_without_end(targets: &Targets) -> Option<String> {
             }
             child => children.push(child),
         }
+    }
+    if !refused {
+        // Long enough to be looked at and killed.
+        std::thread::sleep(Duration::from_millis(500));
     }
     for child in &children {
         // SAFETY: our own children, not yet waited for, so the numbers are theirs.
