@@ -1,10 +1,11 @@
 //! End-to-end tests: the real binary, real repositories, real processes.
 #![allow(
+    clippy::disallowed_methods,
     clippy::indexing_slicing,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "tests"
+    reason = "tests start processes and stop at surprises"
 )]
 
 mod authoring;
