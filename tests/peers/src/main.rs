@@ -6,6 +6,13 @@
 //! cargo run --release --manifest-path tests/peers/Cargo.toml [ROUNDS]
 //! ```
 //!
+//! It has a workspace and a lock file of its own, as none of the peers belongs to the
+//! product; the first build compiles two versions of wasmtime. The first row is the
+//! physical limit: the same rules as ours in native code, without any isolation. The
+//! rows take turns, so that what else the machine does falls on all of them; what
+//! counts is the last column. `SELFHEAL_POLICIES_DIR` names other modules than those
+//! in `target/policies`.
+//!
 //! What is compared is not equal: ours and the native rows run the bundled
 //! guardrails, which judge more than ten rules; Extism runs a plugin that does
 //! nothing, so its row is the cost of its isolation alone.

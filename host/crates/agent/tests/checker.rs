@@ -512,7 +512,7 @@ fn what_came_of_it_is_recorded_with_its_decision() {
     world
         .checker
         .finished(&call, done.clone(), &world.situation());
-    assert_eq!(world.outcomes(), [done.clone()]);
+    assert_eq!(world.outcomes(), std::slice::from_ref(&done));
     // An agent that does not name its calls sends the input again.
     let mut unnamed = world.call("Bash", json!({"command": "pwd"}));
     unnamed.call = None;

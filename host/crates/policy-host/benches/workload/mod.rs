@@ -194,8 +194,13 @@ impl Native {
 
 /// Modules as `cargo xtask build-policies` left them.
 pub fn bundled() -> BundledModules {
+    let built = |above: &Path| above.join("target/policies");
     let directory = std::env::var_os("SELFHEAL_POLICIES_DIR").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../target/policies"),
+        || {
+            // Included by programs of other crates, too.
+            let mut above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(built);
+            above.find(|directory| directory.is_dir()).unwrap()
+        },
         Into::into,
     );
     let read = |name: &str| std::fs::read(directory.join(name).with_extension("wasm")).unwrap();
