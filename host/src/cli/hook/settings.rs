@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The agent's own time limit, in seconds: above ours, so that our denial comes first.
 pub(super) const AGENT_SECONDS: u64 = 30;
+const _: () = assert!(super::ask::DEADLINE < AGENT_SECONDS);
 
 /// Whose settings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum, serde::Serialize)]
@@ -80,35 +81,44 @@ fn events(agent: ExternalAgent) -> &'static [(&'static str, bool)] {
 }
 
 fn entry(agent: ExternalAgent, way: &Way, event: &str, decides: bool) -> Value {
-    let mut hook = match way {
-        Way::Command(command) => json!({ "type": "command", "command": command }),
-        Way::Http { url, token } => json!({
-            "type": "http",
-            "url": url,
-            "headers": { "Authorization": format!("Bearer {token}") },
-        }),
+    let mut hook = Map::new();
+    let mut say = |key: &str, value: Value| {
+        hook.insert(key.to_owned(), value);
     };
-    let mut group = Map::new();
-    match agent {
+    match way {
+        Way::Command(command) => {
+            say("type", json!("command"));
+            say("command", json!(command));
+        }
+        Way::Http { url, token } => {
+            say("type", json!("http"));
+            say("url", json!(url));
+            let headers = json!({ "Authorization": format!("Bearer {token}") });
+            say("headers", headers);
+        }
+    }
+    let matcher = match agent {
         ExternalAgent::ClaudeCode => {
-            hook["timeout"] = json!(AGENT_SECONDS);
+            say("timeout", json!(AGENT_SECONDS));
             if decides {
                 // Its default lets the call happen when a hook fails.
-                hook["onFailure"] = json!("block");
+                say("onFailure", json!("block"));
             }
-            if event != "ConfigChange" {
-                group.insert("matcher".to_owned(), json!("*"));
-            }
+            (event != "ConfigChange").then_some("*")
         }
         ExternalAgent::Codex => {
-            hook["timeout"] = json!(AGENT_SECONDS);
-            group.insert("matcher".to_owned(), json!(".*"));
+            say("timeout", json!(AGENT_SECONDS));
+            Some(".*")
         }
         ExternalAgent::Gemini => {
-            hook["name"] = json!("selfheal");
-            hook["timeout"] = json!(AGENT_SECONDS * 1_000);
-            group.insert("matcher".to_owned(), json!("*"));
+            say("name", json!("selfheal"));
+            say("timeout", json!(AGENT_SECONDS * 1_000));
+            Some("*")
         }
+    };
+    let mut group = Map::new();
+    if let Some(matcher) = matcher {
+        group.insert("matcher".to_owned(), json!(matcher));
     }
     group.insert("hooks".to_owned(), json!([hook]));
     Value::Object(group)
@@ -163,20 +173,16 @@ pub(super) fn remove(agent: ExternalAgent, settings: &mut Value) -> Result<bool,
     let hooks = hooks.as_object_mut().ok_or("hooks is no JSON object")?;
     let mut found = false;
     for groups in hooks.values_mut().filter_map(Value::as_array_mut) {
-        for group in groups.iter_mut() {
-            if let Some(list) = group.get_mut("hooks").and_then(Value::as_array_mut) {
-                let before = list.len();
-                list.retain(|hook| way_of(agent, hook).is_none());
-                if list.len() < before {
-                    found = true;
-                    group["emptied"] = json!(list.is_empty());
-                }
-            }
-        }
-        groups.retain(|group| group.get("emptied") != Some(&json!(true)));
-        for group in groups.iter_mut().filter_map(Value::as_object_mut) {
-            group.remove("emptied");
-        }
+        groups.retain_mut(|group| {
+            let Some(list) = group.get_mut("hooks").and_then(Value::as_array_mut) else {
+                return true;
+            };
+            let before = list.len();
+            list.retain(|hook| way_of(agent, hook).is_none());
+            let ours = list.len() < before;
+            found |= ours;
+            !(ours && list.is_empty())
+        });
     }
     if found {
         hooks.retain(|_, groups| groups.as_array().is_none_or(|groups| !groups.is_empty()));
@@ -340,10 +346,5 @@ mod tests {
                 "{wrong}"
             );
         }
-    }
-
-    #[test]
-    fn our_limit_is_below_the_agents_own() {
-        assert!(super::super::ask::DEADLINE < AGENT_SECONDS);
     }
 }
