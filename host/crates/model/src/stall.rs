@@ -13,8 +13,8 @@ pub(crate) struct Step {
     pub(crate) result: Digest,
     /// Denied, invalid or refused: nothing was learned but that.
     pub(crate) failed: bool,
-    /// It changed files of the worktree.
-    pub(crate) changed: bool,
+    /// It may have changed files of the worktree.
+    pub(crate) writes: bool,
 }
 
 /// What to do about it.
@@ -33,6 +33,9 @@ pub(crate) enum Advice {
 pub(crate) struct Stall {
     calls: HashMap<Digest, u32>,
     results: HashSet<Digest>,
+    /// Calls that may have changed the tree, ever: the same one again changes nothing
+    /// that matters.
+    writes: HashSet<Digest>,
     idle: u32,
 }
 
@@ -46,7 +49,7 @@ impl Stall {
     pub(crate) fn turn(&mut self, steps: &[Step], limits: &ModelLimits) -> Advice {
         let mut progress = false;
         for step in steps {
-            if step.changed && !step.failed {
+            if step.writes && !step.failed && self.writes.insert(step.call) {
                 // A test may now say something else: what was known is old.
                 self.calls.clear();
                 self.results.clear();
@@ -80,7 +83,7 @@ mod tests {
             call: Digest::of(call.as_bytes()),
             result: Digest::of(result.as_bytes()),
             failed: false,
-            changed: false,
+            writes: false,
         }
     }
 
@@ -109,13 +112,27 @@ mod tests {
         let mut stall = Stall::default();
         for round in 0..20 {
             let write = Step {
-                changed: true,
+                writes: true,
                 ..step(&format!("write {round}"), "written")
             };
             assert_eq!(stall.turn(&[write], &limits), Advice::Continue);
             let test = step("test", "red");
             assert_eq!(stall.turn(&[test], &limits), Advice::Continue);
         }
+    }
+
+    #[test]
+    fn writing_the_same_again_is_no_progress() {
+        let limits = ModelLimits::default();
+        let mut stall = Stall::default();
+        let advice = (0..20).map(|n| {
+            let write = Step {
+                writes: true,
+                ..step(["a", "b"][n % 2], "written")
+            };
+            stall.turn(&[write], &limits)
+        });
+        assert_eq!(advice.last(), Some(Advice::Stop));
     }
 
     #[test]

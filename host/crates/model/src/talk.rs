@@ -1,23 +1,22 @@
 //! One conversation with a model: ask, carry out what it asks for, tell it what came of
 //! it, until it submits an answer or a bound ends it. A sub-agent is another one.
 
-use crate::calls::{How, Outcome, carry_out, cut_middle};
-use crate::catalog::{Call, Catalog, TaskInput};
+mod room;
+mod work;
+
+use crate::calls::{How, Outcome, cut_middle};
+use crate::catalog::{Call, Catalog};
 use crate::compaction;
-use crate::conversation::{Answer, Block, Message, Question, Role, Stop, ToolChoice, ToolSpec};
-use crate::limits::{Meter, ModelLimits, total};
-use crate::prompt;
-use crate::provider::{Delta, Provider, ProviderError};
+use crate::conversation::{Answer, Block, Message, Role, Stop, ToolChoice, ToolSpec};
+use crate::limits::{Meter, ModelLimits};
+use crate::provider::{Provider, ProviderError};
 use crate::stall::{Advice, Stall, Step};
 use crate::transcript::Journal;
 use selfheal_domain::digest::Digest;
 use selfheal_domain::tools::Tools;
 use serde_json::{Value, json};
 use std::collections::HashSet;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicU64;
 
 /// Longest text of an answer that is kept in the conversation, in bytes.
 const SAID: usize = 64 * 1024;
@@ -27,8 +26,6 @@ const RESULTS: usize = 128 * 1024;
 const BROKEN: u32 = 3;
 /// The same call so often is pointed out.
 const REPEATED: u32 = 3;
-/// How often a line of an answer under way is shown at most.
-const LIVE: Duration = Duration::from_secs(2);
 
 /// What an agent and its sub-agents share.
 pub(crate) struct Desk<'a> {
@@ -97,14 +94,6 @@ struct Asked {
     name: String,
     digest: Digest,
     call: Result<Call, String>,
-}
-
-/// How calls of an answer may run beside others.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Reads,
-    Tasks,
-    Writes,
 }
 
 /// What an answer leaves to do.
@@ -224,73 +213,6 @@ impl<'a> Talk<'a> {
         self.desk.journal.entry(&self.who, "host", json!(text));
     }
 
-    /// Longest answer that the model's context has room for, in tokens.
-    fn output_tokens(&self) -> u32 {
-        let quarter = self.desk.provider.context_window() / 4;
-        self.desk
-            .limits
-            .output_tokens
-            .min(u32::try_from(quarter).unwrap_or(u32::MAX))
-            .max(256)
-    }
-
-    /// Tokens that the conversation may have before it is summarised.
-    fn room(&self) -> u64 {
-        let window = self.desk.provider.context_window();
-        window.saturating_sub(u64::from(self.output_tokens())) / 10 * 8
-    }
-
-    /// Asks once; a conversation that is too long is summarised and asked once more.
-    fn ask(&mut self, specs: &[ToolSpec], choice: ToolChoice) -> Result<Answer, End> {
-        let tools: usize = specs
-            .iter()
-            .map(|spec| spec.description.len() + spec.input_schema.to_string().len())
-            .sum();
-        let tools = u64::try_from(tools).unwrap_or(u64::MAX) / 3;
-        let estimate = compaction::estimate(&self.system, &self.messages) + tools;
-        if self.context.max(estimate) > self.room() {
-            self.compact()?;
-        }
-        match self.ask_provider(specs, choice.clone()) {
-            Err(ProviderError::TooLong { .. }) => {
-                self.compact()?;
-                self.ask_provider(specs, choice)
-                    .map_err(|error| self.provider_end(error))
-            }
-            other => other.map_err(|error| self.provider_end(error)),
-        }
-    }
-
-    fn provider_end(&self, error: ProviderError) -> End {
-        match error {
-            ProviderError::Cancelled if self.desk.tools.cancelled() => End::Cancelled,
-            ProviderError::Cancelled => End::Stopped(
-                self.desk
-                    .meter
-                    .over()
-                    .unwrap_or_else(|| "its answer was given up".to_owned()),
-            ),
-            error => End::Provider(error),
-        }
-    }
-
-    fn ask_provider(
-        &mut self,
-        specs: &[ToolSpec],
-        tool_choice: ToolChoice,
-    ) -> Result<Answer, ProviderError> {
-        let question = Question {
-            system: &self.system,
-            messages: &self.messages,
-            tools: specs,
-            tool_choice,
-            max_output_tokens: self.output_tokens(),
-        };
-        let answer = self.desk.ask(&question)?;
-        self.context = total(answer.usage);
-        Ok(answer)
-    }
-
     /// Takes in an answer: carries out its calls, or ends.
     fn take<T>(&mut self, answer: Answer, ending: &mut Ending<'_, T>) -> Result<Option<T>, End> {
         let desk = self.desk;
@@ -365,7 +287,7 @@ impl<'a> Talk<'a> {
                 call: asked.digest,
                 result: Digest::of(outcome.text.as_bytes()),
                 failed: outcome.how != How::Done,
-                changed: self.kind(&asked.call) == Kind::Writes,
+                writes: self.writes(&asked.call),
             })
             .collect();
         let mut results: Vec<(String, Outcome)> = work
@@ -564,267 +486,4 @@ impl<'a> Talk<'a> {
             blocks,
         });
     }
-
-    fn kind(&self, call: &Result<Call, String>) -> Kind {
-        match call {
-            Ok(Call::Read(_) | Call::Grep(_) | Call::Glob(_)) | Err(_) => Kind::Reads,
-            Ok(Call::Bash(_)) if !self.catalog.writes() => Kind::Reads,
-            Ok(Call::Task(_)) => Kind::Tasks,
-            // What an external tool does nobody knows.
-            Ok(
-                Call::Bash(_)
-                | Call::Write(_)
-                | Call::Edit(_)
-                | Call::MultiEdit(_)
-                | Call::Mcp { .. },
-            ) => Kind::Writes,
-        }
-    }
-
-    /// Carries out calls: neighbours that only read at the same time, the others in
-    /// order. Results come in the order of the calls.
-    fn carry_out_all(&self, asked: &[Asked]) -> Vec<Outcome> {
-        let mut outcomes = Vec::with_capacity(asked.len());
-        for group in asked.chunk_by(|a, b| self.kind(&a.call) == self.kind(&b.call)) {
-            let kind = group.first().map(|first| self.kind(&first.call));
-            let workers = match kind {
-                Some(Kind::Reads) => self.desk.limits.parallel,
-                // Sub-agents that write take turns.
-                Some(Kind::Tasks) if !self.catalog.writes() => self.desk.limits.tasks_at_once,
-                Some(Kind::Tasks | Kind::Writes) | None => 1,
-            };
-            outcomes.extend(at_once(group, workers, |asked| self.carry_out_one(asked)));
-        }
-        outcomes
-    }
-
-    fn carry_out_one(&self, asked: &Asked) -> Outcome {
-        if self.desk.tools.cancelled() {
-            return Outcome {
-                text: "the run was cancelled".to_owned(),
-                how: How::Cancelled,
-            };
-        }
-        let call = match &asked.call {
-            Ok(call) => call,
-            Err(wrong) => return Outcome::wrong(wrong.clone()),
-        };
-        let shown = shown(call);
-        self.desk
-            .tools
-            .progress(&format!("{}: {} {shown}", self.who, asked.name));
-        let left = self.desk.meter.left();
-        let mut outcome = carry_out(call, self.desk.tools, self.catalog.writes(), left);
-        if outcome.how == How::Done {
-            match call {
-                Call::Task(input) => outcome = self.task(input),
-                _ if self.kind(&asked.call) == Kind::Writes => {
-                    self.desk.writes.fetch_add(1, Ordering::SeqCst);
-                }
-                _ => {}
-            }
-        }
-        let first = outcome.text.lines().next().unwrap_or_default();
-        let how = match outcome.how {
-            How::Done => format!("{} bytes, {first}", outcome.text.len()),
-            How::Wrong | How::Denied | How::Broken | How::Cancelled => first.to_owned(),
-        };
-        self.desk
-            .journal
-            .line(&format!("{}: {} {shown} → {how}", self.who, asked.name));
-        outcome
-    }
-
-    /// Runs a sub-agent; the start of it is judged and recorded already.
-    fn task(&self, input: &TaskInput) -> Outcome {
-        let limits = self.desk.limits;
-        if self.depth >= limits.depth {
-            return Outcome::wrong("a sub-agent cannot start another one");
-        }
-        if !self.desk.meter.add_task(limits.tasks) {
-            return Outcome::wrong(format!(
-                "not started: {} sub-agents are enough; do it yourself",
-                limits.tasks
-            ));
-        }
-        let depth = self.depth + 1;
-        let mut talk = Talk::new(
-            self.desk,
-            format!("task {:?}", crate::catalog::clip(&input.description, 60)),
-            self.catalog.with_tasks(depth < limits.depth),
-            prompt::task_system(),
-            input.prompt.clone(),
-            limits.task_turns,
-        );
-        talk.depth = depth;
-        let mut ending = Ending {
-            tool: None,
-            accept: &mut |_| Err("there is nothing to submit".to_owned()),
-            prose: Some(|text| text),
-        };
-        match talk.run(&mut ending) {
-            Ok(text) => Outcome::done(text),
-            Err(End::Cancelled) => Outcome {
-                text: "the run was cancelled".to_owned(),
-                how: How::Cancelled,
-            },
-            Err(End::Stopped(why)) => Outcome::wrong(format!("the sub-agent ended: {why}")),
-            Err(End::Host(why)) => Outcome {
-                text: why,
-                how: How::Broken,
-            },
-            Err(End::Provider(error)) => {
-                self.desk.journal.line(&format!("{}: {error}", talk.who));
-                Outcome::wrong("the sub-agent got no answer from the model")
-            }
-        }
-    }
-
-    /// Replaces the older part of the conversation by a summary.
-    fn compact(&mut self) -> Result<(), End> {
-        self.compactions += 1;
-        if self.compactions > self.desk.limits.compactions {
-            return Err(End::Stopped(
-                "its conversation became too long too often".to_owned(),
-            ));
-        }
-        if let Some(range) = compaction::older(&self.messages) {
-            let old = self.messages.get(range.clone()).unwrap_or_default();
-            let mut text = compaction::earlier(&self.messages)
-                .map(|earlier| format!("{earlier}\n"))
-                .unwrap_or_default();
-            // Half of the room: whoever said "too long" may count in another way.
-            let most = usize::try_from(self.room()).unwrap_or(usize::MAX) / 2 * 3;
-            text.push_str(&compaction::render(old, most));
-            let summary = match self.summarise(&text)? {
-                Some(summary) => summary,
-                None => compaction::mechanical(old),
-            };
-            self.desk
-                .journal
-                .entry(&self.who, "summary", json!(summary.as_str()));
-            compaction::replace(&mut self.messages, range, &summary);
-        }
-        let room = self.room() / 2;
-        let system = self.system.as_str();
-        compaction::shrink(&mut self.messages, |messages| {
-            compaction::estimate(system, messages) <= room
-        });
-        self.context = 0;
-        self.desk
-            .journal
-            .note(&format!("{}: the conversation was summarised", self.who));
-        Ok(())
-    }
-
-    fn summarise(&self, text: &str) -> Result<Option<String>, End> {
-        let messages = [Message::text(Role::User, text)];
-        let question = Question {
-            system: prompt::COMPACTION,
-            messages: &messages,
-            tools: &[],
-            tool_choice: ToolChoice::None,
-            max_output_tokens: self.output_tokens().min(4000),
-        };
-        match self.desk.ask(&question) {
-            Ok(answer) => {
-                let said = answer.blocks.iter().filter_map(|block| match block {
-                    Block::Text { text } => Some(text.as_str()),
-                    _ => None,
-                });
-                let summary = said.collect::<Vec<_>>().join("\n");
-                Ok((!summary.trim().is_empty()).then(|| cut_middle(&summary, 16 * 1024)))
-            }
-            Err(error @ ProviderError::Cancelled) => Err(self.provider_end(error)),
-            Err(error) => {
-                self.desk
-                    .journal
-                    .line(&format!("{}: no summary by the model: {error}", self.who));
-                Ok(None)
-            }
-        }
-    }
-}
-
-impl Desk<'_> {
-    /// Asks the provider within what is left; counts what it costs.
-    fn ask(&self, question: &Question<'_>) -> Result<Answer, ProviderError> {
-        let patience = self.meter.left().min(self.limits.patience);
-        let cancelled = || self.tools.cancelled() || self.meter.left().is_zero();
-        let mut line = String::new();
-        let mut shown = Instant::now();
-        let mut seen = |delta: Delta| match delta {
-            Delta::Text(text) => {
-                line.push_str(&crate::catalog::clip(&text, SAID));
-                if let Some((first, rest)) = line.split_once('\n')
-                    && shown.elapsed() >= LIVE
-                {
-                    self.tools.progress(&crate::catalog::clip(first, 200));
-                    shown = Instant::now();
-                    line = rest.to_owned();
-                }
-                if line.len() > SAID {
-                    line.clear();
-                }
-            }
-            Delta::Restart => line.clear(),
-            Delta::Thinking(_) | Delta::ToolUse(_) => {}
-        };
-        let answer = self
-            .provider
-            .ask(question, patience, &cancelled, &mut seen)?;
-        self.meter.add(answer.usage);
-        Ok(answer)
-    }
-}
-
-/// A call in a few words.
-fn shown(call: &Call) -> String {
-    let text = match call {
-        Call::Bash(input) => &input.command,
-        Call::Read(input) => &input.file_path,
-        Call::Grep(input) => &input.pattern,
-        Call::Glob(input) => &input.pattern,
-        Call::Write(input) => &input.file_path,
-        Call::Edit(input) => &input.file_path,
-        Call::MultiEdit(input) => &input.file_path,
-        Call::Task(input) => &input.description,
-        Call::Mcp { tool, .. } => tool,
-    };
-    crate::catalog::clip(text.trim(), 160).replace('\n', " ")
-}
-
-/// Runs `work` on every item, at most `workers` at the same time; results in order.
-fn at_once<T: Sync>(
-    items: &[T],
-    workers: usize,
-    work: impl Fn(&T) -> Outcome + Sync,
-) -> Vec<Outcome> {
-    let workers = workers.min(items.len());
-    if workers <= 1 {
-        return items.iter().map(work).collect();
-    }
-    let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<(usize, Outcome)>> = Mutex::default();
-    let run = || {
-        while let Some((index, item)) = {
-            let index = next.fetch_add(1, Ordering::SeqCst);
-            items.get(index).map(|item| (index, item))
-        } {
-            let outcome = work(item);
-            done.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push((index, outcome));
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..workers {
-            // Without another thread this one does all of it.
-            let _ = std::thread::Builder::new().spawn_scoped(scope, run);
-        }
-        run();
-    });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, outcome)| outcome).collect()
 }
