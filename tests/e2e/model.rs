@@ -207,6 +207,114 @@ fn where_no_model_answers_the_built_in_engine_heals() {
     );
 }
 
+/// A thousand calls at once, the same call for ever, never a proper answer.
+#[test]
+fn a_model_that_runs_wild_is_stopped_and_the_engine_heals() {
+    let wild = ModelServer::start(|request| {
+        Turn::Blocks(match answers(request) {
+            // The API itself says how many calls an answer may hold.
+            0 => (0..100)
+                .map(|n| calls("Bash", json!({ "command": format!("echo {n}") })))
+                .collect(),
+            1 => vec![
+                calls("Bash", json!({ "command": 7 })),
+                calls("Delete", json!({ "everything": true })),
+                calls("submit_diagnosis", json!({ "grade": "A" })),
+            ],
+            _ => vec![calls("Read", json!({ "file_path": "cart.py" }))],
+        })
+    });
+    let project = cart();
+    let host = TestHost::start(&project, |config, _| {
+        use_models(config, &model(&wild.url(), "wild"));
+    });
+    let number = host.report(&host.admin.clone(), "The discount starts too late");
+    host.admin("PATCH", &format!("/issues/{number}/approve"), None);
+    let issue = host.wait_for(number, &["DIAGNOSED", "ESCALATED"]);
+    assert_eq!(issue["status"], "DIAGNOSED", "{issue}");
+    let said = "anthropic:wild came to no answer: it made no progress any more; engine:builtin takes over.";
+    assert!(issue["comments"].to_string().contains(said), "{issue}");
+    assert!(wild.seen().len() < 20, "{} questions", wild.seen().len());
+    let told = results(&wild.seen()[1]);
+    let ran = told.iter().filter(|(text, _)| text.contains("Exit code 0"));
+    assert_eq!((told.len(), ran.count()), (20, 20), "{told:?}");
+    let log = issue["diagnosticLog"].as_str().unwrap();
+    assert!(log.contains("Before: anthropic:wild"), "{log}");
+}
+
+#[test]
+fn an_abort_reaches_a_model_that_does_not_answer() {
+    let silent = ModelServer::start(|_| Turn::Stall);
+    let project = cart();
+    let host = TestHost::start(&project, |config, _| {
+        use_models(config, &model(&silent.url(), "silent"));
+    });
+    let number = host.report(&host.admin.clone(), "The discount starts too late");
+    host.admin("PATCH", &format!("/issues/{number}/approve"), None);
+    selfheal_tests::eventually(
+        "the model is asked",
+        std::time::Duration::from_secs(60),
+        || (!silent.seen().is_empty()).then_some(()),
+    );
+    let body = json!({ "reason": "it hangs" });
+    host.admin("POST", &format!("/issues/{number}/abort"), Some(body));
+    let issue = host.wait_for(number, &["ABORTED"]);
+    assert_eq!(silent.seen().len(), 1, "nobody is asked again: {issue}");
+}
+
+/// What one agent left half done is not the next one's.
+#[test]
+fn half_a_draft_does_not_get_into_the_patch() {
+    let fading = ModelServer::start(|request| {
+        let drafting = offered(request).contains(&"submit_patch");
+        Turn::Blocks(match (drafting, answers(request)) {
+            (false, _) => vec![calls(
+                "submit_diagnosis",
+                json!({
+                    "root_cause": "total in cart.py compares with > where >= is meant.",
+                    "confidence": 0.9, "affected_files": ["cart.py"], "affected_services": [],
+                    "suggested_fix": "Compare with >=.",
+                }),
+            )],
+            (true, 0) => vec![
+                calls(
+                    "Write",
+                    json!({ "file_path": "junk.py", "content": "x = 1\n" }),
+                ),
+                calls(
+                    "Bash",
+                    json!({ "command": "rm test_cart.py; echo junk > cart.py" }),
+                ),
+            ],
+            (true, _) => {
+                let error =
+                    json!({ "type": "billing_error", "message": "Your credit balance is too low" });
+                return Turn::Refuse(402, error);
+            }
+        })
+    });
+    let project = cart();
+    let host = TestHost::start(&project, |config, _| {
+        use_models(config, &model(&fading.url(), "fading"));
+    });
+    host.level(1);
+    let number = host.report(&host.admin.clone(), "The discount starts too late");
+    host.admin("PATCH", &format!("/issues/{number}/approve"), None);
+    let issue = host.wait_for(number, &["PATCH_PENDING", "FAILED", "ESCALATED"]);
+    assert_eq!(issue["status"], "PATCH_PENDING", "{issue}");
+    assert_eq!(
+        issue["runs"][0]["agent"], "anthropic:fading, engine:builtin",
+        "both did their part"
+    );
+    let patch = host.admin("GET", &format!("/issues/{number}/patch"), None);
+    let diff = patch.to_string();
+    assert!(diff.contains("amount >= discount_from"), "{diff}");
+    assert!(
+        !diff.contains("junk") && !diff.contains("test_cart.py"),
+        "{diff}"
+    );
+}
+
 fn configured(project: &Project, models: &str) -> String {
     let file = project.outside().join("models.toml");
     let text =

@@ -15,6 +15,8 @@ pub enum Turn {
     Refuse(u16, Value),
     /// The stream ends in the middle.
     BreakOff,
+    /// The stream begins and nothing more comes, until the client goes away.
+    Stall,
 }
 
 /// A text block.
@@ -136,6 +138,13 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Value>>, script: &Script) -> st
         Turn::BreakOff => {
             stream.write_all(HEAD.as_bytes())?;
             stream.write_all(begin(&request, number).as_bytes())
+        }
+        Turn::Stall => {
+            stream.write_all(HEAD.as_bytes())?;
+            stream.write_all(begin(&request, number).as_bytes())?;
+            stream.flush()?;
+            // Ends when the client closes its side.
+            reader.read_to_end(&mut Vec::new()).map(drop)
         }
         Turn::Blocks(blocks) => {
             stream.write_all(HEAD.as_bytes())?;
