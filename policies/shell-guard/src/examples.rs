@@ -91,7 +91,7 @@ const ASKED: [&str; 14] = [
     "echo 'print(1)' | python3",
 ];
 
-const DENIED: [&str; 97] = [
+const DENIED: [&str; 102] = [
     "unlink -r x",
     "sleep 100000",
     "find . -exec touch {} +",
@@ -167,6 +167,11 @@ const DENIED: [&str; 97] = [
     "git config core.hooksPath /x",
     "git -c alias.x='!touch a' x",
     "git diff --ext-diff",
+    "git diff --ext-d",
+    "git grep --open=rm x",
+    "git grep -Orm x",
+    "git log --outp=f",
+    "cp -l a.py b.py",
     "git worktree add ../w",
     "pip install requests",
     "python3 -m pip install requests",

@@ -169,21 +169,27 @@ fn only_looks(setting: &str) -> bool {
         )
 }
 
-/// Options of looking subcommands that start programs or write files.
+/// Options of looking subcommands that start programs or write files. Git takes long
+/// options abbreviated, as in `--open=`.
 fn starts_program(argument: &str) -> bool {
-    [
-        "--ext-diff",
-        "--textconv",
-        "--output",
-        "--open-files-in-pager",
-        "--paginate",
-        "--exec",
-        "--upload-pack",
-    ]
-    .iter()
-    .any(|option| argument.starts_with(option))
-        || argument.starts_with("-O") && argument.len() > 1 && !argument.starts_with("-Or")
-        || argument == "--filters"
+    let name = argument.split('=').next().unwrap_or_default();
+    let long = name.len() > 3
+        && name != "--text"
+        && [
+            "--ext-diff",
+            "--textconv",
+            "--output",
+            "--open-files-in-pager",
+            "--paginate",
+            "--exec",
+            "--upload-pack",
+            "--filters",
+        ]
+        .iter()
+        .any(|option| option.starts_with(name));
+    // `--output-indicator-new` and the like only change how it looks.
+    let written = argument.starts_with("--output") && !argument.starts_with("--output-indicator");
+    long || written || argument.starts_with("-O")
 }
 
 fn denied(rule: &str, message: &str, command: &SimpleCommand) -> Verdict {

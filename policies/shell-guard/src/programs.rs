@@ -143,6 +143,13 @@ pub(crate) fn judge(
         }
         "printenv" => Some(environment(command)),
         "ln" | "link" => link(command),
+        "cp" if has_short(command, &['l'])
+            || command
+                .argument_texts()
+                .any(|argument| argument.len() > 3 && "--link".starts_with(argument)) =>
+        {
+            Some(second_name(command))
+        }
         "export" if command.argument_texts().any(|argument| argument == "-p") => {
             Some(environment(command))
         }
@@ -272,13 +279,14 @@ fn link(command: &SimpleCommand) -> Option<Verdict> {
         || command
             .argument_texts()
             .any(|argument| argument.len() > 3 && "--symbolic".starts_with(argument));
-    (!symbolic).then(|| {
-        let message =
-            "makes a second name for a file, which nobody can tell from the first; copy it";
-        Verdict::deny("shell.hard-link", message)
-            .shows(&command.text())
-            .instead("cp path/to/file path/to/copy")
-    })
+    (!symbolic).then(|| second_name(command))
+}
+
+fn second_name(command: &SimpleCommand) -> Verdict {
+    let message = "makes a second name for a file, which nobody can tell from the first; copy it";
+    Verdict::deny("shell.hard-link", message)
+        .shows(&command.text())
+        .instead("cp path/to/file path/to/copy")
 }
 
 /// Variables that say nothing secret.
