@@ -1,6 +1,7 @@
 //! Which requests go on, with what, and where to.
 
 use super::http::Request;
+use super::served::keep_own;
 use super::usage::{Meter, Usage};
 use super::{Dialect, Upstream};
 use serde_json::Value;
@@ -184,6 +185,7 @@ impl Forwarder {
         }
         let mut value: Value = serde_json::from_slice(body)
             .map_err(|error| format!("the request is not JSON: {error}"))?;
+        keep_own(&mut value)?;
         mask(&mut value, &self.upstream.mask);
         serde_json::to_vec(&value).map_err(|error| error.to_string())
     }

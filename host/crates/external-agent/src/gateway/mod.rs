@@ -3,10 +3,12 @@
 //! The agent gets a listener on its own loopback that ends in a unix socket of the
 //! host (see `ContainedAgent::gateway`). What comes in is read as HTTP, not carried
 //! blindly: only the requests of the model's interface go on, to one base URL, with the
-//! key that the agent never sees, masked and within bounds.
+//! key that the agent never sees, masked and within bounds, and without what the
+//! provider would look up, fetch or call by itself.
 
 mod forward;
 mod http;
+mod served;
 mod usage;
 
 use forward::Forwarder;
