@@ -117,17 +117,23 @@ fn user_code_cache() -> Option<PathBuf> {
 
 /// Takes the values of the secrets that `policy.toml` names out of every record.
 fn masker(policy: &PolicyConfig) -> Result<Masker, Failure> {
-    let named = |name: &str| {
-        policy
-            .secret_names
-            .iter()
-            .any(|pattern| matches_name(pattern, name))
-    };
-    let values = std::env::vars_os()
+    let secrets = variables()
+        .filter(|(name, _)| is_named(policy, name) || selfheal_sandbox::looks_secret(name));
+    Masker::new(secrets.map(|(_, value)| value)).because(Exit::Unavailable)
+}
+
+/// The environment of this process, as far as it is text.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| named(name) || selfheal_sandbox::looks_secret(name))
-        .map(|(_, value)| value);
-    Masker::new(values).because(Exit::Unavailable)
+}
+
+/// `policy.toml` says that the variable holds a secret.
+fn is_named(policy: &PolicyConfig, name: &str) -> bool {
+    policy
+        .secret_names
+        .iter()
+        .any(|pattern| matches_name(pattern, name))
 }
 
 /// `*` stands for any text; case is ignored.
@@ -194,6 +200,11 @@ fn workbench(
     policies: Arc<dyn PolicyHost>,
 ) -> Result<SandboxWorkbench, Failure> {
     let longest = parts.longest_command;
+    // What holds a secret is the security team's to say: nobody's list of further
+    // variables brings it to an agent.
+    let mut environment_variables = selfheal_sandbox::allowed_environment(parts.extra_environment);
+    environment_variables.retain(|name, _| !is_named(parts.policy, name));
+    let secrets = variables().filter(|(name, _)| is_named(parts.policy, name));
     let config = WorkbenchConfig {
         repository_root: parts.root,
         git_dir: parts.git_dir,
@@ -201,7 +212,7 @@ fn workbench(
         secret_paths: secret_paths(parts.policy),
         protected_paths: protected_paths(parts.policy),
         environment: parts.policy.environment,
-        environment_variables: selfheal_sandbox::allowed_environment(parts.extra_environment),
+        environment_variables,
         assets: selfheal_repair::assets(),
         assets_dir: parts.state.join("assets"),
         scratch_dir: parts.state.join("scratch"),
@@ -215,12 +226,13 @@ fn workbench(
         max_surplus_calls: parts.policy.limits.max_surplus_calls,
         mcp: None,
     };
-    SandboxWorkbench::new(
+    SandboxWorkbench::with_secrets(
         config,
         policies,
         containment::sandbox(),
         Arc::new(Machine),
         Arc::new(Machine),
+        secrets.map(|(_, value)| value),
     )
     .because(Exit::Unavailable)
 }

@@ -307,6 +307,12 @@ impl Broker {
                     }
                     ControlFlow::Continue(())
                 });
+                // What a name leads to is as secret as the name says.
+                for path in &mut found {
+                    if let Ok(target) = path.canonicalize() {
+                        *path = target;
+                    }
+                }
                 if complete {
                     Ok(found)
                 } else {

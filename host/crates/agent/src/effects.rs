@@ -234,7 +234,12 @@ impl Broker {
                 format!("{path}: agents have no access to it"),
             ));
         }
-        if self.bench.is_secret(&relative) {
+        let led_to = || {
+            let path = self.view.root().join(&relative);
+            self.secret_files()
+                .is_ok_and(|secrets| secrets.contains(&path))
+        };
+        if self.bench.is_secret(&relative) || led_to() {
             return Err(host_denies(
                 "host.secret-path",
                 format!("{path}: may hold secrets"),

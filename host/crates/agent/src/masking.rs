@@ -62,12 +62,7 @@ impl Masker {
 
     fn with_variables(key: Uuid, variables: impl Iterator<Item = (String, String)>) -> Self {
         let mut values: Vec<String> = variables
-            .filter(|(name, value)| {
-                selfheal_sandbox::looks_secret(name)
-                    && value.len() >= MIN_VALUE
-                    // A path to a secret is not the secret.
-                    && !value.starts_with('/')
-            })
+            .filter(|(name, value)| selfheal_sandbox::looks_secret(name) && is_maskable(value))
             .map(|(_, value)| value)
             .collect();
         // A secret that contains another one goes first.
@@ -83,6 +78,16 @@ impl Masker {
             values,
             key,
         }
+    }
+
+    /// Masks these values as well.
+    pub(crate) fn knowing(mut self, secrets: impl Iterator<Item = String>) -> Self {
+        self.values
+            .extend(secrets.filter(|value| is_maskable(value)));
+        self.values
+            .sort_by_key(|value| std::cmp::Reverse(value.len()));
+        self.values.dedup();
+        self
     }
 
     fn mark(&self, secret: &str) -> String {
@@ -182,6 +187,11 @@ impl Masker {
     }
 }
 
+/// Long enough, and no path: a path to a secret is not the secret.
+fn is_maskable(value: &str) -> bool {
+    value.len() >= MIN_VALUE && !value.starts_with('/')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,6 +225,16 @@ mod tests {
             masker.for_agent("token = parse_token(x)"),
             "token = parse_token(x)"
         );
+    }
+
+    #[test]
+    fn named_values_are_masked_whatever_they_look_like() {
+        let named = ["a b c d e f", "short", "/etc/key"].map(str::to_owned);
+        let masker = masker().knowing(named.into_iter());
+        let masked = masker.for_agent("a b c d e f, short, /etc/key, correct-horse");
+        assert!(masked.contains("short, /etc/key"), "{masked}");
+        assert!(!masked.contains("c d e") && !masked.contains("horse"));
+        assert!(!masker.for_record("x=a b c d e f").contains("c d e"));
     }
 
     #[test]

@@ -151,11 +151,13 @@ pub(crate) fn files(
     walk(
         view,
         &|path, directory| !ignores.matches(path, directory),
+        false,
         visit,
     )
 }
 
-/// Visits all files that could be the application's, ignored ones included.
+/// Visits all files that could be the application's, ignored ones included, and links
+/// by their own names.
 pub(crate) fn all_files(view: &View, visit: &mut dyn FnMut(&str) -> ControlFlow<()>) -> bool {
     let enter = |path: &str, directory: bool| {
         !directory
@@ -164,12 +166,13 @@ pub(crate) fn all_files(view: &View, visit: &mut dyn FnMut(&str) -> ControlFlow<
                 .next()
                 .is_some_and(|name| DEPENDENCIES.contains(&name))
     };
-    walk(view, &enter, visit)
+    walk(view, &enter, true, visit)
 }
 
 fn walk(
     view: &View,
     keep: &dyn Fn(&str, bool) -> bool,
+    links: bool,
     visit: &mut dyn FnMut(&str) -> ControlFlow<()>,
 ) -> bool {
     let mut open = vec![(String::new(), 0_usize)];
@@ -191,12 +194,12 @@ fn walk(
             }
             match kind {
                 Kind::Directory if depth < MAX_DEPTH => deeper.push((path, depth + 1)),
-                Kind::File => {
+                Kind::File | Kind::Link(_) if kind == Kind::File || links => {
                     if visit(&path).is_break() {
                         return true;
                     }
                 }
-                Kind::Directory | Kind::Link(_) | Kind::Special => {}
+                Kind::Directory | Kind::File | Kind::Link(_) | Kind::Special => {}
             }
         }
         // Popped from the end, so the first goes last.

@@ -130,11 +130,27 @@ impl SandboxWorkbench {
     /// # Errors
     /// See [`WorkbenchError`].
     pub fn new(
+        config: WorkbenchConfig,
+        policies: Arc<dyn PolicyHost>,
+        sandbox: Sandbox,
+        ids: Arc<dyn IdSource>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, WorkbenchError> {
+        Self::with_secrets(config, policies, sandbox, ids, clock, std::iter::empty())
+    }
+
+    /// The same, with values that are masked in whatever agents see and in records,
+    /// besides those that look like secrets by themselves.
+    ///
+    /// # Errors
+    /// See [`WorkbenchError`].
+    pub fn with_secrets(
         mut config: WorkbenchConfig,
         policies: Arc<dyn PolicyHost>,
         sandbox: Sandbox,
         ids: Arc<dyn IdSource>,
         clock: Arc<dyn Clock>,
+        secrets: impl Iterator<Item = String>,
     ) -> Result<Self, WorkbenchError> {
         let path = config.repository_root.clone();
         config.repository_root = path
@@ -149,7 +165,7 @@ impl SandboxWorkbench {
         let rules = PathRules::new(&config.secret_paths, &config.protected_paths)?;
         lay_out_assets(&config.assets_dir, &config.assets)?;
         sweep(&config.scratch_dir);
-        let masker = Masker::new(ids.uuid());
+        let masker = Masker::new(ids.uuid()).knowing(secrets);
         Ok(Self {
             bench: Arc::new(Bench {
                 ignores: Ignores::new(&config.repository_root),

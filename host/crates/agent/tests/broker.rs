@@ -16,6 +16,7 @@ use selfheal_domain::tools::{
     Ended, Replacement, ToolError, ToolOutput, ToolRequest, WorkspaceAccess,
 };
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use support::{Bench, bash, edited, mcp, one_of_each, read, text, write};
@@ -137,6 +138,34 @@ fn secrets_git_and_data_are_out_of_reach() {
         glob: None,
     }));
     assert_eq!(grep, "");
+}
+
+#[test]
+fn a_link_with_the_name_of_a_secret_leads_to_a_secret() {
+    let bench = Bench::new();
+    let elsewhere = bench.base.join("outside/settings");
+    fs::write(&elsewhere, "KEY=far-away\n").expect("file");
+    fs::write(bench.base.join("app/src/prod.txt"), "KEY=close-by\n").expect("file");
+    symlink(&elsewhere, bench.base.join("app/.env.far")).expect("link");
+    symlink("src/prod.txt", bench.base.join("app/.env.near")).expect("link");
+    let tools = bench.diagnosis();
+    for path in [".env.far", ".env.near", "src/prod.txt"] {
+        assert!(tools.call(read(path)).is_err(), "{path}");
+    }
+    let everything = format!(
+        "cat .env.far .env.near src/prod.txt {} 2>&1",
+        elsewhere.display()
+    );
+    let output = text(tools.call(bash(&everything, WorkspaceAccess::Discard)));
+    assert!(
+        !output.contains("far-away") && !output.contains("close-by"),
+        "{output}"
+    );
+    let grep = ToolRequest::Grep {
+        pattern: "KEY".to_owned(),
+        glob: None,
+    };
+    assert_eq!(text(tools.call(grep)), "");
 }
 
 #[test]
