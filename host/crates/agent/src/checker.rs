@@ -6,6 +6,7 @@
 //! the host cannot understand is denied.
 
 use crate::broker::shorten;
+use crate::covered::covered;
 use crate::facts::Scope;
 use crate::facts::foreign::{Footing, Foreign, facts_of_foreign};
 use crate::view::View;
@@ -55,6 +56,15 @@ const OWN_COMMANDS: &[&[&str]] = &[
     &["--help"],
     &["--version"],
 ];
+
+/// Options of those that no agent gives. `--apply` commits to the live branch; the others
+/// choose what is obeyed, written or trusted.
+const STEERING_OPTIONS: &[&str] = &[
+    "--apply", "--agent", "--audit", "--config", "--env", "--policy", "--token", "--url",
+];
+
+/// Programs that agents carry out themselves, so that nobody sees what they change.
+const BUILT_IN: &[&str] = &["apply_patch", "applypatch"];
 
 /// Where throw-away files go on every machine.
 const SCRATCH: &[&str] = &["/tmp", "/var/tmp", "/dev/shm"];
@@ -379,7 +389,35 @@ impl Checker {
         for access in &facts.paths {
             verdict = verdict.stricter(self.judge_access(facts, access));
         }
+        // A denial is strict enough without a look through the workspace.
+        if !matches!(verdict, Verdict::Deny(_))
+            && let Some(secret) = self.shows(call, facts)
+        {
+            let message = format!(
+                "this may show {secret}, which holds secrets; name the files it shall look at"
+            );
+            verdict = verdict.stricter(asked("host.secret-covered", message));
+        }
         verdict
+    }
+
+    /// A secret that the call may show without naming it.
+    fn shows(&self, call: &ExternalCall, facts: &ToolCallFacts) -> Option<String> {
+        let (view, _) = self.place(&call.directory).ok()?;
+        let own = self
+            .places
+            .first()
+            .is_some_and(|place| place.root() == view.root());
+        let bench = &self.bench;
+        let is_secret = |path: &str| {
+            if own {
+                bench.is_secret(path)
+            } else {
+                bench.rules.is_secret(path)
+            }
+        };
+        let is_tracked = |path: &str| !own || (bench.config.tracked)(path);
+        covered(facts, &call.input, view, &is_secret, &is_tracked)
     }
 
     fn judge_access(&self, facts: &ToolCallFacts, access: &PathAccess) -> Verdict {
@@ -396,6 +434,14 @@ impl Checker {
             None if access.protected => return deny("host.private", "belongs to this host"),
             Some(path) if self.bench.is_secret(path) => {
                 return deny("host.secret", "holds secrets");
+            }
+            // By the name that was used, wherever it leads.
+            _ if access
+                .link
+                .as_deref()
+                .is_some_and(|name| self.bench.rules.is_secret(name)) =>
+            {
+                return deny("host.secret", "leads to what holds secrets");
             }
             Some(_) if access.protected && !reads => {
                 return deny("host.protected", "is protected from agents");
@@ -505,6 +551,10 @@ fn judge_command(command: &SimpleCommand) -> Verdict {
         Some(command.program.text.as_str()),
         command.resolved.as_deref(),
     ];
+    if BUILT_IN.contains(&base(&command.program.text).as_str()) {
+        let message = "a patch in a command is carried out by the agent itself; use its own tool";
+        return asked("host.not-understood", message.to_owned());
+    }
     if !named
         .into_iter()
         .flatten()
@@ -515,21 +565,34 @@ fn judge_command(command: &SimpleCommand) -> Verdict {
     let words: Vec<&str> = command
         .arguments
         .iter()
-        .filter(|word| word.certain)
         .map(|word| word.text.as_str())
         .collect();
     let known = command.arguments.iter().all(|word| word.certain);
-    let allowed = OWN_COMMANDS.iter().any(|own| words.starts_with(own));
-    // `--apply` commits to the live branch: that is for people.
-    if known && allowed && !words.contains(&"--apply") {
+    let own = OWN_COMMANDS.iter().find(|own| words.starts_with(own));
+    if known && own.is_some_and(|own| only_plain_options(words.get(own.len()..))) {
         return Verdict::Allow;
     }
     denied(
         "host.own-command",
-        "agents do not operate this host; what they may run of it: doctor, heal (without \
-         --apply), issue list, report, show"
+        "agents do not operate this host; what they may run of it: doctor, heal, issue list, \
+         report, show, none of them with options that say where it writes, what it obeys or whom \
+         it asks"
             .to_owned(),
     )
+}
+
+/// Nothing that commits, or says where files go, whose policy counts, or who gets code
+/// and keys (up to `--`, behind which stands the command of `heal`).
+fn only_plain_options(words: Option<&[&str]>) -> bool {
+    words
+        .unwrap_or_default()
+        .iter()
+        .take_while(|word| **word != "--")
+        .filter(|word| word.starts_with('-'))
+        .all(|word| {
+            let name = word.split('=').next().unwrap_or_default();
+            !STEERING_OPTIONS.contains(&name)
+        })
 }
 
 fn is_agent_setting(path: &str) -> bool {

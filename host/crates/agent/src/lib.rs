@@ -19,6 +19,7 @@ mod changes;
 mod checker;
 mod config;
 mod contained;
+mod covered;
 mod effects;
 mod facts;
 mod history;

@@ -561,3 +561,148 @@ fn a_wrong_configuration_is_named() {
     let result = std::panic::catch_unwind(|| World::with(&missing));
     assert!(result.is_err(), "a directory that is not there");
 }
+
+#[test]
+fn a_secret_is_not_shown_by_a_wildcard_a_walk_or_a_name_that_is_computed() {
+    let world = World::new();
+    fs::write(world.base.join("app/prod.pem"), "x\n").expect("file");
+    let mut wrong = Vec::new();
+    for (command, shown) in [
+        ("cat p*", true),
+        ("cat *.p?m", true),
+        ("cat .e*", true),
+        ("cat {prod.pem,src/a.py}", true),
+        ("cat src/../p*", true),
+        ("cd src; cat ../p*", true),
+        ("cat @/app/p*", true),
+        ("cat < p*", true),
+        ("echo \"$(< p*)\"", true),
+        ("grep -r x .", true),
+        ("grep -rn x", true),
+        ("grep x -R", true),
+        ("rg -uu x", true),
+        ("tar cf - .", true),
+        ("cp -r . /tmp/x", true),
+        ("find . -type f -exec cat {} +", true),
+        ("find . -name '*.pem' -exec cat {} +", true),
+        ("find . -name 'p*' | xargs cat", true),
+        ("ls | xargs cat", true),
+        ("for f in *; do cat \"$f\"; done", true),
+        ("ls | while read f; do cat $f; done", true),
+        ("cat `echo prod.pem`", true),
+        ("cat $(echo prod).pem", true),
+        ("git grep --no-index x", true),
+        ("gcc -E -x c p*", true),
+        // Harmless twins.
+        ("cat src/*.py", false),
+        ("cat src/a.py", false),
+        ("grep -rn x src", false),
+        ("grep -n x src/a.py", false),
+        ("ls *", false),
+        ("cp -r src /tmp/x", false),
+        ("cat *.py", false),
+        ("find . -name '*.py' -exec grep x {} +", false),
+        ("find . -name '*.pem'", false),
+        ("rg x", false),
+        ("git grep x", false),
+        ("for f in src/*.py; do echo \"$f\"; done", false),
+        ("pytest -q src/*.py", false),
+        ("cat $HOME/.config/x.txt", false),
+        ("cat \"$dir/readme.md\"", false),
+    ] {
+        let told = told(&world.check("Bash", json!({ "command": command })));
+        let stopped = told == "ask host.secret-covered" || told.starts_with("deny host.secret");
+        if stopped != shown {
+            wrong.push(format!("{command}: {told}"));
+        }
+    }
+    for (tool, input, shown) in [
+        ("Grep", json!({"pattern": ".", "glob": "*"}), true),
+        ("Grep", json!({"pattern": ".", "glob": "*.pem"}), true),
+        ("Grep", json!({"pattern": ".", "glob": "*.py"}), false),
+        ("Grep", json!({"pattern": "."}), false),
+        ("Glob", json!({"pattern": "**/*"}), false),
+    ] {
+        let told = told(&world.check(tool, input.clone()));
+        if (told == "ask host.secret-covered") != shown {
+            wrong.push(format!("{tool} {input}: {told}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_link_with_the_name_of_a_secret_leads_to_a_secret() {
+    let world = World::new();
+    fs::write(world.base.join("app/src/settings.txt"), "x\n").expect("file");
+    std::os::unix::fs::symlink("src/settings.txt", world.base.join("app/.env.prod")).expect("link");
+    for command in ["cat .env.prod", "cat < .env.prod", "head @/app/.env.prod"] {
+        let verdict = world.check("Bash", json!({ "command": command }));
+        assert_eq!(told(&verdict), "deny host.secret", "{command}");
+    }
+    let verdict = world.check("Read", json!({"file_path": "@/app/.env.prod"}));
+    assert_eq!(told(&verdict), "deny host.secret");
+}
+
+#[test]
+fn an_input_that_says_two_things_is_not_judged_by_one_of_them() {
+    let world = World::new();
+    for (tool, input) in [
+        ("exec_command", json!({"cmd": "cat .env", "command": "ls"})),
+        (
+            "Write",
+            json!({"file_path": "src/a.py", "path": ".env", "content": "x"}),
+        ),
+        (
+            "shell",
+            json!({"command": "ls", "workdir": "@/app", "cwd": "@/data"}),
+        ),
+    ] {
+        let verdict = world.check(tool, input);
+        assert_eq!(told(&verdict), "deny host.unknown-tool", "{tool}");
+    }
+    let same = json!({"command": "ls", "cmd": "ls"});
+    assert_eq!(world.check("Bash", same), Verdict::Allow);
+}
+
+#[test]
+fn the_hosts_own_command_gets_no_options_that_steer_it() {
+    let world = World::new();
+    for command in [
+        "selfheal heal --agent model --config evil.toml -- ls",
+        "selfheal heal --config=evil.toml -- ls",
+        "selfheal heal --policy p.toml -- ls",
+        "selfheal heal --audit /tmp/x -- ls",
+        "selfheal heal --env GITHUB_TOKEN -- ls",
+        "selfheal heal --apply -- ls",
+        "selfheal issue list --url http://127.0.0.1:1",
+        "selfheal user add x --role admin",
+    ] {
+        let verdict = world.check("Bash", json!({ "command": command }));
+        assert_eq!(told(&verdict), "deny host.own-command", "{command}");
+    }
+    for command in [
+        "selfheal heal --json -- pytest --config x",
+        "selfheal issue list --json",
+    ] {
+        let verdict = world.check("Bash", json!({ "command": command }));
+        assert_eq!(verdict, Verdict::Allow, "{command}");
+    }
+    let patch = "apply_patch <<'E'\n*** Begin Patch\n*** Add File: .env\n+x\n*** End Patch\nE";
+    let verdict = world.check("Bash", json!({ "command": patch }));
+    assert_eq!(told(&verdict), "ask host.not-understood");
+}
+
+#[test]
+fn what_a_call_links_is_not_written_through_the_link() {
+    let world = World::new();
+    for command in [
+        "ln -s .env l; echo x > l",
+        "ln -s @/data d; echo x > d/y",
+        "cp -s src/a.py b; echo x > b",
+        "cp -l src/a.py b; echo x > b",
+    ] {
+        let verdict = world.check("Bash", json!({ "command": command }));
+        assert_ne!(verdict, Verdict::Allow, "{command}");
+    }
+}

@@ -1,6 +1,7 @@
 //! Files that well-known programs touch, guessed from their arguments.
 
 use super::network::hosts;
+use super::sed::Sed;
 use super::word::Value;
 use super::{Collector, Directory};
 use selfheal_domain::policy::AccessMode::{self, Delete, Read, Write};
@@ -18,7 +19,6 @@ const READERS: &[&str] = &[
     "nl",
     "wc",
     "od",
-    "xxd",
     "hexdump",
     "strings",
     "file",
@@ -39,7 +39,6 @@ const READERS: &[&str] = &[
     "paste",
     "cut",
     "sort",
-    "uniq",
     "fold",
     "fmt",
     "rev",
@@ -84,8 +83,8 @@ const SEARCHERS: &[&str] = &[
 /// Every operand is written.
 const WRITERS: &[&str] = &[
     "touch", "mkdir", "mkfifo", "mknod", "truncate", "tee", "sponge", "ed", "ex", "vi", "vim",
-    "nvim", "nano", "emacs", "patch", "gzip", "gunzip", "bzip2", "bunzip2", "xz", "unxz", "zip",
-    "unzip", "dos2unix", "unix2dos", "black", "isort", "autopep8", "prettier",
+    "nvim", "nano", "emacs", "gzip", "gunzip", "bzip2", "bunzip2", "xz", "unxz", "zip", "dos2unix",
+    "unix2dos", "black", "isort", "autopep8", "prettier",
 ];
 
 /// The first operand is a mode or owner, the others are written.
@@ -239,14 +238,36 @@ pub(super) fn effects(
             }
         }
         _ if REMOVERS.contains(&name) => effects.operands(rest, Delete),
-        _ if COPIERS.contains(&name) => effects.copy(rest, Read),
-        "mv" | "rename" => effects.copy(rest, Delete),
+        _ if COPIERS.contains(&name) => {
+            let made = effects.copy(rest, Read);
+            if links(name, rest) {
+                for name in made {
+                    effects.out.alias(from, &name);
+                }
+            }
+        }
+        "mv" | "rename" => {
+            effects.copy(rest, Delete);
+        }
         "split" | "csplit" => {
             for (at, word) in operands(rest).enumerate() {
                 effects.path(word, if at == 0 { Read } else { Write });
             }
         }
         "dd" => effects.convert(rest),
+        "uniq" | "xxd" => {
+            for (at, word) in operands(rest).enumerate() {
+                effects.path(word, if at == 0 { Read } else { Write });
+            }
+        }
+        // Which files, what they read says.
+        "patch" | "unzip" | "7z" => {
+            effects.unknown(rest);
+            for word in operands(rest) {
+                effects.guess(word, Write);
+            }
+            effects.guess(&Value::plain("."), Write);
+        }
         "sed" | "gsed" => effects.sed(rest),
         "perl" if in_place(rest) => effects.operands(rest, Write),
         "find" | "fd" | "fdfind" => effects.find(rest),
@@ -282,6 +303,21 @@ fn operands(rest: &[Value]) -> impl Iterator<Item = &Value> {
         }
         true
     })
+}
+
+/// Makes names for what is there instead of copies.
+fn links(name: &str, rest: &[Value]) -> bool {
+    match name {
+        "ln" | "link" => true,
+        "cp" => rest.iter().any(|word| {
+            let text = word.text.as_str();
+            let long = |option: &str| text.len() > 3 && option.starts_with(text);
+            (text.starts_with('-') && !text.starts_with("--") && text.contains(['l', 's']))
+                || long("--link")
+                || long("--symbolic-link")
+        }),
+        _ => false,
+    }
 }
 
 fn in_place(rest: &[Value]) -> bool {
@@ -332,10 +368,24 @@ impl Effects<'_, '_, '_> {
     fn common_options(&mut self, name: &str, rest: &[Value]) {
         let short = matches!(
             name,
-            "sort" | "curl" | "gcc" | "cc" | "g++" | "clang" | "ld" | "go" | "tree" | "xmllint"
+            "sort"
+                | "shuf"
+                | "iconv"
+                | "curl"
+                | "gcc"
+                | "cc"
+                | "g++"
+                | "clang"
+                | "ld"
+                | "go"
+                | "tree"
+                | "xmllint"
         );
         for (at, word) in rest.iter().enumerate() {
             for option in [
+                "--out=",
+                "--outp=",
+                "--outpu=",
                 "--output=",
                 "--outfile=",
                 "--output-file=",
@@ -350,7 +400,8 @@ impl Effects<'_, '_, '_> {
                     self.path(&file, Write);
                 }
             }
-            if (short && word.text == "-o") || word.text == "--output" {
+            let long = word.text.len() > 4 && "--output".starts_with(word.text.as_str());
+            if (short && word.text == "-o") || long || word.text == "--junitxml" {
                 if let Some(file) = rest.get(at + 1) {
                     self.path(file, Write);
                 }
@@ -385,7 +436,8 @@ impl Effects<'_, '_, '_> {
     }
 
     /// `cp`, `mv`, `ln`, `install`: what happens to the sources is `source`.
-    fn copy(&mut self, rest: &[Value], source: AccessMode) {
+    /// Answers what is there afterwards.
+    fn copy(&mut self, rest: &[Value], source: AccessMode) -> Vec<Value> {
         let mut target = None;
         for (at, word) in rest.iter().enumerate() {
             if matches!(word.text.as_str(), "-t" | "--target-directory") {
@@ -410,7 +462,7 @@ impl Effects<'_, '_, '_> {
             self.path(word, source);
         }
         let Some(target) = target else {
-            return;
+            return Vec::new();
         };
         let place = self
             .out
@@ -419,8 +471,9 @@ impl Effects<'_, '_, '_> {
             .resolve(&self.from.path, Path::new(&target.text));
         if !place.directory {
             self.path(&target, Write);
-            return;
+            return vec![target];
         }
+        let mut made = Vec::new();
         for word in &words {
             let name = Path::new(&word.text).file_name().unwrap_or_default();
             let inside = Value {
@@ -430,10 +483,13 @@ impl Effects<'_, '_, '_> {
                 laced: target.laced || word.laced,
             };
             self.path(&inside, Write);
+            made.push(inside);
         }
         if words.is_empty() {
             self.path(&target, Write);
+            made.push(target);
         }
+        made
     }
 
     fn convert(&mut self, rest: &[Value]) {
@@ -454,16 +510,18 @@ impl Effects<'_, '_, '_> {
     }
 
     fn sed(&mut self, rest: &[Value]) {
-        let mode = if in_place_sed(rest) { Write } else { Read };
-        let given = rest.iter().any(|word| {
-            matches!(word.text.as_str(), "-e" | "-f") || word.text.starts_with("--expression")
-        });
-        for word in operands(rest).skip(usize::from(!given)) {
+        let sed = Sed::of(rest);
+        let mode = if sed.in_place { Write } else { Read };
+        for word in &sed.operands {
             self.path(word, mode);
         }
-        // Its own commands can write and run, which only a reading of them tells.
-        let script = rest.iter().find(|word| !word.text.starts_with('-'));
-        if script.is_some_and(|script| sed_acts(&script.text)) {
+        for word in &sed.reads {
+            self.path(word, Read);
+        }
+        for word in &sed.writes {
+            self.path(word, Write);
+        }
+        if sed.acts || !sed.writes.is_empty() {
             self.out.not_understood();
         }
     }
@@ -501,12 +559,7 @@ impl Effects<'_, '_, '_> {
                     && !word.text.starts_with("--")
                     && word.text.contains('x'))
         }) || (!first.starts_with('-') && first.contains('x'));
-        if rest.iter().any(|word| {
-            word.text.starts_with("--to-command")
-                || word.text.starts_with("--checkpoint-action")
-                || word.text == "-I"
-                || word.text.starts_with("--use-compress-program")
-        }) {
+        if rest.iter().any(|word| runs_for_archive(&word.text)) {
             self.out.not_understood();
         }
         for word in operands(rest) {
@@ -557,6 +610,13 @@ impl Effects<'_, '_, '_> {
         if verb.certain
             && (!GIT_WRITERS.contains(&verb.text.as_str()) || git_looks(&verb.text, more))
         {
+            // Some of its options take any file, known to git or not.
+            Effects {
+                from: &from,
+                certain: self.certain,
+                out: &mut *self.out,
+            }
+            .unknown(more);
             return;
         }
         self.out.path(&from, &Value::plain(".git"), Write, false);
@@ -645,46 +705,30 @@ impl Effects<'_, '_, '_> {
     }
 }
 
-fn in_place_sed(rest: &[Value]) -> bool {
-    rest.iter().any(|word| {
-        let text = word.text.as_str();
-        text.starts_with("--in-place")
-            || (text.starts_with('-')
-                && !text.starts_with("--")
-                && text
-                    .split(['e', 'f'])
-                    .next()
-                    .is_some_and(|flags| flags.contains('i')))
-    })
-}
-
-/// The script writes a file or runs a command (`w`, `W`, `e`), roughly.
-fn sed_acts(script: &str) -> bool {
-    let flags = script
-        .split([';', '\n'])
-        .filter_map(|command| command.rsplit(['/', '|', '#', ',']).next())
-        .any(|flags| {
-            flags.len() <= 4
-                && flags.contains('e')
-                && flags.chars().all(|c| "gpeiIMm0123456789".contains(c))
-        });
-    flags
-        || script.split([';', '\n', '{']).any(|command| {
-            let command = command
-                .trim_start()
-                .trim_start_matches(|c: char| c.is_ascii_digit() || "$,/ ".contains(c));
-            command.starts_with("w ")
-                || command.starts_with("W ")
-                || command == "e"
-                || command.starts_with("e ")
-        })
-        || script.contains("/w ")
+/// An option of an archiver, maybe abbreviated, that names a program.
+fn runs_for_archive(option: &str) -> bool {
+    let name = option.split('=').next().unwrap_or_default();
+    [
+        "--to-c",
+        "--checkpoint-a",
+        "--use",
+        "--rsh",
+        "--rmt",
+        "--info",
+        "--new-volume",
+    ]
+    .iter()
+    .any(|start| name.starts_with(start))
+        || (option.starts_with("-I") || option.starts_with("-F"))
 }
 
 /// The program runs commands or writes files.
 fn awk_acts(program: &str) -> bool {
-    program.contains("system") || program.contains('|') || program.contains(">>") || {
-        let packed: String = program.split_whitespace().collect();
-        packed.contains(">\"")
-    }
+    ["system", "getline", "|", ">>", "@load", "@include"]
+        .iter()
+        .any(|mark| program.contains(mark))
+        || program
+            .split_whitespace()
+            .collect::<String>()
+            .contains(">\"")
 }

@@ -166,6 +166,10 @@ fn meaning(call: &ExternalCall, base: &str) -> Meaning {
     if !call.input.is_object() {
         return Meaning::Unknown("its input is no JSON object");
     }
+    // Which of them the agent takes is for the agent to say.
+    if let Some(why) = says_twice(&call.input) {
+        return Meaning::Unknown(why);
+    }
     match call.tool.as_str() {
         "Bash" | "Monitor" | "exec_command" | "local_shell" | "run_shell_command" | "shell"
         | "shell_command" | "unified_exec" => shell(call, base),
@@ -224,6 +228,42 @@ fn meaning(call: &ExternalCall, base: &str) -> Meaning {
             None => Meaning::Unknown("no rule of this host knows the tool"),
         },
     }
+}
+
+/// Fields of which these agents take one or the other.
+const ALIKE: &[(&[&str], &str)] = &[
+    (&["command", "cmd"], "it names two commands"),
+    (
+        &["file_path", "absolute_path", "notebook_path", "path"],
+        "it names two files",
+    ),
+    (
+        &[
+            "workdir",
+            "dir_path",
+            "directory",
+            "working_directory",
+            "cwd",
+        ],
+        "it names two directories",
+    ),
+    (&["input", "patch"], "it holds two patches"),
+    (
+        &["glob", "include", "include_pattern"],
+        "it names two patterns",
+    ),
+];
+
+/// Two fields for the same thing say different things.
+fn says_twice(input: &Json) -> Option<&'static str> {
+    ALIKE.iter().find_map(|(names, why)| {
+        let mut said = names
+            .iter()
+            .filter_map(|name| input.get(*name))
+            .filter(|value| !value.is_null());
+        let first = said.next()?;
+        said.any(|other| other != first).then_some(*why)
+    })
 }
 
 /// A command for a shell, in any of the shapes that these agents write it in.

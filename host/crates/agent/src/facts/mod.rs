@@ -7,6 +7,7 @@
 mod arguments;
 pub(crate) mod foreign;
 mod network;
+mod sed;
 mod shell;
 mod word;
 mod wrappers;
@@ -168,6 +169,8 @@ struct Collector<'a> {
     paths: Vec<PathAccess>,
     seen: HashSet<(String, AccessMode, bool)>,
     network: BTreeSet<String>,
+    /// Names that the call makes lead elsewhere.
+    aliases: Vec<PathBuf>,
     parsed: bool,
     budget: usize,
     programs: HashMap<String, Option<String>>,
@@ -181,6 +184,7 @@ impl<'a> Collector<'a> {
             paths: Vec::new(),
             seen: HashSet::new(),
             network: BTreeSet::new(),
+            aliases: Vec::new(),
             parsed: true,
             budget: MAX_SHELL,
             programs: HashMap::new(),
@@ -247,7 +251,11 @@ impl<'a> Collector<'a> {
         let certain = certain
             && word.certain
             && place.certain
-            && (from.certain || Path::new(&word.text).is_absolute());
+            && (from.certain || Path::new(&word.text).is_absolute())
+            && !self
+                .aliases
+                .iter()
+                .any(|alias| place.path.starts_with(alias));
         let mode = match mode {
             AccessMode::Write if !place.exists => AccessMode::Create,
             mode => mode,
@@ -265,6 +273,16 @@ impl<'a> Collector<'a> {
             mode,
             certain,
         });
+    }
+
+    /// From now on `word` is another name for something else.
+    fn alias(&mut self, from: &Directory, word: &Value) {
+        let place = self.scope.view.resolve(&from.path, Path::new(&word.text));
+        if self.aliases.len() < MAX_FACTS {
+            self.aliases.push(place.path);
+        } else {
+            self.parsed = false;
+        }
     }
 
     /// The file that a program's name leads to, links followed.

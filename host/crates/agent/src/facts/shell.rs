@@ -66,7 +66,7 @@ const STEERING: &[&str] = &[
 ];
 
 /// Families of such variables.
-const STEERING_PREFIXES: &[&str] = &["LD_", "DYLD_", "GIT_", "BASH_FUNC_"];
+const STEERING_PREFIXES: &[&str] = &["LD_", "DYLD_", "GIT_", "BASH_FUNC_", "SELFHEAL_"];
 
 /// Adds everything that `command`, started in `directory`, leads to.
 pub(super) fn understand(command: &str, directory: Directory, out: &mut Collector<'_>) {

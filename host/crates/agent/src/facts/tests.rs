@@ -235,6 +235,38 @@ fn commands_lead_to_facts() {
         ("cp a.py src", "cp a.py src | r:a.py | c:src/a.py"),
         ("mv a.py z.py", "mv a.py z.py | d:a.py | c:z.py"),
         ("sed -i s/a/b/ PROT", "sed -i s/a/b/ PROT | w:PROT"),
+        ("sed -n p SECRET", "sed -n p SECRET | r:SECRET"),
+        (
+            "sed 'r SECRET' a.py",
+            "sed r SECRET a.py | r:a.py | r:SECRET",
+        ),
+        ("sed 1wPROT a.py", "sed 1wPROT a.py | r:a.py | w:PROT | !"),
+        (
+            "sed -e '1erm gone' a.py",
+            "sed -e 1erm gone a.py | r:a.py | !",
+        ),
+        (
+            "git diff --no-index a.py SECRET",
+            "git diff --no-index a.py SECRET | ?r:a.py | ?r:SECRET",
+        ),
+        (
+            "git blame --contents=SECRET a.py",
+            "git blame --contents=SECRET a.py | ?r:SECRET | ?r:a.py",
+        ),
+        ("uniq a.py PROT", "uniq a.py PROT | r:a.py | w:PROT"),
+        (
+            "sort --outp PROT a.py",
+            "sort --outp PROT a.py | w:PROT | r:PROT | r:a.py",
+        ),
+        ("patch -p1 < a.py", "patch -p1 | r:a.py | ?w:"),
+        (
+            "ln -s src l; echo x > l/b.py",
+            "ln -s src l | echo x | r:src | c:l | ?c:l/b.py",
+        ),
+        (
+            "tar --use-compress-prog=rm -cf x a.py",
+            "tar --use-compress-prog=rm -cf x a.py | ?r:x | ?r:a.py | ?c:x | !",
+        ),
         ("dd if=a.py of=PROT", "dd if=a.py of=PROT | r:a.py | w:PROT"),
         ("tee PROT < a.py", "tee PROT | r:a.py | w:PROT"),
         ("rm C?NARY", "rm C?NARY~ | ?d:C?NARY"),
