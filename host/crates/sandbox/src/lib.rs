@@ -16,9 +16,10 @@
 //! - `/tmp`, `/var/tmp`, `/dev/shm` and `/run` are empty, private and gone
 //!   afterwards. Everything else is the host's, read-only.
 //! - Well-known secrets and everything in [`SandboxSpec::masked`] read as empty.
-//! - There is a loopback of its own and no other network; no socket of the host
-//!   can be reached. Each [`Grant`] adds one listener on that loopback behind which
-//!   the host carries connections to one destination.
+//! - There is a loopback of its own and no other network; no socket that the host
+//!   listens on when the command starts can be reached. Each [`Grant`] adds one
+//!   listener on that loopback behind which the host carries connections to one
+//!   destination.
 //! - No process outlives the call, whatever it forks, and none sees or signals a
 //!   process of the host.
 //!
