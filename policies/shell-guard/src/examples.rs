@@ -91,7 +91,7 @@ const ASKED: [&str; 14] = [
     "echo 'print(1)' | python3",
 ];
 
-const DENIED: [&str; 102] = [
+const DENIED: [&str; 104] = [
     "unlink -r x",
     "sleep 100000",
     "find . -exec touch {} +",
@@ -172,6 +172,8 @@ const DENIED: [&str; 102] = [
     "git grep -Orm x",
     "git log --outp=f",
     "cp -l a.py b.py",
+    "sqlite3 :memory: \"select readfile('a')\"",
+    "sqlite3 app.db .shell",
     "git worktree add ../w",
     "pip install requests",
     "python3 -m pip install requests",

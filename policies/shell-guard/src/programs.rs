@@ -42,10 +42,12 @@ pub(crate) fn says_nothing(command: &SimpleCommand) -> bool {
 
 /// Copies nothing over a file.
 pub(crate) fn copies_nothing(command: &SimpleCommand) -> bool {
-    matches!(command.program_name(), "cp" | "install" | "tee")
-        && command
-            .argument_texts()
-            .any(|argument| argument == "/dev/null")
+    matches!(
+        command.program_name(),
+        "cp" | "install" | "tee" | "ln" | "mv"
+    ) && command
+        .argument_texts()
+        .any(|argument| argument == "/dev/null")
 }
 
 /// Does this command only read, whatever stands in its arguments?
@@ -143,6 +145,14 @@ pub(crate) fn judge(
         }
         "printenv" => Some(environment(command)),
         "ln" | "link" => link(command),
+        "sqlite3" if command.argument_texts().any(reaches_out) => Some(
+            Verdict::deny(
+                "shell.database",
+                "reaches files or programs from inside a database",
+            )
+            .shows(&command.text())
+            .instead("sqlite3 app.db .schema"),
+        ),
         "cp" if has_short(command, &['l'])
             || command
                 .argument_texts()
@@ -280,6 +290,37 @@ fn link(command: &SimpleCommand) -> Option<Verdict> {
             .argument_texts()
             .any(|argument| argument.len() > 3 && "--symbolic".starts_with(argument));
     (!symbolic).then(|| second_name(command))
+}
+
+/// What a database's own language does with files and programs.
+fn reaches_out(argument: &str) -> bool {
+    let text = argument.to_ascii_lowercase();
+    [
+        "readfile(",
+        "writefile(",
+        "load_extension(",
+        "edit(",
+        "attach ",
+    ]
+    .iter()
+    .any(|word| text.contains(word))
+        || text.lines().any(|line| {
+            let line = line.trim_start();
+            let word = line.split_whitespace().next().unwrap_or_default();
+            // What only looks inside; commands may be abbreviated.
+            word.strip_prefix('.')
+                .is_some_and(|name| name.starts_with(|c: char| c.is_ascii_lowercase()))
+                && ![
+                    ".schema",
+                    ".tables",
+                    ".indexes",
+                    ".dbinfo",
+                    ".databases",
+                    ".headers",
+                    ".mode",
+                ]
+                .contains(&word)
+        })
 }
 
 fn second_name(command: &SimpleCommand) -> Verdict {
