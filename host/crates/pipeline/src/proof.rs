@@ -32,12 +32,14 @@ pub(crate) fn place(check: &CheckCommand) -> String {
     }
 }
 
+/// The check fails without the patch and passes with it.
+pub(crate) fn turned_green(check: &CheckEvidence) -> bool {
+    check.result == VerificationResult::Pass && check.detail.starts_with(TURNED_GREEN)
+}
+
 /// What a proof lacks in which nothing turned green: without a check that fails on
 /// the base and passes on the patch, there is no evidence that the patch heals.
 pub fn missing_reproduction(checks: &[CheckEvidence]) -> Option<CheckEvidence> {
-    let turned_green = |check: &CheckEvidence| {
-        check.result == VerificationResult::Pass && check.detail.starts_with(TURNED_GREEN)
-    };
     (!checks.iter().any(turned_green)).then(|| CheckEvidence {
         name: "reproduction".to_owned(),
         result: VerificationResult::Inconclusive,

@@ -3,6 +3,7 @@
 
 use super::{Rooms, Step};
 use crate::facts::{Proved, draft_facts};
+use crate::proof::{proof_name, turned_green};
 use selfheal_domain::event::Event;
 use selfheal_domain::issue::Issue;
 use selfheal_domain::ledger::RecordError;
@@ -13,12 +14,41 @@ use selfheal_domain::run::{DraftedPatch, Run};
 use selfheal_domain::verdict::Verdict;
 
 impl Rooms {
+    /// Whether a check of the operators turned green. One that the agent made up for
+    /// itself is a claim like any other: it cannot vouch for its own patch.
+    fn proved(&self, run: &Run) -> Proved {
+        let reproduction = run
+            .diagnosis
+            .as_ref()
+            .and_then(|diagnosis| diagnosis.reproduction.as_ref());
+        let made_up = reproduction.is_some_and(|check| !self.settings.checks.contains(check));
+        let seen = run
+            .proof
+            .iter()
+            .flat_map(|proof| &proof.checks)
+            .any(|check| {
+                turned_green(check)
+                    && self
+                        .settings
+                        .checks
+                        .iter()
+                        .any(|configured| proof_name(configured) == check.name)
+            });
+        if made_up && !seen {
+            Proved::NotYet
+        } else {
+            Proved::Yes
+        }
+    }
+
     pub(super) fn assess(&self, issue: &Issue) -> Result<Step, RecordError> {
-        let Some(draft) = issue.run().and_then(|run| run.draft.as_ref()) else {
+        let Some((run, draft)) = issue.run().and_then(|run| Some((run, run.draft.as_ref()?)))
+        else {
             return self.escalate(issue, "the run has no patch to assess");
         };
         let rules = self.settings.rules.get();
-        let mut facts = draft_facts(draft, issue, Proved::Yes, &rules.limits.protected);
+        let proved = self.proved(run);
+        let mut facts = draft_facts(draft, issue, proved, &rules.limits.protected);
         self.inform(issue, &mut facts)?;
         let context = self.context(issue, AgentPhase::Verification)?;
         let assessment = self.policies_of(issue).assess(&context, &facts);
@@ -26,9 +56,9 @@ impl Rooms {
     }
 
     pub(super) fn decide(&self, issue: &Issue) -> Result<Step, RecordError> {
-        let run = issue.run();
-        let Some((draft, assessment)) =
-            run.and_then(|run| Some((run.draft.as_ref()?, run.assessment.as_ref()?)))
+        let Some((run, draft, assessment)) = issue
+            .run()
+            .and_then(|run| Some((run, run.draft.as_ref()?, run.assessment.as_ref()?)))
         else {
             return self.escalate(issue, "the run has no assessed patch to decide on");
         };
@@ -38,11 +68,13 @@ impl Rooms {
             return self.record(issue, Event::RunInterrupted);
         }
         let rules = self.settings.rules.get();
-        let mut facts = draft_facts(draft, issue, Proved::Yes, &rules.limits.protected);
+        let proved = self.proved(run);
+        let mut facts = draft_facts(draft, issue, proved, &rules.limits.protected);
         self.inform(issue, &mut facts)?;
         let context = self.context(issue, AgentPhase::Verification)?;
         let decision = set.decide(&context, &facts, assessment);
-        let decision = capped(decision, context.level, draft, assessment.score.level());
+        let risk = assessment.score.level();
+        let decision = capped(decision, context.level, draft, risk, proved);
         self.record(issue, Event::AutonomyDecided(decision))
     }
 
@@ -70,7 +102,8 @@ impl Rooms {
             ));
         }
         let level = self.level()?;
-        let now = capped(decision.clone(), level, draft, assessment.score.level());
+        let risk = assessment.score.level();
+        let now = capped(decision.clone(), level, draft, risk, self.proved(run));
         Ok((now.action != decision.action)
             .then(|| format!("the autonomy level is {level} now, which does not allow it")))
     }
@@ -82,11 +115,21 @@ fn capped(
     level: AutonomyLevel,
     draft: &DraftedPatch,
     risk: RiskLevel,
+    proved: Proved,
 ) -> AutonomyDecision {
     let asked = matches!(draft.judgement.strictest(), Verdict::Ask(_));
     let mut files = draft.patch.files.iter();
     let tests = files.any(|file| is_test_path(&file.path));
-    tightened(decision, level, risk, asked, tests)
+    let decision = tightened(decision, level, risk, asked, tests);
+    let action = decision.action.stricter(AutonomyAction::Review(1));
+    if proved == Proved::Yes || action == decision.action {
+        return decision;
+    }
+    AutonomyDecision {
+        action,
+        reason: "only a check that the agent made up shows that the patch heals".to_owned(),
+        ..decision
+    }
 }
 
 /// The host's own ceiling over what modules decide: never looser than the level,
@@ -132,6 +175,39 @@ mod tests {
     use super::*;
     use AutonomyAction::{Apply, Review, Stop};
     use AutonomyLevel::{AutoAll, AutoLow, Observe, Suggest};
+    use selfheal_domain::ids::CommitId;
+    use selfheal_domain::patch::Patch;
+    use selfheal_domain::verdict::Judgement;
+
+    #[test]
+    fn a_check_that_the_agent_made_up_leads_to_a_review() {
+        let decide = |proved| {
+            let decision = AutonomyDecision {
+                action: Apply,
+                reason: String::new(),
+                faults: vec![],
+                generation: 1,
+                asked: None,
+            };
+            let draft = DraftedPatch {
+                patch: Patch::of(Vec::new()),
+                rationale: String::new(),
+                confidence: 1.0,
+                rivals: Vec::new(),
+                commit: CommitId(String::new()),
+                judgement: Judgement {
+                    verdict: Verdict::Allow,
+                    answers: Vec::new(),
+                    generation: 1,
+                    granted: Vec::new(),
+                    asked: None,
+                },
+            };
+            capped(decision, AutoAll, &draft, RiskLevel::Low, proved).action
+        };
+        assert_eq!(decide(Proved::Yes), Apply);
+        assert_eq!(decide(Proved::NotYet), Review(1));
+    }
 
     #[test]
     fn the_host_never_lets_a_module_loosen_the_level() {
