@@ -256,8 +256,9 @@ pub(super) fn effects(
         }
         "dd" => effects.convert(rest),
         "uniq" | "xxd" => {
-            for (at, word) in operands(rest).enumerate() {
-                effects.path(word, if at == 0 { Read } else { Write });
+            effects.operands(rest, Read);
+            for word in operands(rest).skip(1) {
+                effects.guess(word, Write);
             }
         }
         // Which files, what they read says.

@@ -253,7 +253,11 @@ fn commands_lead_to_facts() {
             "git blame --contents=SECRET a.py",
             "git blame --contents=SECRET a.py | ?r:SECRET | ?r:a.py",
         ),
-        ("uniq a.py PROT", "uniq a.py PROT | r:a.py | w:PROT"),
+        (
+            "uniq a.py PROT",
+            "uniq a.py PROT | r:a.py | r:PROT | ?w:PROT",
+        ),
+        ("uniq -c SECRET", "uniq -c SECRET | ?r:SECRET"),
         (
             "sort --outp PROT a.py",
             "sort --outp PROT a.py | w:PROT | r:PROT | r:a.py",
