@@ -215,6 +215,8 @@ impl Bench {
                 ..Limits::default()
             },
             tracked: Arc::new(|path| path.starts_with("src/")),
+            network: Vec::new(),
+            max_surplus_calls: 3,
             mcp: None,
         };
         let workbench = SandboxWorkbench::new(
