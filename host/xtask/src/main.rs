@@ -8,6 +8,7 @@
 
 mod ci;
 mod policies;
+mod powers;
 mod stamp;
 mod tidy;
 mod web;

@@ -1,7 +1,7 @@
 //! `tidy`: the layering between our crates, who may name which engine, the rules
 //! that every source file keeps, and the lines of the contract that never change.
 
-use crate::wit_freeze;
+use crate::{powers, wit_freeze};
 use anyhow::{Context, Result, bail};
 use selfheal_guest_build::process::{cargo, output};
 use serde_json::Value;
@@ -114,6 +114,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
             .to_string_lossy()
             .into_owned();
         findings.extend(file_rules(&shown, &text));
+        findings.extend(powers::findings(&shown, &text));
         findings.extend(length(&shown, text.lines().count(), LONGER));
     }
     for (path, _) in LONGER {

@@ -248,7 +248,8 @@ pub enum Event {
     ServiceRestarted {
         /// Its name.
         service: String,
-        /// Whether it came up; the text says how or why not.
+        /// Unknown while it is only about to happen; then whether it came up. The text
+        /// says how or why not.
         outcome: ToolOutcome,
     },
     /// Intent: checks start.

@@ -294,7 +294,7 @@ pub(crate) fn summary(event: &Event) -> String {
         | Event::ServiceOperated { service, outcome } => match outcome {
             ToolOutcome::Succeeded(_) => format!("service {service} restarted"),
             ToolOutcome::Failed(_) => format!("service {service} did not come up"),
-            ToolOutcome::Unknown(_) => format!("service {service}: outcome of the restart unknown"),
+            ToolOutcome::Unknown(text) => format!("service {service}: {}", short(text)),
         },
         Event::PolicyChanged(change) => match change.rollout {
             Rollout::Full => format!("policy generation {} is in force", change.generation),

@@ -286,6 +286,13 @@ impl Rooms {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .insert(name.clone(), mark);
+            let restarted = |outcome| Event::ServiceRestarted {
+                service: name.clone(),
+                outcome,
+            };
+            // On record before it happens (invariant 8), and again with what came of it.
+            let intent = ToolOutcome::Unknown("it is about to be restarted".to_owned());
+            self.record(issue, restarted(intent))?;
             let outcome = match self.doors.services.restart(name) {
                 Ok(()) => ToolOutcome::Succeeded("restarted and ready".to_owned()),
                 Err(error) => {
@@ -293,13 +300,7 @@ impl Rooms {
                     ToolOutcome::Failed(bounds::clip(crate::healer::chain(&error), bounds::DETAIL))
                 }
             };
-            self.record(
-                issue,
-                Event::ServiceRestarted {
-                    service: name.clone(),
-                    outcome,
-                },
-            )?;
+            self.record(issue, restarted(outcome))?;
         }
         Ok(all_up)
     }

@@ -59,6 +59,11 @@ pub struct Script {
     pub confidence: f64,
     pub test_paths: bool,
     pub restarts: usize,
+    /// Every call of a port that acts on something, with the record that was the
+    /// latest at that time.
+    pub trace: Vec<(&'static str, Event)>,
+    /// The journal takes no records of this type.
+    pub unrecordable: Option<&'static str>,
     pub log: String,
     /// What risk modules were asked, call by call.
     pub assessed: Vec<(PolicyContext, PatchFacts)>,
@@ -97,6 +102,8 @@ impl Default for World {
                 confidence: 0.9,
                 test_paths: false,
                 restarts: 0,
+                trace: Vec::new(),
+                unrecordable: None,
                 log: String::new(),
                 assessed: Vec::new(),
                 admitted: Vec::new(),
@@ -122,6 +129,11 @@ impl World {
         let (entered, heard) = channel();
         self.set(|it| it.hold = Some((room, entered)));
         heard
+    }
+
+    fn acts(&self, what: &'static str) {
+        let latest = self.records.lock().unwrap().last().unwrap().event.clone();
+        self.set(|it| it.trace.push((what, latest)));
     }
 
     fn held(&self, room: &str) -> bool {
@@ -179,6 +191,11 @@ impl EventStore for World {
     fn append(&self, new: NewRecord, _: Option<&Issue>) -> Result<Record, StoreError> {
         // As the journal does: what cannot be read again is found here.
         let text = serde_json::to_string(&new.event).unwrap();
+        if let Some(refused) = self.get(|it| it.unrecordable)
+            && text.contains(&format!("\"type\":\"{refused}\""))
+        {
+            return Err(StoreError::NotWritten("the disk is full".into()));
+        }
         let event: Event = serde_json::from_str(&text).unwrap();
         let mut records = self.records.lock().unwrap();
         let record = Record {
@@ -272,6 +289,7 @@ impl Agent for Port {
         "engine:scripted".to_owned()
     }
     fn diagnose(&self, _: &DiagnosisBrief, tools: &dyn Tools) -> Result<Diagnosis, AgentError> {
+        self.0.acts("diagnose");
         if self.0.held("diagnose") {
             while !tools.cancelled() {
                 std::thread::yield_now();
@@ -297,6 +315,7 @@ impl Agent for Port {
         _: &Diagnosis,
         _: &dyn Tools,
     ) -> Result<Draft, AgentError> {
+        self.0.acts("draft");
         self.0.set(|it| {
             it.drafts += 1;
             it.excluded.push(brief.excluded.len());
@@ -440,6 +459,7 @@ impl Repository for Port {
         Ok(Coverage::Whole)
     }
     fn snapshot(&self, _: RunRef) -> Result<Snapshot, RepositoryError> {
+        self.0.acts("snapshot");
         Ok(Snapshot {
             commit: commit("snapshot"),
             base: commit("base"),
@@ -452,6 +472,7 @@ impl Repository for Port {
         _: &Permit<DraftPatch>,
         _: &CommitId,
     ) -> Result<RunWorktree, RepositoryError> {
+        self.0.acts("open_worktree");
         Ok(RunWorktree {
             upper: PathBuf::from("/upper"),
             work: PathBuf::from("/work"),
@@ -464,9 +485,11 @@ impl Repository for Port {
         patch: &Patch,
         _: &CommitMessage,
     ) -> Result<CommitId, RepositoryError> {
+        self.0.acts("commit_draft");
         Ok(commit(&patch.diff))
     }
     fn close_worktree(&self, _: RunRef) -> Result<(), RepositoryError> {
+        self.0.acts("close_worktree");
         Ok(())
     }
     fn check_fits(&self, _: &Snapshot, _: &Patch) -> Result<(), RepositoryError> {
@@ -483,6 +506,7 @@ impl Repository for Port {
         patch: &Patch,
         _: &CommitMessage,
     ) -> Result<Applied, RepositoryError> {
+        self.0.acts("apply");
         let mut script = self.0.script.lock().unwrap();
         for file in &patch.files {
             script
@@ -504,6 +528,7 @@ impl Repository for Port {
         patch: &Patch,
         _: &CommitMessage,
     ) -> Result<Option<CommitId>, RepositoryError> {
+        self.0.acts("roll_back");
         let mut script = self.0.script.lock().unwrap();
         if script.roll_back_fails {
             return Err(failed("restoring a file"));
@@ -615,6 +640,7 @@ impl Services for Port {
         vec!["web".to_owned()]
     }
     fn restart(&self, _: &str) -> Result<(), ServiceError> {
+        self.0.acts("restart");
         self.0.set(|it| it.restarts += 1);
         Ok(())
     }
@@ -637,6 +663,7 @@ impl Services for Port {
 
 impl Probes for Port {
     fn check(&self, _: Duration) -> Vec<CheckEvidence> {
+        self.0.acts("probe");
         vec![seen("probe: /", self.0.get(|it| it.probes))]
     }
 }
