@@ -38,7 +38,10 @@ const POWERS: &[Power] = &[
             ),
             ("host/xtask/", "is no part of the product"),
             ("host/build.rs", "is no part of the product"),
-            ("policies/", "only names such calls: a guest has no way to make one"),
+            (
+                "policies/",
+                "only names such calls: a guest has no way to make one",
+            ),
             ("tests/", "plays the users"),
         ],
     },

@@ -12,7 +12,7 @@ use std::process::Command;
 
 /// Which of our crates may depend on which; dev-dependencies are free. A crate
 /// that is not listed may depend on none of ours.
-const EDGES: [(&str, &[&str]); 19] = [
+const EDGES: [(&str, &[&str]); 20] = [
     ("selfheal-domain", &[]),
     ("selfheal-audit", &["selfheal-domain"]),
     ("selfheal-store", &["selfheal-domain", "selfheal-audit"]),
@@ -30,6 +30,7 @@ const EDGES: [(&str, &[&str]); 19] = [
     ("selfheal-repair", &["selfheal-domain"]),
     ("selfheal-model", &["selfheal-domain"]),
     ("selfheal-external-agent", &["selfheal-domain"]),
+    ("selfheal-mcp", &["selfheal-domain"]),
     (
         "selfheal-services",
         &["selfheal-domain", "selfheal-sandbox"],
@@ -54,6 +55,7 @@ const EDGES: [(&str, &[&str]); 19] = [
             "selfheal-repair",
             "selfheal-model",
             "selfheal-external-agent",
+            "selfheal-mcp",
             "selfheal-services",
             "selfheal-pipeline",
             "selfheal-api",
