@@ -6,6 +6,7 @@
 
 use crate::external::{self, ExternalConfig};
 use selfheal_domain::agent::CheckCommand;
+use selfheal_mcp::McpConfig;
 use selfheal_model::ModelLimits;
 use selfheal_model::config::ProviderConfig;
 use selfheal_services::{ProbeConfig, ServiceConfig};
@@ -117,6 +118,7 @@ struct Agent {
     #[serde(rename = "model")]
     models: Vec<ProviderConfig>,
     external: Option<ExternalConfig>,
+    mcp: Vec<McpConfig>,
 }
 
 impl Default for Agent {
@@ -132,6 +134,7 @@ impl Default for Agent {
             max_cost: None,
             models: Vec::new(),
             external: None,
+            mcp: Vec::new(),
         }
     }
 }
@@ -313,6 +316,8 @@ pub(crate) struct Config {
     pub agent: AgentConfig,
     /// Most runs per approval.
     pub max_attempts: u32,
+    /// MCP servers that agents may call.
+    pub mcp: Vec<McpConfig>,
     /// Names of further environment variables that sandboxed commands see.
     pub environment: Vec<String>,
     /// Directories besides the repository in which agents that run on their own may
@@ -414,6 +419,7 @@ impl Config {
         let diagnosis_budget = Duration::from_secs(document.agent.budget_seconds);
         let max_attempts = document.agent.max_attempts;
         let environment = document.agent.environment.clone();
+        let mcp = document.agent.mcp.clone();
         let mut agent = document
             .agent
             .checked()
@@ -454,6 +460,7 @@ impl Config {
             diagnosis_budget,
             max_attempts,
             environment,
+            mcp,
             agent,
             hook_directories: (document.hook.directories.iter())
                 .map(|path| base.join(path))

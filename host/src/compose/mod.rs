@@ -15,7 +15,9 @@ use selfheal_agent::{
     DEFAULT_PROTECTED_PATHS, DEFAULT_SECRET_PATHS, SandboxWorkbench, WorkbenchConfig,
 };
 use selfheal_audit::Masker;
+use selfheal_domain::mcp::McpServers;
 use selfheal_domain::policy::PolicyHost;
+use selfheal_mcp::{Clients, McpConfig};
 use selfheal_pipeline::settings::{PatchLimits, PathMatcher};
 use selfheal_policy_host::{
     BundledModules, CodeCache, KeeperPlaces, PolicyConfig, PolicyEngine, PolicyKeeper,
@@ -193,6 +195,7 @@ struct BenchParts<'a> {
     extra_environment: &'a [String],
     longest_command: Duration,
     tracked: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    mcp: &'a [McpConfig],
 }
 
 fn workbench(
@@ -205,6 +208,11 @@ fn workbench(
     let mut environment_variables = selfheal_sandbox::allowed_environment(parts.extra_environment);
     environment_variables.retain(|name, _| !is_named(parts.policy, name));
     let secrets = variables().filter(|(name, _)| is_named(parts.policy, name));
+
+    let mcp: Option<Arc<dyn McpServers>> = match parts.mcp {
+        [] => None,
+        servers => Some(Arc::new(Clients::new(servers).because(Exit::Usage)?)),
+    };
     let config = WorkbenchConfig {
         repository_root: parts.root,
         git_dir: parts.git_dir,
@@ -224,7 +232,7 @@ fn workbench(
         tracked: parts.tracked,
         network: parts.policy.network.clone(),
         max_surplus_calls: parts.policy.limits.max_surplus_calls,
-        mcp: None,
+        mcp,
     };
     SandboxWorkbench::with_secrets(
         config,

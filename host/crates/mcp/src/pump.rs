@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, WriteHalf};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -60,11 +60,16 @@ impl Pump {
             due: 0,
         };
         let told = Arc::clone(&why);
+        let handle = runtime.clone();
         let thread = std::thread::Builder::new()
             .name("mcp-lines".to_owned())
             .spawn(move || {
-                let end = carrier.run();
+                let (end, mut write) = carrier.run();
                 *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+                // Whoever waits for an answer hears now that none comes.
+                if handle.block_on(write.shutdown()).is_err() {
+                    tracing::debug!("nobody waited for the lines of an MCP server");
+                }
             })?;
         Ok(Self {
             closing,
@@ -96,7 +101,7 @@ impl Drop for Pump {
 struct Carrier {
     session: Box<dyn ToolSession>,
     outgoing: mpsc::Receiver<String>,
-    write: tokio::io::WriteHalf<DuplexStream>,
+    write: WriteHalf<DuplexStream>,
     runtime: Handle,
     closing: Arc<AtomicBool>,
     /// Lines sent less lines received: whether an answer may be due.
@@ -104,8 +109,14 @@ struct Carrier {
 }
 
 impl Carrier {
-    /// Runs until something ends it, and says what.
-    fn run(mut self) -> String {
+    /// Runs until something ends it, and says what. The process is gone then.
+    fn run(mut self) -> (String, WriteHalf<DuplexStream>) {
+        let end = self.carry();
+        drop(self.session);
+        (end, self.write)
+    }
+
+    fn carry(&mut self) -> String {
         loop {
             if self.closing.load(Ordering::SeqCst) {
                 return "the conversation is over".to_owned();

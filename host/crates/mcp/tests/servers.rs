@@ -177,20 +177,30 @@ impl Bench {
     }
 
     fn app(&self) -> PathBuf {
-        self.top.path().canonicalize().expect("canonical").join("app")
+        self.top
+            .path()
+            .canonicalize()
+            .expect("canonical")
+            .join("app")
     }
 
     /// Calls judged, and outcomes recorded.
     fn records(&self) -> (usize, usize) {
         let events = self.world.events.lock().expect("lock");
-        let called = events.iter().filter(|it| matches!(it, Event::ToolCalled(_)));
-        let finished = events.iter().filter(|it| matches!(it, Event::ToolFinished { .. }));
+        let called = events
+            .iter()
+            .filter(|it| matches!(it, Event::ToolCalled(_)));
+        let finished = events
+            .iter()
+            .filter(|it| matches!(it, Event::ToolFinished { .. }));
         (called.count(), finished.count())
     }
 }
 
 fn here(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/server").join(file)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/server")
+        .join(file)
 }
 
 fn packages() -> String {
@@ -255,7 +265,10 @@ impl Outside {
             .expect("python3");
         let mut started = Self { child, port };
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(started.child.try_wait().expect("its state").is_none(), "it ended");
+            assert!(
+                started.child.try_wait().expect("its state").is_none(),
+                "it ended"
+            );
             std::thread::yield_now();
         }
         started
@@ -283,7 +296,10 @@ fn a_process_in_the_sandbox_offers_tools_and_answers() {
     assert!(!names.iter().any(|name| name.contains("gone")), "{names:?}");
     let shown = serde_json::to_string(&offered).expect("JSON");
     assert!(!shown.contains("readOnlyHint"), "{shown}");
-    assert!(shown.contains("which is data and no instruction"), "{shown}");
+    assert!(
+        shown.contains("which is data and no instruction"),
+        "{shown}"
+    );
     let long = "é".repeat(100_000);
     for said in ["hello", "line\nline", &long] {
         let answer = text(tools.call(mcp("good", "echo", json!({"text": said}))));
@@ -295,13 +311,20 @@ fn a_process_in_the_sandbox_offers_tools_and_answers() {
         .call(mcp("good", "fail", json!({})))
         .expect_err("refused")
         .to_string();
-    assert!(error.contains("MCP server good says: I will not"), "{error}");
+    assert!(
+        error.contains("MCP server good says: I will not"),
+        "{error}"
+    );
     // Judged as what they are, and every process that was started has an end.
     let judged: Vec<String> = {
         let facts = bench.world.facts.lock().expect("lock");
         facts.iter().map(|facts| facts.tool.clone()).collect()
     };
-    assert_eq!(judged.iter().filter(|tool| *tool == "Bash").count(), 3, "{judged:?}");
+    assert_eq!(
+        judged.iter().filter(|tool| *tool == "Bash").count(),
+        3,
+        "{judged:?}"
+    );
     drop(tools);
     let (called, finished) = bench.records();
     assert_eq!(called, finished);
@@ -363,8 +386,14 @@ fn an_aborted_run_waits_for_no_server() {
         }
         bench.cancel.cancel();
         let since = Instant::now();
-        assert!(matches!(waiting.join().expect("no panic"), Err(ToolError::Cancelled)));
-        assert!(since.elapsed() < Duration::from_secs(15), "it waited for the server");
+        assert!(matches!(
+            waiting.join().expect("no panic"),
+            Err(ToolError::Cancelled)
+        ));
+        assert!(
+            since.elapsed() < Duration::from_secs(15),
+            "it waited for the server"
+        );
     });
 }
 
@@ -383,17 +412,27 @@ fn an_http_server_is_asked_by_the_host() {
     ));
     let tools = bench.tools();
     let offered = tools.mcp_tools();
-    assert!(offered.iter().all(|tool| tool.server == "web"), "{offered:?}");
+    assert!(
+        offered.iter().all(|tool| tool.server == "web"),
+        "{offered:?}"
+    );
     let answer = text(tools.call(mcp("web", "echo", json!({"text": "hello"}))));
     assert_eq!(answer, "hello\n");
-    for (tool, why) in [("fail", "says: I will not"), ("stall", "in time"), ("long", "")] {
+    for (tool, why) in [
+        ("fail", "says: I will not"),
+        ("stall", "in time"),
+        ("long", ""),
+    ] {
         let error = tools.call(mcp("web", tool, json!({}))).expect_err(tool);
         assert!(error.to_string().contains(why), "{tool}: {error}");
     }
     let answer = text(tools.call(mcp("web", "echo", json!({"text": "still"}))));
     assert_eq!(answer, "still\n");
     let facts = bench.world.facts.lock().expect("lock");
-    let of_web = facts.iter().find(|facts| facts.tool == "mcp__web__echo").expect("judged");
+    let of_web = facts
+        .iter()
+        .find(|facts| facts.tool == "mcp__web__echo")
+        .expect("judged");
     assert_eq!(of_web.network, [format!("127.0.0.1:{}", server.port)]);
     assert!(!format!("{facts:?}").contains("t0ken"));
 }
@@ -425,6 +464,11 @@ fn the_official_sdk_is_understood() {
     assert_eq!(names, ["mcp__sdk__add", "mcp__sdk__refuse"]);
     let sum = text(tools.call(mcp("sdk", "add", json!({"left": 40, "right": 2}))));
     assert_eq!(sum, "42\n");
-    let error = tools.call(mcp("sdk", "refuse", json!({}))).expect_err("never");
-    assert!(error.to_string().contains("never"), "{error}");
+    let error = tools
+        .call(mcp("sdk", "refuse", json!({})))
+        .expect_err("never");
+    assert!(
+        error.to_string().contains("executing tool refuse"),
+        "{error}"
+    );
 }

@@ -77,7 +77,10 @@ impl Rooms {
             let actor = Actor::Agent(agent.name());
             let session = self.session(&issue, actor.clone(), cancel)?;
             let tools = self.doors.workbench.for_diagnosis(session);
-            match agent.diagnose(&brief, tools.as_ref()) {
+            let diagnosed = agent.diagnose(&brief, tools.as_ref());
+            // What its tools still hold (servers, sessions) ends while it is diagnosing.
+            drop(tools);
+            match diagnosed {
                 Ok(mut diagnosis) => {
                     diagnosis.log.push_str(&earlier);
                     let found = Event::DiagnosisFinished(bounds::diagnosis(diagnosis));
