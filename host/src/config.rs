@@ -167,6 +167,8 @@ pub(crate) struct AgentConfig {
     pub limits: ModelLimits,
     /// The agent of another maker, where one is chosen.
     pub external: Option<ExternalConfig>,
+    /// MCP servers that agents may call.
+    pub mcp: Vec<McpConfig>,
 }
 
 impl AgentConfig {
@@ -175,6 +177,7 @@ impl AgentConfig {
         let models = self.models.iter().map(|model| &model.key_file);
         models
             .chain(self.external.iter().map(|external| &external.key_file))
+            .chain(self.mcp.iter().map(|server| &server.token_file))
             .filter_map(|file| file.as_ref()?.canonicalize().ok())
     }
 }
@@ -238,6 +241,7 @@ impl Agent {
         }
         Ok(AgentConfig {
             external: self.external,
+            mcp: self.mcp,
             choice: self.provider,
             models: self.models,
             limits,
@@ -316,8 +320,6 @@ pub(crate) struct Config {
     pub agent: AgentConfig,
     /// Most runs per approval.
     pub max_attempts: u32,
-    /// MCP servers that agents may call.
-    pub mcp: Vec<McpConfig>,
     /// Names of further environment variables that sandboxed commands see.
     pub environment: Vec<String>,
     /// Directories besides the repository in which agents that run on their own may
@@ -419,7 +421,6 @@ impl Config {
         let diagnosis_budget = Duration::from_secs(document.agent.budget_seconds);
         let max_attempts = document.agent.max_attempts;
         let environment = document.agent.environment.clone();
-        let mcp = document.agent.mcp.clone();
         let mut agent = document
             .agent
             .checked()
@@ -433,6 +434,12 @@ impl Config {
                     .external
                     .iter_mut()
                     .filter_map(|external| external.key_file.as_mut()),
+            )
+            .chain(
+                agent
+                    .mcp
+                    .iter_mut()
+                    .filter_map(|server| server.token_file.as_mut()),
             )
         {
             *key = base.join(&key);
@@ -460,7 +467,6 @@ impl Config {
             diagnosis_budget,
             max_attempts,
             environment,
-            mcp,
             agent,
             hook_directories: (document.hook.directories.iter())
                 .map(|path| base.join(path))

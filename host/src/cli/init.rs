@@ -280,7 +280,7 @@ mod tests {
         let text = format!("[application]\nrepository = \".\"\n[agent]\n{agent}");
         std::fs::write(&file, &text).unwrap();
         let agent = crate::config::Config::read(&file).unwrap().agent;
-        assert_eq!(agent.models.len(), 2, "{text}");
+        assert_eq!((agent.models.len(), agent.mcp.len()), (2, 2), "{text}");
         let (limits, usual) = (agent.limits, selfheal_model::ModelLimits::default());
         assert_eq!(limits.diagnosis_turns, usual.diagnosis_turns);
         assert_eq!(limits.drafting_turns, usual.drafting_turns);

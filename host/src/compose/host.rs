@@ -92,7 +92,7 @@ impl Host {
             state: &layers,
             policy: &policy,
             extra_environment: &config.environment,
-            mcp: &config.mcp,
+            mcp: &config.agent.mcp,
             longest_command: config.diagnosis_budget.max(Duration::from_secs(600)),
             tracked: Arc::new(move |path: &str| tracked.is_tracked(path).unwrap_or(false)),
         };

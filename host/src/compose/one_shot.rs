@@ -168,8 +168,7 @@ impl OneShot {
             state: &state,
             policy: &policy,
             extra_environment: options.environment,
-            // It has no configuration, and its engine calls no server.
-            mcp: &[],
+            mcp: &options.agent.mcp,
             longest_command: Duration::from_secs(86_400),
             tracked: Arc::new(move |path: &str| git.is_tracked(path).unwrap_or(false)),
         };

@@ -133,6 +133,8 @@ impl Bench {
             facts: Mutex::default(),
         });
         let config = WorkbenchConfig {
+            network: Vec::new(),
+            max_surplus_calls: 3,
             repository_root: base.join("app"),
             git_dir: base.join("app/.git"),
             private_dirs: vec![base.join("data")],
@@ -349,7 +351,7 @@ fn a_server_that_misbehaves_harms_its_call_only() {
         ("die", "I had enough"),
         ("stall", "no answer in time"),
         ("flood", "no answer in time"),
-        ("long", "a line of 60"),
+        ("long", "a line of 6"),
     ] {
         let bench = Bench::new(STDIO);
         let tools = bench.tools();

@@ -126,6 +126,7 @@ fn refuse_unreadable(repo: &Repository) -> Result<(), RepositoryError> {
             "its work tree is not where its .git is (core.worktree); heal it from a plain checkout",
         ));
     }
+    refuse_foreign(repo, &marker)?;
     let config = repo
         .config()
         .and_then(|mut config| config.snapshot())
@@ -159,6 +160,62 @@ fn refuse_unreadable(repo: &Repository) -> Result<(), RepositoryError> {
         ));
     }
     Ok(())
+}
+
+/// Parts of a git directory through which something is written.
+const PARTS: &[&str] = &[
+    "HEAD",
+    "index",
+    "logs",
+    "logs/refs",
+    "logs/refs/heads",
+    "logs/refs/selfheal",
+    "objects",
+    "objects/pack",
+    "packed-refs",
+    "refs",
+    "refs/heads",
+    "refs/selfheal",
+];
+
+/// What is written must land in this repository: none of its parts leads elsewhere, and
+/// a `.git` file names a repository that names this tree in turn (a linked worktree, a
+/// submodule). Any other would take our commits without its owner knowing.
+fn refuse_foreign(repo: &Repository, marker: &Path) -> Result<(), RepositoryError> {
+    for base in [repo.path(), repo.commondir()] {
+        for part in PARTS {
+            let linked = std::fs::symlink_metadata(base.join(part))
+                .is_ok_and(|meta| meta.file_type().is_symlink());
+            if linked {
+                return Err(unsupported(format!(
+                    "its .git/{part} is a link; heal it from a plain checkout"
+                )));
+            }
+        }
+    }
+    if marker.is_dir() {
+        return Ok(());
+    }
+    let worktree = std::fs::read_to_string(repo.path().join("gitdir"))
+        .is_ok_and(|named| same(Path::new(named.trim()), marker));
+    let submodule = repo
+        .config()
+        .and_then(|config| config.get_path("core.worktree"))
+        .is_ok_and(|named| same(&repo.path().join(named).join(".git"), marker));
+    if worktree || submodule {
+        return Ok(());
+    }
+    Err(unsupported(
+        "its .git is a file that points to the repository of another tree; heal it from a plain \
+         checkout",
+    ))
+}
+
+fn same(one: &Path, other: &Path) -> bool {
+    match (canonical(one), canonical(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
 }
 
 /// Nothing else is under way, no conflict is open, and a branch is checked out.

@@ -53,7 +53,7 @@ def call(name, arguments):
         while True:
             sys.stdout.write(json.dumps({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "x" * 1000}}) + "\n")
     elif name == "long":
-        text = "x" * 60_000_000
+        text = "x" * 6_000_000
     elif name == "die":
         sys.stderr.write("I had enough\n")
         sys.stderr.flush()

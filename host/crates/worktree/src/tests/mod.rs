@@ -8,3 +8,4 @@ mod hostile;
 mod oneshot;
 mod random;
 mod texts;
+mod traps;
