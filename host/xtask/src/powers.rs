@@ -74,6 +74,14 @@ const POWERS: &[Power] = &[
                 "the worktree, for the broker",
             ),
             (
+                "host/crates/agent/src/history.rs",
+                "the view of the repository's history that commands get",
+            ),
+            (
+                "host/crates/external-agent/src/gateway/",
+                "the directory of its own socket",
+            ),
+            (
                 "host/crates/agent/src/workbench.rs",
                 "the agents' read-only files",
             ),
@@ -115,6 +123,10 @@ const POWERS: &[Power] = &[
         ],
         holders: &[
             ("host/crates/api/", "the people's own door"),
+            (
+                "host/crates/external-agent/src/gateway/",
+                "the configured endpoint, for a contained agent",
+            ),
             ("host/crates/model/", "the configured model"),
             ("host/crates/mcp/", "the configured servers, for the broker"),
             ("host/crates/policy-source/", "registries of modules"),

@@ -75,8 +75,11 @@ const ENGINES: [(&str, &[&str]); 9] = [
     ("libgit2-sys", &["selfheal-worktree"]),
     ("ed25519-dalek", &["selfheal-policy-source"]),
     ("oci-client", &["selfheal-policy-source"]),
-    ("reqwest", &["selfheal-model"]),
-    ("rustls", &["selfheal-model", "selfheal-policy-source"]),
+    ("reqwest", &["selfheal-mcp", "selfheal-model"]),
+    (
+        "rustls",
+        &["selfheal-mcp", "selfheal-model", "selfheal-policy-source"],
+    ),
     ("sse-stream", &["selfheal-model"]),
 ];
 

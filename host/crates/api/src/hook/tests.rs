@@ -1,3 +1,5 @@
+//! Every sample is understood as what it is, and answered in its own format.
+
 use super::*;
 use selfheal_domain::verdict::Reason;
 use std::path::Path;

@@ -3,6 +3,8 @@
 #![allow(unreachable_pub, reason = "shared by several test binaries")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod policies;
+
 use chrono::{DateTime, Utc};
 use selfheal_domain::agent::*;
 use selfheal_domain::digest::Digest;
@@ -19,7 +21,6 @@ use selfheal_domain::risk::*;
 use selfheal_domain::state::Phase;
 use selfheal_domain::tools::*;
 use selfheal_domain::user::{Account, Role, UserName};
-use selfheal_domain::verdict::{Answer, Judgement, ModuleAnswer, Reason, Verdict};
 use selfheal_domain::verification::{CheckEvidence, VerificationResult};
 use selfheal_pipeline::desk::{Caller, IssueDesk};
 use selfheal_pipeline::feed::Feed;
@@ -549,76 +550,6 @@ impl Repository for Port {
     }
     fn rehearse_rollback(&self, _: &Snapshot, _: &Patch) -> Result<(), RepositoryError> {
         Ok(())
-    }
-}
-
-struct Policies {
-    world: Arc<World>,
-    generation: u64,
-}
-
-impl PolicySet for Policies {
-    fn generation(&self) -> u64 {
-        self.generation
-    }
-    fn digest(&self) -> Digest {
-        Digest::of(&self.generation.to_le_bytes())
-    }
-    fn modules(&self) -> Vec<ModuleIdentity> {
-        Vec::new()
-    }
-    fn judge_tool_call(&self, _: &PolicyContext, _: &ToolCallFacts) -> Judgement {
-        Judgement::merge(self.generation, Vec::new())
-    }
-    fn judge_patch(&self, _: &PolicyContext, _: &PatchFacts) -> Judgement {
-        let (deny, ask) = self.world.get(|it| (it.deny_patch, it.ask_patch));
-        let reason = Reason::new("patch.no", "not this one");
-        let verdict = match (deny, ask) {
-            (true, _) => Verdict::Deny(reason),
-            (false, true) => Verdict::Ask(reason),
-            (false, false) => Verdict::Allow,
-        };
-        let answer = ModuleAnswer {
-            module: "guard".to_owned(),
-            digest: Digest([0; 32]),
-            answer: Answer::Verdict(verdict),
-            micros: 1,
-        };
-        Judgement::merge(self.generation, vec![answer])
-    }
-    fn assess(&self, context: &PolicyContext, facts: &PatchFacts) -> Assessment {
-        assert!(facts.reproduction_proved);
-        self.world
-            .set(|it| it.assessed.push((context.clone(), facts.clone())));
-        Assessment {
-            score: RiskScore::new(self.world.get(|it| it.risk)).unwrap(),
-            factors: Vec::new(),
-            faults: Vec::new(),
-            generation: self.generation,
-            asked: None,
-        }
-    }
-    fn decide(&self, _: &PolicyContext, _: &PatchFacts, _: &Assessment) -> AutonomyDecision {
-        AutonomyDecision {
-            action: self.world.get(|it| it.action),
-            reason: "module".to_owned(),
-            faults: Vec::new(),
-            generation: self.generation,
-            asked: None,
-        }
-    }
-    fn admit(&self, context: &PolicyContext, _: &IssueFacts) -> Admission {
-        self.world.set(|it| it.admitted.push(context.clone()));
-        Admission::NeedsAdmin(Reason::new("admit.no", "an admin decides"))
-    }
-}
-
-impl PolicyHost for Port {
-    fn current(&self) -> Arc<dyn PolicySet> {
-        Arc::new(Policies {
-            generation: self.0.get(|it| it.generation),
-            world: Arc::clone(&self.0),
-        })
     }
 }
 
