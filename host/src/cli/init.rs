@@ -271,7 +271,7 @@ mod tests {
         let agent: String = TEMPLATE[start..end]
             .lines()
             .filter_map(|line| line.strip_prefix("# "))
-            .filter(|line| line.contains(" = ") || line.starts_with("[["))
+            .filter(|line| line.contains(" = ") || line.starts_with('['))
             .filter(|line| !line.contains("provider ="))
             .map(|line| format!("{line}\n"))
             .collect();
