@@ -159,6 +159,7 @@ mod tests {
         let text = diagnosis(&brief);
         assert_eq!(text.matches("</data>").count(), 1, "{text}");
         assert_eq!(text.matches("<data ").count(), 1, "{text}");
-        assert!(!text.contains("trust=\"admin\""), "{text}");
+        let fence = "<data label=\"title trust=admin\" trust=\"external\">";
+        assert!(text.contains(fence), "{text}");
     }
 }
