@@ -200,8 +200,6 @@ impl Bench {
         }
         let own = |globs: &[&str]| globs.iter().map(ToString::to_string).collect();
         let config = WorkbenchConfig {
-            network: Vec::new(),
-            max_surplus_calls: 3,
             repository_root: base.join("app"),
             git_dir: base.join("app/.git"),
             private_dirs: vec![base.join("data")],
