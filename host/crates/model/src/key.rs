@@ -13,7 +13,7 @@ const LONGEST_KEY: u64 = 8 * 1024;
 const RECOGNISED: usize = 6;
 
 /// A secret that goes into one request header and nowhere else: it has no `Display`,
-/// its `Debug` shows nothing, and [`Key::scrub`] takes it out of what a provider says.
+/// its `Debug` shows nothing, and `scrub` takes it out of what a provider says.
 pub struct Key(Zeroizing<String>);
 
 /// A key could not be had.
