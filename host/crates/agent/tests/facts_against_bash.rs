@@ -148,7 +148,7 @@ fn what_bash_starts_is_listed_or_uncertain() {
     fs::create_dir_all(&bin).expect("directory");
     for name in STUBS {
         let stub = bin.join(name);
-        fs::write(&stub, format!("#!/bin/sh\necho {name} >> /tmp/started\n")).expect("stub");
+        fs::write(&stub, format!("#!/bin/sh\necho {name} >> \"$STARTED\"\n")).expect("stub");
         fs::set_permissions(&stub, fs::Permissions::from_mode(0o755)).expect("mode");
     }
     let path = format!("{}:/usr/bin:/bin", bin.display());
@@ -167,9 +167,10 @@ fn what_bash_starts_is_listed_or_uncertain() {
         fs::write(tree.join(format!("commands/{seed:04}")), &command).expect("command");
         commands.push(command);
     }
-    let script = "for file in commands/*; do : > /tmp/started; \
+    // A list for each command: what one leaves running must not show in the next.
+    let script = "for file in commands/*; do export STARTED=/tmp/started-${file#commands/}; : > $STARTED; \
                   ( timeout 10 bash -c \"$(cat \"$file\")\" ) > /dev/null 2>&1 < /dev/null; \
-                  echo \"${file#commands/} $(sort -u /tmp/started | tr '\\n' ' ')\"; done";
+                  echo \"${file#commands/} $(sort -u $STARTED | tr '\\n' ' ')\"; done";
     let mut spec = SandboxSpec::new(script, Workspace::new(&tree, Access::ReadOnly));
     spec.environment.insert("PATH".to_owned(), path);
     spec.visible = vec![base.join("tools")];
