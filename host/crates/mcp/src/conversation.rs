@@ -111,13 +111,18 @@ impl Conversation {
                 tokio::time::sleep(LATENCY).await;
             }
         };
-        runtime.block_on(async {
+        let done = runtime.block_on(async {
             tokio::select! {
                 done = work => Ok(done),
                 () = aborted => Err(McpError::Cancelled),
                 () = tokio::time::sleep(self.timeout) => Err(McpError::TimedOut(self.server.clone())),
             }
-        })
+        });
+        // An abort also ends the server's process, which may be noticed first.
+        if cancelled() {
+            return Err(McpError::Cancelled);
+        }
+        done
     }
 
     fn with<T, F: Future<Output = Result<T, ServiceError>>>(
