@@ -146,8 +146,8 @@ impl Codex {
                 "cwd": codex.ground.root,
                 "approvalPolicy": "untrusted",
                 "approvalsReviewer": "user",
-                // What it would run without asking gets nowhere: it runs in a sandbox of
-                // its own, in ours. What was approved runs in ours alone.
+                // Anything wider makes it trust the repository, and start the servers
+                // that the repository names.
                 "sandbox": "read-only",
                 "model": model,
                 "developerInstructions": rules,
@@ -157,11 +157,11 @@ impl Codex {
         let Some(thread) = started.pointer("/thread/id").and_then(Value::as_str) else {
             return Err(Failure::Broken("Codex started no thread".to_owned()));
         };
-        let policy = started.get("approvalPolicy");
-        if policy.is_some_and(|policy| policy != "untrusted") {
+        // One that does not say how it asks may not ask at all.
+        let policy = started.get("approvalPolicy").unwrap_or(&Value::Null);
+        if policy != "untrusted" {
             return Err(Failure::Broken(format!(
-                "Codex did not start as told: approval policy {}",
-                policy.unwrap_or(&Value::Null)
+                "Codex did not start as told: approval policy {policy}"
             )));
         }
         codex.thread = thread.to_owned();
@@ -182,7 +182,8 @@ impl Codex {
         self.send(
             wire,
             "turn/start",
-            json!({"threadId": thread, "input": input}),
+            // It runs in our sandbox, which lets it make none of its own.
+            json!({"threadId": thread, "input": input, "sandboxPolicy": {"type": "externalSandbox"}}),
         )?;
         while !ended {
             let message = wire.receive()?;

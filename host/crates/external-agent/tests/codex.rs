@@ -60,6 +60,9 @@ fn a_diagnosis_is_asked_for_every_command() {
             run(&format!("echo {FORBIDDEN}; echo was-$((40+2))")),
             run("echo ASK; echo was-$((40+2))"),
             run(&format!("cd {app} && ls")),
+            // What Codex takes for harmless is asked for too.
+            run("ls"),
+            run("cat src/a.py"),
             patch("*** Add File: new.txt\n+x\n"),
             tool("web_search", json!({"query": "x"})),
             say(FOUND),
@@ -75,7 +78,7 @@ fn a_diagnosis_is_asked_for_every_command() {
         said.contains("value = 1") && said.contains("ran-41"),
         "the allowed command ran: {said}"
     );
-    for trace in ["was-42", "INSTRUCTED: ", KEY, "do-not-read-this"] {
+    for trace in ["was-42", "INSTRUCTED: ", "SERVED", KEY, "do-not-read-this"] {
         assert!(!said.contains(trace), "{trace}");
     }
     let calls = bench.recorder.calls();
@@ -91,13 +94,13 @@ fn a_diagnosis_is_asked_for_every_command() {
             .any(|call| call.tool == "Write" && call.allowed),
         "{calls:#?}"
     );
-    let ran = calls
-        .iter()
-        .find(|call| call.input.contains("cat src/a.py"));
-    assert!(
-        ran.is_some_and(|call| matches!(call.outcome, Some(ToolOutcome::Succeeded(_)))),
-        "{calls:#?}"
-    );
+    for command in ["'cat src/a.py .env;", "&& ls'", "-c ls\"", "'cat src/a.py'"] {
+        let ran = calls.iter().find(|call| call.input.contains(command));
+        assert!(
+            ran.is_some_and(|call| matches!(call.outcome, Some(ToolOutcome::Succeeded(_)))),
+            "{command}: {calls:#?}"
+        );
+    }
     for request in model.seen() {
         assert!(request.headers.contains(KEY), "{}", request.headers);
     }
@@ -112,6 +115,7 @@ fn a_draft_is_what_the_worktree_holds() {
         vec![
             patch("*** Update File: src/a.py\n@@\n-value = 1\n+value = 2\n"),
             patch(&format!("*** Add File: {FORBIDDEN}.txt\n+x\n")),
+            run("echo 'value = 3' > src/b.py"),
             say("{\"rationale\": \"it must be 2\", \"confidence\": 0.8}"),
         ],
     );
@@ -134,5 +138,10 @@ fn a_draft_is_what_the_worktree_holds() {
     assert_eq!(draft.rationale, "it must be 2");
     let changes = drafting.changes().expect("changes");
     let paths: Vec<&str> = changes.iter().map(|change| change.path.as_str()).collect();
-    assert_eq!(paths, ["src/a.py"], "{:#?}", bench.recorder.calls());
+    assert_eq!(
+        paths,
+        ["src/a.py", "src/b.py"],
+        "{:#?}",
+        bench.recorder.calls()
+    );
 }

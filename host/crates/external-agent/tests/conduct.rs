@@ -377,13 +377,20 @@ fn an_answer_of_the_provider_that_is_none_leaves_the_work_to_others() {
 
 /// Codex that opens well and answers a turn with these messages.
 fn codex(messages: Vec<Value>) -> React {
+    codex_opened(
+        json!({"thread": {"id": "t"}, "approvalPolicy": "untrusted"}),
+        messages,
+    )
+}
+
+/// Codex that starts its thread with this answer.
+fn codex_opened(started: Value, messages: Vec<Value>) -> React {
     Box::new(move |message| {
         let id = message["id"].clone();
         match message["method"].as_str() {
             Some("initialize") => vec![json!({"id": id, "result": {}}).to_string()],
             Some("thread/start") => {
-                let result = json!({"thread": {"id": "t"}, "approvalPolicy": "untrusted"});
-                vec![json!({"id": id, "result": result}).to_string()]
+                vec![json!({"id": id, "result": started}).to_string()]
             }
             Some("turn/start") => messages.iter().map(Value::to_string).collect(),
             _ => Vec::new(),
@@ -397,6 +404,22 @@ fn turn_over() -> Value {
 
 fn codex_says(text: &str) -> Value {
     json!({"method": "item/completed", "params": {"item": {"type": "agentMessage", "id": "m", "text": text}}})
+}
+
+#[test]
+fn codex_that_does_not_say_that_it_will_ask_gets_no_work() {
+    for started in [
+        json!({"thread": {"id": "t"}}),
+        json!({"thread": {"id": "t"}, "approvalPolicy": null}),
+        json!({"thread": {"id": "t"}, "approvalPolicy": "never"}),
+    ] {
+        let react = codex_opened(started.clone(), vec![turn_over()]);
+        let outcome = run(Protocol::Codex, true, false, react);
+        let Err(AgentError::Unavailable { log, .. }) = outcome.result else {
+            panic!("{started}: {:?}", outcome.result);
+        };
+        assert!(log.contains("approval policy"), "{log}");
+    }
 }
 
 #[test]
