@@ -8,8 +8,8 @@ use selfheal_domain::digest::Digest;
 use selfheal_domain::event::Event;
 use selfheal_domain::ids::RunRef;
 use selfheal_domain::policy::{
-    Environment, IssueFacts, ModuleIdentity, PastCall, PatchFacts, PolicyContext, PolicyHost,
-    PolicySet, ToolCallFacts, TrackRecord,
+    IssueFacts, ModuleIdentity, PastCall, PatchFacts, PolicyContext, PolicyHost, PolicySet,
+    ToolCallFacts, TrackRecord,
 };
 use selfheal_domain::ports::{
     CallRecorder, CancelToken, Clock, DraftingTools, IdSource, RecordRefused, RunWorktree,
@@ -22,7 +22,7 @@ use selfheal_domain::verdict::{Judgement, Verdict};
 use selfheal_policy_host::{
     BundledModules, CodeCache, DEFAULT_POLICY_TOML, PolicyConfig, PolicyEngine, WasmPolicyHost,
 };
-use selfheal_sandbox::{Limits, Sandbox, TrustedCommand, allowed_environment, run_trusted};
+use selfheal_sandbox::{Limits, Sandbox, TrustedCommand, run_trusted};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs;
@@ -224,24 +224,15 @@ impl Ground {
             globs
         };
         let config = WorkbenchConfig {
-            repository_root: app.clone(),
-            git_dir: app.join(".git"),
-            private_dirs: vec![base.join("data")],
             secret_paths: own(DEFAULT_SECRET_PATHS, "**/SECRET"),
             protected_paths: own(DEFAULT_PROTECTED_PATHS, "PROT"),
-            environment: Environment::Local,
-            environment_variables: allowed_environment(&[]),
-            assets: Vec::new(),
-            assets_dir: base.join("data/assets"),
-            scratch_dir: base.join("data/scratch"),
             limits: Limits {
                 wall: Duration::from_secs(60),
                 ..Limits::default()
             },
             tracked: Arc::new(|path| !path.starts_with("build") && !path.contains("__pycache__")),
             network: network.iter().map(ToString::to_string).collect(),
-            max_surplus_calls: 3,
-            mcp: None,
+            ..WorkbenchConfig::narrow(app.clone(), &base.join("data"))
         };
         let workbench = SandboxWorkbench::new(
             config,

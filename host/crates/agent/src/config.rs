@@ -4,10 +4,10 @@ use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 use selfheal_domain::mcp::McpServers;
 use selfheal_domain::policy::Environment;
 use selfheal_domain::tools::Asset;
-use selfheal_sandbox::Limits;
+use selfheal_sandbox::{Limits, allowed_environment};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Files that usually hold secrets: a good start for
@@ -110,6 +110,32 @@ pub struct WorkbenchConfig {
     pub max_surplus_calls: u32,
     /// The MCP servers that agents may call, if any.
     pub mcp: Option<Arc<dyn McpServers>>,
+}
+
+impl WorkbenchConfig {
+    /// The narrowest one: the usual secrets and protected files, no network, no
+    /// servers, nothing that git knows. What an application needs beyond it is said
+    /// field by field; `data` is the host's own directory.
+    pub fn narrow(repository_root: PathBuf, data: &Path) -> Self {
+        let own = |patterns: &[&str]| patterns.iter().map(ToString::to_string).collect();
+        Self {
+            git_dir: repository_root.join(".git"),
+            repository_root,
+            private_dirs: vec![data.to_owned()],
+            secret_paths: own(DEFAULT_SECRET_PATHS),
+            protected_paths: own(DEFAULT_PROTECTED_PATHS),
+            environment: Environment::Local,
+            environment_variables: allowed_environment(&[]),
+            assets: Vec::new(),
+            assets_dir: data.join("assets"),
+            scratch_dir: data.join("scratch"),
+            limits: Limits::default(),
+            tracked: Arc::new(|_| false),
+            network: Vec::new(),
+            max_surplus_calls: 3,
+            mcp: None,
+        }
+    }
 }
 
 impl fmt::Debug for WorkbenchConfig {

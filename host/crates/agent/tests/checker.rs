@@ -9,22 +9,19 @@
 )]
 
 use chrono::{DateTime, Utc};
-use selfheal_agent::{
-    Checker, CheckerConfig, DEFAULT_PROTECTED_PATHS, DEFAULT_SECRET_PATHS, SandboxWorkbench,
-    WorkbenchConfig,
-};
+use selfheal_agent::{Checker, CheckerConfig, SandboxWorkbench, WorkbenchConfig};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{Event, ToolDecision, ToolOutcome};
 use selfheal_domain::external::{ExternalAgent, ExternalCall, ExternalChecker, Situation};
 use selfheal_domain::policy::{
-    AgentPhase, Environment, IssueFacts, ModuleIdentity, PatchFacts, PolicyContext, PolicyHost,
-    PolicySet, ToolCallFacts, TrackRecord,
+    AgentPhase, IssueFacts, ModuleIdentity, PatchFacts, PolicyContext, PolicyHost, PolicySet,
+    ToolCallFacts, TrackRecord,
 };
 use selfheal_domain::ports::{CallRecorder, Clock, IdSource, RecordRefused};
 use selfheal_domain::risk::{Admission, Assessment, AutonomyDecision, AutonomyLevel};
 use selfheal_domain::user::{Actor, TrustClass};
 use selfheal_domain::verdict::{Judgement, Reason, Verdict};
-use selfheal_sandbox::{Limits, Sandbox, allowed_environment};
+use selfheal_sandbox::Sandbox;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
@@ -151,23 +148,9 @@ impl World {
             verdict: Mutex::new(Verdict::Allow),
             seen: Mutex::default(),
         });
-        let own = |globs: &[&str]| globs.iter().map(ToString::to_string).collect();
         let bench = WorkbenchConfig {
-            repository_root: base.join("app"),
-            git_dir: base.join("app/.git"),
-            private_dirs: vec![base.join("data")],
-            secret_paths: own(DEFAULT_SECRET_PATHS),
-            protected_paths: own(DEFAULT_PROTECTED_PATHS),
-            environment: Environment::Local,
-            environment_variables: allowed_environment(&[]),
-            assets: Vec::new(),
-            assets_dir: base.join("data/assets"),
-            scratch_dir: base.join("data/scratch"),
-            limits: Limits::default(),
             tracked: Arc::new(|path| path.starts_with("src/")),
-            network: Vec::new(),
-            max_surplus_calls: 3,
-            mcp: None,
+            ..WorkbenchConfig::narrow(base.join("app"), &base.join("data"))
         };
         let workbench = SandboxWorkbench::new(
             bench,

@@ -15,8 +15,8 @@ use selfheal_domain::digest::Digest;
 use selfheal_domain::event::Event;
 use selfheal_domain::mcp::McpServers;
 use selfheal_domain::policy::{
-    Environment, IssueFacts, ModuleIdentity, PatchFacts, PolicyContext, PolicyHost, PolicySet,
-    ToolCallFacts, TrackRecord,
+    IssueFacts, ModuleIdentity, PatchFacts, PolicyContext, PolicyHost, PolicySet, ToolCallFacts,
+    TrackRecord,
 };
 use selfheal_domain::ports::{
     CallRecorder, CancelToken, Clock, IdSource, RecordRefused, ToolSessionSpec, Workbench,
@@ -26,7 +26,7 @@ use selfheal_domain::tools::{ToolError, ToolOutput, ToolRequest, Tools};
 use selfheal_domain::user::{Actor, TrustClass};
 use selfheal_domain::verdict::{Answer, Judgement, ModuleAnswer, Verdict};
 use selfheal_mcp::{Clients, McpConfig};
-use selfheal_sandbox::{Limits, Sandbox, allowed_environment};
+use selfheal_sandbox::Sandbox;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -133,21 +133,9 @@ impl Bench {
             facts: Mutex::default(),
         });
         let config = WorkbenchConfig {
-            network: Vec::new(),
-            max_surplus_calls: 3,
-            repository_root: base.join("app"),
-            git_dir: base.join("app/.git"),
-            private_dirs: vec![base.join("data")],
-            secret_paths: Vec::new(),
-            protected_paths: Vec::new(),
-            environment: Environment::Local,
-            environment_variables: allowed_environment(&[]),
-            assets: Vec::new(),
-            assets_dir: base.join("data/assets"),
-            scratch_dir: base.join("data/scratch"),
-            limits: Limits::default(),
             tracked: Arc::new(|_| true),
             mcp: Some(Arc::new(clients) as Arc<dyn McpServers>),
+            ..WorkbenchConfig::narrow(base.join("app"), &base.join("data"))
         };
         let workbench = SandboxWorkbench::new(
             config,

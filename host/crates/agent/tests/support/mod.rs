@@ -10,15 +10,13 @@
 )]
 
 use chrono::{DateTime, Utc};
-use selfheal_agent::{
-    DEFAULT_PROTECTED_PATHS, DEFAULT_SECRET_PATHS, SandboxWorkbench, WorkbenchConfig,
-};
+use selfheal_agent::{SandboxWorkbench, WorkbenchConfig};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{Event, ToolOutcome};
 use selfheal_domain::mcp::{McpConversation, McpError, McpReach, McpServer, McpServers, McpTool};
 use selfheal_domain::policy::{
-    Environment, IssueFacts, ModuleIdentity, PatchFacts, PolicyContext, PolicyHost, PolicySet,
-    ToolCallFacts, TrackRecord,
+    IssueFacts, ModuleIdentity, PatchFacts, PolicyContext, PolicyHost, PolicySet, ToolCallFacts,
+    TrackRecord,
 };
 use selfheal_domain::ports::{
     CallRecorder, CancelToken, Clock, DraftingTools, IdSource, RecordRefused, RunWorktree,
@@ -30,7 +28,7 @@ use selfheal_domain::tools::{
 };
 use selfheal_domain::user::{Actor, TrustClass};
 use selfheal_domain::verdict::{Answer, Fault, Judgement, ModuleAnswer, Verdict};
-use selfheal_sandbox::{Limits, Sandbox, allowed_environment};
+use selfheal_sandbox::{Limits, Sandbox};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -350,31 +348,20 @@ impl Bench {
         }
         symlink("../../outside/secret", base.join("app/src/leak")).expect("link");
         let policies = Fixed::new(answer);
-        let own = |globs: &[&str]| globs.iter().map(ToString::to_string).collect();
         let limits = Limits {
             wall: Duration::from_secs(20),
             ..Limits::default()
         };
         let servers = Arc::new(Servers::default());
         let config = WorkbenchConfig {
-            repository_root: base.join("app"),
-            git_dir: base.join("app/.git"),
-            private_dirs: vec![base.join("data")],
-            secret_paths: own(DEFAULT_SECRET_PATHS),
-            protected_paths: own(DEFAULT_PROTECTED_PATHS),
-            environment: Environment::Local,
-            environment_variables: allowed_environment(&[]),
             assets: vec![Asset {
                 name: "worker/run.py".to_owned(),
                 content: b"print('asset')\n".to_vec(),
             }],
-            assets_dir: base.join("data/assets"),
-            scratch_dir: base.join("data/scratch"),
             limits,
             tracked: Arc::new(|path| path.starts_with("src/")),
-            network: Vec::new(),
-            max_surplus_calls: 3,
             mcp: Some(Arc::clone(&servers) as Arc<dyn McpServers>),
+            ..WorkbenchConfig::narrow(base.join("app"), &base.join("data"))
         };
         let workbench = SandboxWorkbench::new(
             config,

@@ -15,15 +15,13 @@ mod model;
 
 use chrono::{DateTime, Utc};
 pub(crate) use model::{ScriptedModel, Speaks, Turn, say, tool};
-use selfheal_agent::{
-    DEFAULT_PROTECTED_PATHS, DEFAULT_SECRET_PATHS, SandboxWorkbench, WorkbenchConfig,
-};
+use selfheal_agent::{SandboxWorkbench, WorkbenchConfig};
 use selfheal_domain::agent::{CheckCommand, DiagnosisBrief, LabelledText};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{Event, ToolOutcome};
 use selfheal_domain::policy::{
-    Environment, IssueFacts, ModuleIdentity, PatchFacts, PolicyContext, PolicyHost, PolicySet,
-    ToolCallFacts, TrackRecord,
+    IssueFacts, ModuleIdentity, PatchFacts, PolicyContext, PolicyHost, PolicySet, ToolCallFacts,
+    TrackRecord,
 };
 use selfheal_domain::ports::{
     CallRecorder, CancelToken, Clock, DraftingTools, IdSource, RecordRefused, RunWorktree,
@@ -36,7 +34,7 @@ use selfheal_domain::verdict::{Judgement, Reason, Verdict};
 use selfheal_external_agent::{
     Budgets, Dialect, ExternalAgent, ExternalAgentConfig, Protocol, Upstream,
 };
-use selfheal_sandbox::{Limits, Sandbox, allowed_environment};
+use selfheal_sandbox::{Limits, Sandbox};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -198,26 +196,13 @@ impl Bench {
         ] {
             fs::write(base.join(path), text).expect("file");
         }
-        let own = |globs: &[&str]| globs.iter().map(ToString::to_string).collect();
         let config = WorkbenchConfig {
-            repository_root: base.join("app"),
-            git_dir: base.join("app/.git"),
-            private_dirs: vec![base.join("data")],
-            secret_paths: own(DEFAULT_SECRET_PATHS),
-            protected_paths: own(DEFAULT_PROTECTED_PATHS),
-            environment: Environment::Local,
-            environment_variables: allowed_environment(&[]),
-            assets: Vec::new(),
-            assets_dir: base.join("data/assets"),
-            scratch_dir: base.join("data/scratch"),
             limits: Limits {
                 wall: Duration::from_secs(300),
                 ..Limits::default()
             },
             tracked: Arc::new(|path| path.starts_with("src/")),
-            network: Vec::new(),
-            max_surplus_calls: 3,
-            mcp: None,
+            ..WorkbenchConfig::narrow(base.join("app"), &base.join("data"))
         };
         let workbench = SandboxWorkbench::new(
             config,
