@@ -16,6 +16,7 @@ use crate::policy_control::{
 };
 use crate::report::Report;
 use crate::risk::{Assessment, AutonomyDecision, AutonomyLevel};
+use crate::service::{ServiceNotice, ServiceOperation};
 use crate::user::{Account, Actor, TrustClass, UserName};
 use crate::verdict::Judgement;
 use crate::verification::Verification;
@@ -410,13 +411,24 @@ pub enum Event {
     /// whenever the outcome changes.
     #[serde(rename = "enforcement.checked")]
     EnforcementChecked(EnforcementStatus),
-    /// A service was restarted on an admin's word.
+    /// A service was started, stopped, restarted or reloaded on an admin's word.
     #[serde(rename = "service.operated")]
     ServiceOperated {
         /// Its name.
         service: String,
-        /// Whether it came up.
+        /// What was asked for.
+        #[serde(default)]
+        operation: ServiceOperation,
+        /// Unknown while it is only about to happen; then what came of it.
         outcome: ToolOutcome,
+    },
+    /// Something happened to a service without anybody's word.
+    #[serde(rename = "service.noticed")]
+    ServiceNoticed {
+        /// Its name.
+        service: String,
+        /// What.
+        notice: ServiceNotice,
     },
 }
 
@@ -579,7 +591,8 @@ impl Event {
             | Self::GrantGiven(_)
             | Self::GrantEnded { .. }
             | Self::EnforcementChecked(_)
-            | Self::ServiceOperated { .. } => return None,
+            | Self::ServiceOperated { .. }
+            | Self::ServiceNoticed { .. } => return None,
         })
     }
 }

@@ -487,7 +487,8 @@ impl Issue {
             | Event::GrantGiven(_)
             | Event::GrantEnded { .. }
             | Event::EnforcementChecked(_)
-            | Event::ServiceOperated { .. } => {}
+            | Event::ServiceOperated { .. }
+            | Event::ServiceNoticed { .. } => {}
         }
         Ok(())
     }

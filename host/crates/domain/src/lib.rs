@@ -21,6 +21,7 @@ pub mod ports;
 pub mod report;
 pub mod risk;
 pub mod run;
+pub mod service;
 pub mod state;
 pub mod tools;
 pub mod user;

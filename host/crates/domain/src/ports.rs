@@ -7,6 +7,7 @@ use crate::ids::{CommitId, DecisionId, IssueId, IssueNumber, RunRef};
 use crate::issue::{Issue, Priority, Severity, Source};
 use crate::patch::{FileChange, Patch};
 use crate::permit::{Apply, DraftPatch, Permit, Rollback};
+use crate::service::{LogError, ServiceDetails, ServiceOperation};
 use crate::state::IssueStatus;
 use crate::user::{Account, Actor};
 use crate::verification::CheckEvidence;
@@ -563,6 +564,43 @@ pub trait Services: Send + Sync {
     /// # Errors
     /// See [`ServiceError`].
     fn restart(&self, name: &str) -> Result<(), ServiceError>;
+    /// Has one take up new code and settings: reloads it where that is configured and
+    /// works, else restarts it. Waits until it is ready.
+    ///
+    /// # Errors
+    /// See [`ServiceError`].
+    fn reload_or_restart(&self, name: &str) -> Result<(), ServiceError> {
+        self.restart(name)
+    }
+    /// Starts, stops, restarts or reloads one and waits until that is done.
+    ///
+    /// # Errors
+    /// See [`ServiceError`].
+    fn operate(&self, name: &str, operation: ServiceOperation) -> Result<(), ServiceError> {
+        match operation {
+            ServiceOperation::Restart => self.restart(name),
+            other => Err(ServiceError::Failed {
+                name: name.to_owned(),
+                message: format!("nobody can {} it here", other.name()),
+            }),
+        }
+    }
+    /// What else is known of one; none where nobody knows it.
+    fn details(&self, name: &str) -> Option<ServiceDetails> {
+        let _ = name;
+        None
+    }
+    /// Errors in one's logs since it was last told to start, restart or reload that it
+    /// had not logged before, in the order in which they came up. Bounded.
+    ///
+    /// # Errors
+    /// Nobody can tell: the logs are not watched or cannot be read.
+    fn new_errors(&self, name: &str) -> Result<Vec<LogError>, ServiceError> {
+        Err(ServiceError::Failed {
+            name: name.to_owned(),
+            message: "its logs are not watched".to_owned(),
+        })
+    }
     /// Checks one's health now.
     fn health(&self, name: &str) -> CheckEvidence;
     /// How they stand.

@@ -9,6 +9,7 @@ use crate::views::issue::{EmptyRequest, ReasonRequest};
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
 use selfheal_domain::policy_control::{ModuleState, ModuleStatus};
+use selfheal_domain::service::ServiceOperation;
 use selfheal_pipeline::desk::Freeze;
 use std::fmt::Write as _;
 use std::sync::PoisonError;
@@ -194,7 +195,10 @@ pub(crate) fn services(call: &Call) -> Result<Response<Body>, Problem> {
 pub(crate) fn restart_service(call: &Call) -> Result<Response<Body>, Problem> {
     let EmptyRequest {} = call.json()?;
     let name = call.param("name")?;
-    let all = call.shared.desk.restart_service(call.caller()?, name)?;
+    let all = call
+        .shared
+        .desk
+        .operate_service(call.caller()?, name, ServiceOperation::Restart)?;
     let one = all.into_iter().find(|status| status.name == name);
     let one = one.ok_or_else(|| Problem::not_found(format!("there is no service {name:?}")))?;
     json(StatusCode::OK, &Service::from(one))

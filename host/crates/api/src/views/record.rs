@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use selfheal_domain::event::{Approval, Event, Record, ReviewAnswer, ToolDecision, ToolOutcome};
 use selfheal_domain::policy_control::Rollout;
 use selfheal_domain::risk::AutonomyAction;
+use selfheal_domain::service::ServiceNotice;
 use selfheal_domain::user::{Actor, Role};
 use selfheal_domain::verdict::Verdict;
 use selfheal_domain::verification::{Verification, VerificationResult};
@@ -290,11 +291,39 @@ pub(crate) fn summary(event: &Event) -> String {
         },
         Event::ApplyStarted { .. } => "applying the patch".to_owned(),
         Event::PatchApplied { commit } => format!("patch applied in commit {commit}"),
-        Event::ServiceRestarted { service, outcome }
-        | Event::ServiceOperated { service, outcome } => match outcome {
+        Event::ServiceRestarted { service, outcome } => match outcome {
             ToolOutcome::Succeeded(_) => format!("service {service} restarted"),
             ToolOutcome::Failed(_) => format!("service {service} did not come up"),
             ToolOutcome::Unknown(text) => format!("service {service}: {}", short(text)),
+        },
+        Event::ServiceOperated {
+            service,
+            operation,
+            outcome,
+        } => match outcome {
+            ToolOutcome::Failed(text) => {
+                let name = operation.name();
+                format!("service {service} did not {name}: {}", short(text))
+            }
+            ToolOutcome::Succeeded(text) | ToolOutcome::Unknown(text) => {
+                format!("service {service}: {}", short(text))
+            }
+        },
+        Event::ServiceNoticed { service, notice } => match notice {
+            ServiceNotice::Ended { detail } => format!("service {service} {}", short(detail)),
+            ServiceNotice::CircuitOpened {
+                crashes, detail, ..
+            } => format!(
+                "service {service} crashed {crashes} times in a row and stays down: {}",
+                short(detail)
+            ),
+            ServiceNotice::CircuitClosed => format!("service {service} stays up again"),
+            ServiceNotice::Adopted { pid } => {
+                format!("service {service} outlived the host before; process {pid}")
+            }
+            ServiceNotice::LeftoverStopped { pid } => {
+                format!("service {service}: process {pid} of the host before was stopped")
+            }
         },
         Event::PolicyChanged(change) => match change.rollout {
             Rollout::Full => format!("policy generation {} is in force", change.generation),

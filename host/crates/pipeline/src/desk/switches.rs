@@ -6,6 +6,7 @@ use selfheal_domain::event::{Event, ToolOutcome};
 use selfheal_domain::ports::ServiceStatus;
 use selfheal_domain::report::FieldError;
 use selfheal_domain::risk::AutonomyLevel;
+use selfheal_domain::service::{ServiceDetails, ServiceOperation};
 
 impl IssueDesk {
     /// The autonomy switch.
@@ -80,41 +81,64 @@ impl IssueDesk {
         self.services.status()
     }
 
-    /// Restarts one on an admin's word.
+    /// What else is known of one.
+    ///
+    /// # Errors
+    /// [`DeskError::NotFound`] for an unknown one.
+    pub fn service_details(
+        &self,
+        name: &str,
+    ) -> Result<(ServiceStatus, ServiceDetails), DeskError> {
+        let status = self.services.status();
+        let status = status.into_iter().find(|status| status.name == name);
+        let status = status.ok_or_else(|| DeskError::NotFound(format!("service {name:?}")))?;
+        Ok((status, self.services.details(name).unwrap_or_default()))
+    }
+
+    /// The end of one's log, at most `most` bytes.
+    ///
+    /// # Errors
+    /// [`DeskError::NotFound`] for an unknown one.
+    pub fn service_log(&self, name: &str, most: usize) -> Result<String, DeskError> {
+        self.must_be_service(name)?;
+        Ok(self.services.log_tail(name, most))
+    }
+
+    /// Starts, stops, restarts or reloads one on an admin's word.
     ///
     /// # Errors
     /// [`DeskError::NotFound`] for an unknown one; [`DeskError::Conflict`] when it
-    /// does not come up.
-    pub fn restart_service(
+    /// does not do it.
+    pub fn operate_service(
         &self,
         caller: &Caller,
         name: &str,
+        operation: ServiceOperation,
     ) -> Result<Vec<ServiceStatus>, DeskError> {
         self.must_decide(caller)?;
-        if !self.services.names().iter().any(|known| known == name) {
-            return Err(DeskError::NotFound(format!("service {name:?}")));
-        }
+        self.must_be_service(name)?;
+        let operated = |outcome| Event::ServiceOperated {
+            service: name.to_owned(),
+            operation,
+            outcome,
+        };
         // On record before it happens (invariant 8), and again with what came of it.
-        self.ledger.record_host(
-            caller.actor(),
-            Event::ServiceOperated {
-                service: name.to_owned(),
-                outcome: ToolOutcome::Unknown("a restart was asked for".to_owned()),
-            },
-        )?;
-        let result = self.services.restart(name);
+        let intent = ToolOutcome::Unknown(format!("a {} was asked for", operation.name()));
+        self.ledger.record_host(caller.actor(), operated(intent))?;
+        let result = self.services.operate(name, operation);
         let outcome = match &result {
-            Ok(()) => ToolOutcome::Succeeded("restarted and ready".to_owned()),
+            Ok(()) => ToolOutcome::Succeeded(operation.done().to_owned()),
             Err(error) => ToolOutcome::Failed(bounds::clip(error.to_string(), bounds::DETAIL)),
         };
-        self.ledger.record_host(
-            caller.actor(),
-            Event::ServiceOperated {
-                service: name.to_owned(),
-                outcome,
-            },
-        )?;
+        self.ledger.record_host(caller.actor(), operated(outcome))?;
         result.map_err(|error| DeskError::Conflict(error.to_string()))?;
         Ok(self.services.status())
+    }
+
+    fn must_be_service(&self, name: &str) -> Result<(), DeskError> {
+        if self.services.names().iter().any(|known| known == name) {
+            return Ok(());
+        }
+        Err(DeskError::NotFound(format!("service {name:?}")))
     }
 }
