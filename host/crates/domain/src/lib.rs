@@ -6,6 +6,7 @@
 //! and for replay alike.
 
 pub mod agent;
+pub mod culprit;
 pub mod digest;
 pub mod event;
 pub mod external;

@@ -1,6 +1,7 @@
 //! What the rooms need from the outside world. Adapters implement these; the
 //! binary's `compose` wires them.
 
+use crate::culprit::{CulpritFinding, CulpritSearch, TreeJudge};
 use crate::digest::Digest;
 use crate::event::{Approval, Event, NewRecord, Record};
 use crate::ids::{CommitId, DecisionId, IssueId, IssueNumber, RunRef};
@@ -223,6 +224,12 @@ pub trait EventStore: Send + Sync {
     /// Length and head hash of the log.
     fn head(&self) -> (u64, Digest);
 
+    /// Size and root hash (RFC 6962) of the log: what a commit of ours says of it. A
+    /// store that keeps no tree answers as [`EventStore::head`] does.
+    fn tree_head(&self) -> (u64, Digest) {
+        self.head()
+    }
+
     /// All accounts as of now.
     ///
     /// # Errors
@@ -437,6 +444,24 @@ pub trait Repository: Send + Sync {
     /// # Errors
     /// See [`RepositoryError`].
     fn rehearse_rollback(&self, snapshot: &Snapshot, patch: &Patch) -> Result<(), RepositoryError>;
+
+    /// Finds the commit that broke the live tree by bisecting its first-parent history,
+    /// and makes the patch that takes it back. Changes nothing; runs nothing itself:
+    /// `judge` is asked about one tree after the other, and may take its time. A
+    /// repository that cannot do it finds nothing and says so.
+    ///
+    /// # Errors
+    /// The history cannot be read, see [`RepositoryError`].
+    fn find_culprit(
+        &self,
+        search: &CulpritSearch<'_>,
+        judge: &mut TreeJudge<'_>,
+    ) -> Result<CulpritFinding, RepositoryError> {
+        let _ = (search, judge);
+        Ok(CulpritFinding::NotFound(
+            "this repository cannot search its history".to_owned(),
+        ))
+    }
 }
 
 /// Where a run writes.

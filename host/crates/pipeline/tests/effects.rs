@@ -67,7 +67,13 @@ const EFFECTS: &[(&str, &str, Needs)] = &[
 const LOOKS: &[(&str, &[&str])] = &[
     (
         "Repository",
-        &["root", "read_files", "check_fits", "rehearse_rollback"],
+        &[
+            "root",
+            "read_files",
+            "check_fits",
+            "rehearse_rollback",
+            "find_culprit",
+        ],
     ),
     (
         "Services",

@@ -14,6 +14,8 @@
 //!   A file that git did not know is committed as the patch leaves it.
 //! - **Rolling back** is a new commit; it works from any point an apply can have
 //!   reached, and twice does what once does. Work that somebody did since is kept.
+//! - **Bisecting** hands one earlier tree after the other to its caller, as a patch
+//!   against the live tree: nothing is checked out.
 //! - A hostile repository gets nothing run: libgit2 knows no hooks, fsmonitor, external
 //!   filters, diff or merge drivers. Paths are walked without following links.
 //!
@@ -21,8 +23,10 @@
 //! [`discover`] and [`RepositoryError::Unsupported`](selfheal_domain::ports::RepositoryError).
 
 mod apply;
+mod bisect;
 mod fail;
 mod hardened;
+mod history;
 mod index;
 mod layer;
 mod live;

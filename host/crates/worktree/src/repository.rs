@@ -10,6 +10,7 @@ use crate::snapshot::ShadowIndex;
 use crate::texts;
 use crate::tracked::TrackedFiles;
 use git2::{Commit, ErrorCode, FileMode, Oid, Repository as Git, Tree};
+use selfheal_domain::culprit::{CulpritFinding, CulpritSearch, TreeJudge};
 use selfheal_domain::ids::{CommitId, RunRef};
 use selfheal_domain::patch::Patch;
 use selfheal_domain::permit::{Apply, DraftPatch, Permit, Rollback};
@@ -514,5 +515,13 @@ impl Repository for GitRepository {
 
     fn rehearse_rollback(&self, snapshot: &Snapshot, patch: &Patch) -> Result<(), RepositoryError> {
         self.rehearse(snapshot, patch)
+    }
+
+    fn find_culprit(
+        &self,
+        search: &CulpritSearch<'_>,
+        judge: &mut TreeJudge<'_>,
+    ) -> Result<CulpritFinding, RepositoryError> {
+        self.search_culprit(search, judge)
     }
 }

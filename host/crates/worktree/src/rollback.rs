@@ -5,6 +5,7 @@
 use crate::apply::scratch_mark;
 use crate::fail::{broken, failed};
 use crate::hardened::{refuse_unsettled, tip};
+use crate::history::{Walk, first_parent, walk};
 use crate::index::{EntryState, IndexLock, entry_in};
 use crate::live::LiveTree;
 use crate::merge::{Version, carry};
@@ -12,7 +13,7 @@ use crate::message::{Kind, compose, is_of, trailer};
 use crate::objects::{TreeEdit, edited_tree, file_in, store, workshop};
 use crate::plan::{Plan, PlannedFile, version};
 use crate::repository::{GitRepository, advance};
-use git2::{FileMode, Index, Oid, Repository as Git, Sort};
+use git2::{FileMode, Index, Oid, Repository as Git, Tree};
 use selfheal_domain::ids::{CommitId, RunRef};
 use selfheal_domain::patch::Patch;
 use selfheal_domain::ports::{CommitMessage, RepositoryError, Snapshot};
@@ -111,10 +112,7 @@ impl GitRepository {
         let doing = "building the rollback commit";
         let heal = repo.find_commit(found.heal).map_err(failed(doing))?;
         let healed = heal.tree().map_err(failed(doing))?;
-        let before = heal
-            .parent(0)
-            .and_then(|parent| parent.tree())
-            .map_err(failed(doing))?;
+        let before = tree_before(repo, found.heal)?;
         let tip = tip(repo, branch)?;
         let now = repo
             .find_commit(tip)
@@ -170,6 +168,16 @@ impl GitRepository {
 
 fn as_id(id: Oid) -> CommitId {
     CommitId(id.to_string())
+}
+
+/// What the heal commit was made on.
+fn tree_before(repo: &Git, heal: Oid) -> Result<Tree<'_>, RepositoryError> {
+    let doing = "reading what the heal commit was made on";
+    let parent = first_parent(repo, heal)?
+        .ok_or_else(|| broken(doing, "its parent is not in this repository"))?;
+    repo.find_commit(parent)
+        .and_then(|commit| commit.tree())
+        .map_err(failed(doing))
 }
 
 /// Removes the lock on the branch that a crash of this run left in the middle of
@@ -244,19 +252,12 @@ fn find_on_branch(
     branch: &str,
     planned: Option<Oid>,
 ) -> Result<Option<OnBranch>, RepositoryError> {
-    let doing = "searching the live branch for the heal commit";
-    let mut walk = repo.revwalk().map_err(failed(doing))?;
-    walk.set_sorting(Sort::TOPOLOGICAL).map_err(failed(doing))?;
-    walk.push(tip(repo, branch)?).map_err(failed(doing))?;
     // The heal commit can only be younger than what the snapshot was taken on.
-    if let Ok(base) = Oid::from_str(&snapshot.base.0) {
-        walk.hide(base).map_err(failed(doing))?;
-    }
+    let base = Oid::from_str(&snapshot.base.0).ok();
     let mut reverts: Vec<(Oid, String)> = Vec::new();
     let mut claims = None;
-    for id in walk.take(FARTHEST) {
-        let id = id.map_err(failed(doing))?;
-        let commit = repo.find_commit(id).map_err(failed(doing))?;
+    walk(repo, tip(repo, branch)?, base, FARTHEST, &mut |commit| {
+        let id = commit.id();
         let text = commit.message().unwrap_or_default();
         if is_of(text, run, Kind::Rollback) {
             if let Some(reverted) = trailer(text, "Selfheal-Reverts") {
@@ -264,14 +265,15 @@ fn find_on_branch(
             }
         } else if Some(id) == planned {
             claims = Some(id);
-            break;
+            return Walk::Stop;
         } else if claims.is_none() && is_of(text, run, Kind::Heal) {
             claims = Some(id);
             if planned.is_none() {
-                break;
+                return Walk::Stop;
             }
         }
-    }
+        Walk::On
+    })?;
     Ok(claims.map(|heal| {
         let name = heal.to_string();
         let rollback = reverts
@@ -291,10 +293,7 @@ fn from_patch(
     let doing = "reading the heal commit";
     let heal = repo.find_commit(found.heal).map_err(failed(doing))?;
     let healed = heal.tree().map_err(failed(doing))?;
-    let before = heal
-        .parent(0)
-        .and_then(|parent| parent.tree())
-        .map_err(failed(doing))?;
+    let before = tree_before(repo, found.heal)?;
     let entry = |tree: &git2::Tree<'_>, path: &str| {
         tree.get_path(path.as_ref()).ok().map(|entry| {
             EntryState::plain(entry.id(), u32::try_from(entry.filemode()).unwrap_or(0))

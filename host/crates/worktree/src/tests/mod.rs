@@ -1,10 +1,12 @@
 //! Tests against real repositories, judged by the git command line.
 
+mod bisect;
 mod cost;
 mod crash;
 mod fixture;
 mod healing;
 mod hostile;
+mod kinds;
 mod oneshot;
 mod random;
 mod texts;
