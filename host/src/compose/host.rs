@@ -154,6 +154,7 @@ impl Host {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             policy_digest: set.digest(),
             policy_generation: set.generation(),
+            commit_key: None,
         };
         ledger
             .record_host(Actor::Host, started)

@@ -323,6 +323,9 @@ pub enum Event {
         policy_digest: Digest,
         /// Its generation.
         policy_generation: u64,
+        /// Public key, as OpenSSH writes it, that its commits are signed with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        commit_key: Option<String>,
     },
     /// The host stopped in order.
     #[serde(rename = "host.stopped")]

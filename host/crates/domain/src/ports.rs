@@ -374,7 +374,7 @@ pub trait Repository: Send + Sync {
     ///
     /// # Errors
     /// See [`RepositoryError`].
-    fn snapshot(&self, run: RunRef) -> Result<Snapshot, RepositoryError>;
+    fn snapshot(&self, run: RunRef, message: &CommitMessage) -> Result<Snapshot, RepositoryError>;
 
     /// Makes the run's worktree on `run.branch()`, based on the snapshot.
     ///

@@ -13,6 +13,7 @@ use crate::settings::{PatchLimits, PathMatcher, Settings};
 use selfheal_domain::agent::{DiagnosisBrief, LabelledText};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::Approval;
+use selfheal_domain::ids::RunRef;
 use selfheal_domain::issue::{CommentRole, Issue};
 use selfheal_domain::patch::{Patch, is_test_path};
 use selfheal_domain::policy::{PatchFacts, PatchFileFacts};
@@ -202,6 +203,18 @@ pub(crate) fn excluded(issue: &Issue) -> impl Iterator<Item = Digest> + '_ {
         .runs
         .iter()
         .flat_map(|run| run.discarded.iter().copied())
+}
+
+/// Message of the commit that records the live tree.
+pub(crate) fn snapshot_message(run: RunRef, trail: &Trail) -> CommitMessage {
+    CommitMessage {
+        subject: format!("Live tree before run {} of issue {}", run.run, run.issue),
+        body: String::new(),
+        trailers: vec![
+            ("Selfheal-Policy".to_owned(), trail.policy.clone()),
+            ("Selfheal-Audit".to_owned(), trail.audit.clone()),
+        ],
+    }
 }
 
 /// Message of a heal commit, with the trailers of DESIGN §6.6.

@@ -181,7 +181,11 @@ impl GitRepository {
         }
     }
 
-    pub(crate) fn snapshot_run(&self, run: RunRef) -> Result<Snapshot, RepositoryError> {
+    pub(crate) fn snapshot_run(
+        &self,
+        run: RunRef,
+        message: &CommitMessage,
+    ) -> Result<Snapshot, RepositoryError> {
         let _serial = self.serial();
         let repo = self.open_git()?;
         let branch = refuse_unsettled(&repo)?;
@@ -202,12 +206,7 @@ impl GitRepository {
                 let tree = memory
                     .find_tree(tree)
                     .map_err(failed("reading the snapshot"))?;
-                let message = CommitMessage {
-                    subject: format!("Live tree before run {} of issue {}", run.run, run.issue),
-                    body: String::new(),
-                    trailers: Vec::new(),
-                };
-                let text = compose(&message, Some(run), Kind::Snapshot, &[]);
+                let text = compose(message, Some(run), Kind::Snapshot, &[]);
                 let parents = memory
                     .find_commit(base)
                     .map_err(failed("reading the live branch"))?;
@@ -463,8 +462,8 @@ impl Repository for GitRepository {
         texts::read(&self.open_git()?, commit, limits, wants, read)
     }
 
-    fn snapshot(&self, run: RunRef) -> Result<Snapshot, RepositoryError> {
-        self.snapshot_run(run)
+    fn snapshot(&self, run: RunRef, message: &CommitMessage) -> Result<Snapshot, RepositoryError> {
+        self.snapshot_run(run, message)
     }
 
     fn open_worktree(

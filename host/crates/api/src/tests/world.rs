@@ -83,7 +83,7 @@ impl Repository for Nothing {
     fn root(&self) -> PathBuf {
         PathBuf::new()
     }
-    fn snapshot(&self, _: RunRef) -> Result<Snapshot, RepositoryError> {
+    fn snapshot(&self, _: RunRef, _: &CommitMessage) -> Result<Snapshot, RepositoryError> {
         Err(RepositoryError::WrongPermit)
     }
     fn open_worktree(

@@ -31,8 +31,10 @@ impl Rooms {
             return self.send_back(issue, &chain(&error));
         }
         let patch = draft.patch.clone();
+        let (recorded, permit) = self.ledger.begin_apply(issue.number, Actor::Host)?;
+        // The commit speaks of the log as it is with the intent in it.
         let message = heal_message(issue, run, draft, &self.trail(set.as_ref()));
-        let (issue, permit) = self.ledger.begin_apply(issue.number, Actor::Host)?;
+        let issue = recorded;
         self.note(&issue, "applying the patch to the live tree");
         match self
             .doors

@@ -2,7 +2,7 @@
 
 use super::{Rooms, Step, since_approval};
 use crate::bounds;
-use crate::facts::brief;
+use crate::facts::{brief, snapshot_message};
 use crate::healer::chain;
 use selfheal_domain::agent::{Agent, AgentError, LabelledText};
 use selfheal_domain::event::Event;
@@ -47,7 +47,9 @@ impl Rooms {
             id: RunId(self.doors.ids.uuid()),
         };
         self.note(issue, "recording the live tree");
-        let snapshot = match self.doors.repository.snapshot(run) {
+        let set = self.doors.policies.for_run(Some(run));
+        let message = snapshot_message(run, &self.trail(set.as_ref()));
+        let snapshot = match self.doors.repository.snapshot(run, &message) {
             Ok(snapshot) => snapshot,
             Err(error) => {
                 return self.escalate(
@@ -63,7 +65,7 @@ impl Rooms {
             snapshot: snapshot.commit,
             base_commit: snapshot.base,
             live_branch: snapshot.branch,
-            policy_generation: self.doors.policies.for_run(Some(run)).generation(),
+            policy_generation: set.generation(),
         };
         let (issue, _permit) =
             self.ledger

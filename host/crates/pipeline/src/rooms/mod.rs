@@ -268,10 +268,10 @@ impl Rooms {
     }
 
     fn trail(&self, set: &dyn PolicySet) -> Trail {
-        let (size, head) = self.ledger.store().head();
+        let (size, root) = self.ledger.store().tree_head();
         Trail {
             policy: format!("{} {}", set.generation(), set.digest()),
-            audit: format!("{size} {head}"),
+            audit: format!("{size} {root}"),
             installation: self.settings.installation.clone(),
         }
     }

@@ -459,7 +459,7 @@ impl Repository for Port {
         }
         Ok(Coverage::Whole)
     }
-    fn snapshot(&self, _: RunRef) -> Result<Snapshot, RepositoryError> {
+    fn snapshot(&self, _: RunRef, _: &CommitMessage) -> Result<Snapshot, RepositoryError> {
         self.0.acts("snapshot");
         Ok(Snapshot {
             commit: commit("snapshot"),

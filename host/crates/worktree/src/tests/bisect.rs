@@ -1,6 +1,6 @@
 //! Finding the commit that broke it, and taking it back.
 
-use super::fixture::{Fixture, run};
+use super::fixture::{Fixture, message, run};
 use selfheal_domain::culprit::{Culprit, CulpritFinding, CulpritSearch, Revert, TreeState};
 use selfheal_domain::ids::CommitId;
 use selfheal_domain::patch::Patch;
@@ -33,7 +33,7 @@ fn search(
     reproduce: &mut dyn FnMut(&BTreeMap<String, String>) -> TreeState,
 ) -> Result<CulpritFinding, RepositoryError> {
     let repo = app.open();
-    let snapshot = repo.snapshot(run(1)).unwrap();
+    let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     let listed = app.git(&["ls-tree", "-r", "--name-only", &snapshot.commit.0]);
     let live: BTreeMap<String, String> = listed
         .lines()

@@ -30,9 +30,15 @@ fn costs_of_a_large_repository() {
     app.write("new.txt", "new\n");
     let repo = timed("open", || app.open());
     let fix = patch(&[("code.py", Some("a\nb\nc\n"), Some("a\nB\nc\n"))]);
-    timed("snapshot, first", || repo.snapshot(run(1)).unwrap());
-    timed("snapshot, again", || repo.snapshot(run(2)).unwrap());
-    let snapshot = timed("snapshot, third", || repo.snapshot(run(3)).unwrap());
+    timed("snapshot, first", || {
+        repo.snapshot(run(1), &message("snapshot")).unwrap()
+    });
+    timed("snapshot, again", || {
+        repo.snapshot(run(2), &message("snapshot")).unwrap()
+    });
+    let snapshot = timed("snapshot, third", || {
+        repo.snapshot(run(3), &message("snapshot")).unwrap()
+    });
     let run = run(3);
     timed("open_worktree", || {
         repo.open_layer(run, &snapshot.commit).unwrap()

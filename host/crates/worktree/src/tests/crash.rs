@@ -51,7 +51,7 @@ fn a_crash_at_any_step_of_an_apply_is_rolled_back() {
         let (app, patch) = app();
         let seen = app.seen();
         let repo = app.open();
-        let snapshot = repo.snapshot(run(1)).unwrap();
+        let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
         let dead = crashes(&repo, steps, || {
             let _ = repo.apply_run(run(1), &snapshot, &patch, &message("Fix"));
         });
@@ -76,7 +76,7 @@ fn a_crash_at_any_step_of_a_rollback_is_finished() {
         let (app, patch) = app();
         let seen = app.seen();
         let repo = app.open();
-        let snapshot = repo.snapshot(run(1)).unwrap();
+        let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
         repo.apply_run(run(1), &snapshot, &patch, &message("Fix"))
             .unwrap();
         let dead = crashes(&repo, steps, || {
@@ -102,7 +102,7 @@ fn what_a_crash_left_beside_a_file_is_swept() {
     let (app, patch) = app();
     let seen = app.seen();
     let repo = app.open();
-    let snapshot = repo.snapshot(run(1)).unwrap();
+    let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     // Nothing is written yet but the plan: no file is restored, only swept beside.
     let dead = crashes(&repo, 1, || {
         let _ = repo.apply_run(run(1), &snapshot, &patch, &message("Fix"));
@@ -128,7 +128,7 @@ fn a_lock_that_a_crash_left_empty_is_removed_but_not_one_that_somebody_holds() {
     let (app, patch) = app();
     let seen = app.seen();
     let repo = app.open();
-    let snapshot = repo.snapshot(run(1)).unwrap();
+    let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     repo.apply_run(run(1), &snapshot, &patch, &message("Fix"))
         .unwrap();
     drop(repo);

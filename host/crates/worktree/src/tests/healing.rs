@@ -40,7 +40,7 @@ fn snapshot_records_everything_and_touches_nothing() {
     let app = dirty_app();
     let (seen, raw) = (app.seen(), app.raw_git_state());
     let repo = app.open();
-    let snapshot = repo.snapshot(run(1)).unwrap();
+    let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     assert_eq!(app.raw_git_state(), raw);
     assert_eq!(app.seen(), seen);
     assert!(snapshot.dirty);
@@ -80,7 +80,7 @@ fn snapshot_records_everything_and_touches_nothing() {
     for round in 0..5 {
         app.write("other.py", &format!("other, round{round}\n"));
         app.write("code.py", &CODE.replace("one", &format!("on{round}")));
-        let next = repo.snapshot(run(2 + round)).unwrap();
+        let next = repo.snapshot(run(2 + round), &message("snapshot")).unwrap();
         assert_eq!(
             app.git(&["show", &format!("{}:other.py", next.commit)]),
             format!("other, round{round}\n")
@@ -93,7 +93,7 @@ fn snapshot_records_everything_and_touches_nothing() {
     // What is ignored by now is not in it any more; what came back is.
     app.write(".gitignore", "*.log\nnew/\ngone.py\n");
     app.write("gone.py", "back\n");
-    let next = repo.snapshot(run(20)).unwrap();
+    let next = repo.snapshot(run(20), &message("snapshot")).unwrap();
     let listed = app.git(&["ls-tree", "-r", "--name-only", &next.commit.0]);
     assert!(
         !listed.contains("deep.txt") && listed.contains("gone.py"),
@@ -104,10 +104,13 @@ fn snapshot_records_everything_and_touches_nothing() {
 #[test]
 fn a_clean_tree_is_its_own_snapshot() {
     let app = Fixture::new(&[("a", "a\n")]);
-    let snapshot = app.open().snapshot(run(1)).unwrap();
+    let snapshot = app.open().snapshot(run(1), &message("snapshot")).unwrap();
     assert!(!snapshot.dirty);
     // The same run asking again gets the same commit.
-    assert_eq!(app.open().snapshot(run(1)).unwrap(), snapshot);
+    assert_eq!(
+        app.open().snapshot(run(1), &message("snapshot")).unwrap(),
+        snapshot
+    );
 }
 
 #[test]
@@ -116,9 +119,9 @@ fn the_hosts_own_directories_are_in_no_snapshot() {
     app.state = app.root.join(".selfheal [x]");
     let repo = app.open();
     app.write(".selfheal [x]/journal", "secret\n");
-    let snapshot = repo.snapshot(run(1)).unwrap();
+    let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     assert!(!snapshot.dirty);
-    let snapshot = repo.snapshot(run(2)).unwrap();
+    let snapshot = repo.snapshot(run(2), &message("snapshot")).unwrap();
     assert_eq!(
         app.git(&["ls-tree", "-r", "--name-only", &snapshot.commit.0]),
         "a\n"
@@ -134,7 +137,7 @@ fn the_hosts_own_directories_are_in_no_snapshot() {
 fn draft_lands_on_the_runs_branch_only() {
     let app = dirty_app();
     let repo = app.open();
-    let snapshot = repo.snapshot(run(1)).unwrap();
+    let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     let seen = app.seen();
     let worktree = repo.open_layer(run(1), &snapshot.commit).unwrap();
     assert!(worktree.upper.is_dir() && worktree.work.is_dir());
@@ -179,7 +182,7 @@ fn draft_lands_on_the_runs_branch_only() {
 fn a_permit_of_another_run_is_refused() {
     let app = dirty_app();
     let repo = app.open();
-    let snapshot = repo.snapshot(run(1)).unwrap();
+    let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     let wrong = repo.apply_run(run(2), &snapshot, &fix(), &message("x"));
     assert!(matches!(wrong, Err(RepositoryError::WrongPermit)));
     let wrong = repo.open_layer(run(2), &snapshot.commit);
@@ -199,7 +202,7 @@ fn apply_and_rollback_leave_uncommitted_work_as_it_was() {
     app.chmod("code.py", 0o755);
     let repo = app.open();
     let seen = app.seen();
-    let snapshot = repo.snapshot(run(1)).unwrap();
+    let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     let fixed = live.replace("four", "FOUR");
     let patch = patch(&[
         ("code.py", Some(&live), Some(&fixed)),
@@ -288,7 +291,7 @@ fn apply_and_rollback_leave_uncommitted_work_as_it_was() {
 fn work_done_between_heal_and_rollback_is_kept() {
     let app = Fixture::new(&[("code.py", CODE), ("b.py", "b\n")]);
     let repo = app.open();
-    let snapshot = repo.snapshot(run(1)).unwrap();
+    let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     repo.apply_run(run(1), &snapshot, &fix(), &message("Fix"))
         .unwrap();
     app.write("b.py", "b2\n");
@@ -307,7 +310,7 @@ fn work_done_between_heal_and_rollback_is_kept() {
 fn a_clash_with_later_work_is_reported_and_that_work_kept() {
     let app = Fixture::new(&[("code.py", CODE)]);
     let repo = app.open();
-    let snapshot = repo.snapshot(run(1)).unwrap();
+    let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     repo.apply_run(run(1), &snapshot, &fix(), &message("Fix"))
         .unwrap();
     let theirs = FIXED.replace("THREE", "three and a half");
@@ -333,7 +336,7 @@ fn a_clash_with_later_work_is_reported_and_that_work_kept() {
 fn a_live_file_that_moved_on_is_merged_or_refused() {
     let app = Fixture::new(&[("code.py", CODE)]);
     let repo = app.open();
-    let snapshot = repo.snapshot(run(1)).unwrap();
+    let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     app.write("code.py", &CODE.replace("eight", "EIGHT"));
     assert!(matches!(
         repo.check_fits(&snapshot, &fix()),
@@ -346,7 +349,7 @@ fn a_live_file_that_moved_on_is_merged_or_refused() {
 
     let app = Fixture::new(&[("code.py", CODE)]);
     let repo = app.open();
-    let snapshot = repo.snapshot(run(1)).unwrap();
+    let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     app.write("code.py", &CODE.replace("three", "drei"));
     let seen = app.seen();
     let refused = repo.apply_run(run(1), &snapshot, &fix(), &message("Fix"));
@@ -374,7 +377,7 @@ fn without_its_plan_a_heal_commit_is_still_undone() {
     let app = Fixture::new(&[("code.py", CODE), ("x/y.py", "y\n")]);
     let seen = app.seen();
     let repo = app.open();
-    let snapshot = repo.snapshot(run(1)).unwrap();
+    let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     let patch = patch(&[
         ("code.py", Some(CODE), Some(FIXED)),
         ("x/y.py", Some("y\n"), None),
@@ -392,12 +395,12 @@ fn without_its_plan_a_heal_commit_is_still_undone() {
 #[test]
 fn numbers_of_an_earlier_installation_are_kept_reachable() {
     let app = Fixture::new(&[("code.py", CODE)]);
-    let old = app.open().snapshot(run(1)).unwrap();
+    let old = app.open().snapshot(run(1), &message("snapshot")).unwrap();
     app.open().open_layer(run(1), &old.commit).unwrap();
     app.write("code.py", "later\n");
     let mut again = run(1);
     again.id = selfheal_domain::ids::RunId(uuid::Uuid::from_u128(99));
-    let new = app.open().snapshot(again).unwrap();
+    let new = app.open().snapshot(again, &message("snapshot")).unwrap();
     assert_ne!(new.commit, old.commit);
     app.open().open_layer(again, &new.commit).unwrap();
     assert_eq!(
@@ -439,13 +442,13 @@ fn an_edit_within_the_clock_tick_of_the_index_is_not_lost() {
     );
     let repo = app.open();
     for number in 1..3 {
-        let snapshot = repo.snapshot(run(number)).unwrap();
+        let snapshot = repo.snapshot(run(number), &message("snapshot")).unwrap();
         assert_eq!(
             app.git(&["show", &format!("{}:b.py", snapshot.commit)]),
             "new\n"
         );
     }
-    let snapshot = repo.snapshot(run(1)).unwrap();
+    let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     repo.apply_run(run(1), &snapshot, &fix(), &message("Fix"))
         .unwrap();
     assert_eq!(
@@ -458,7 +461,7 @@ fn an_edit_within_the_clock_tick_of_the_index_is_not_lost() {
 fn an_amended_heal_commit_is_still_undone() {
     let app = Fixture::new(&[("code.py", CODE)]);
     let repo = app.open();
-    let snapshot = repo.snapshot(run(1)).unwrap();
+    let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     let applied = repo
         .apply_run(run(1), &snapshot, &fix(), &message("Fix"))
         .unwrap();
@@ -489,7 +492,7 @@ fn staged_files_in_the_way_are_not_pushed_out() {
     std::fs::remove_file(app.root.join("pkg")).unwrap();
     let seen = app.seen();
     let repo = app.open();
-    let snapshot = repo.snapshot(run(1)).unwrap();
+    let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     let patch = patch(&[("pkg/x.py", None, Some("x\n"))]);
     let refused = repo.apply_run(run(1), &snapshot, &patch, &message("Fix"));
     assert!(

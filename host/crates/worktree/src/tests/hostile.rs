@@ -69,7 +69,7 @@ fn nothing_of_the_repositorys_runs() {
     app.write("z", "z dirty\n");
     let repo = app.open();
     let patch = patch(&[("code.py", Some("a\nb\nc\n"), Some("a\nB\nc\n"))]);
-    let snapshot = repo.snapshot(run(1)).unwrap();
+    let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     repo.open_layer(run(1), &snapshot.commit).unwrap();
     repo.commit_draft_run(run(1), &snapshot.commit, &patch, &message("x"))
         .unwrap();
@@ -106,7 +106,7 @@ fn nothing_of_the_repositorys_runs() {
 fn files_that_git_converts_are_refused() {
     let app = booby_trapped();
     let repo = app.open();
-    let snapshot = repo.snapshot(run(1)).unwrap();
+    let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     let filtered = patch(&[("data.bin", Some("data\n"), Some("x\n"))]);
     let refused = repo.apply_run(run(1), &snapshot, &filtered, &message("x"));
     assert!(
@@ -117,7 +117,7 @@ fn files_that_git_converts_are_refused() {
     let app = Fixture::new(&[("a.txt", "a\r\nb\r\n"), (".gitattributes", "*.txt -text\n")]);
     let repo = app.open();
     let fix = patch(&[("a.txt", Some("a\r\nb\r\n"), Some("a\r\nB\r\n"))]);
-    let snapshot = repo.snapshot(run(1)).unwrap();
+    let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     repo.check_fits(&snapshot, &fix).unwrap();
     app.write(".gitattributes", "*.txt text=auto\n");
     assert!(matches!(
@@ -135,7 +135,7 @@ fn no_path_leads_outside() {
     symlink(&outside, app.root.join("link")).unwrap();
     symlink("a", app.root.join("alias")).unwrap();
     let repo = app.open();
-    let snapshot = repo.snapshot(run(1)).unwrap();
+    let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     let seen = app.seen();
     let bad = [
         ("/etc/passwd-x", None),
@@ -192,7 +192,7 @@ fn refusal(app: &Fixture) -> String {
         MachineIdentity::of_host("test"),
         Arc::new(FixedClock),
     );
-    match opened.and_then(|repo| repo.snapshot(run(1))) {
+    match opened.and_then(|repo| repo.snapshot(run(1), &message("snapshot"))) {
         Err(RepositoryError::Unsupported(why)) => why,
         other => panic!("expected a refusal, got {other:?}"),
     }
@@ -264,7 +264,7 @@ fn a_submodule_that_is_not_checked_out_is_refused_too() {
     std::fs::create_dir(app.root.join("sub")).unwrap();
     app.git(&["commit", "-q", "-m", "submodule"]);
     let repo = app.open();
-    let snapshot = repo.snapshot(run(1)).unwrap();
+    let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     assert!(!snapshot.dirty);
     let patch = patch(&[("sub/x", None, Some("x\n"))]);
     let refused = repo.apply_run(run(1), &snapshot, &patch, &message("x"));
@@ -290,7 +290,7 @@ fn other_repositories_in_the_tree_are_left_alone() {
     };
     assert!(made);
     let repo = app.open();
-    let snapshot = repo.snapshot(run(1)).unwrap();
+    let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     assert_eq!(
         app.git(&["ls-tree", "-r", "--name-only", &snapshot.commit.0]),
         "a\n"

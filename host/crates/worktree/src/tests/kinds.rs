@@ -9,7 +9,7 @@ fn grafts_and_replaced_commits_hide_no_heal_commit_from_its_rollback() {
     let app = Fixture::new(&[("a", "a\n"), ("b", "b\n")]);
     let repo = app.open();
     let fix = patch(&[("a", Some("a\n"), Some("A\n"))]);
-    let snapshot = repo.snapshot(run(1)).unwrap();
+    let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     let applied = repo
         .apply_run(run(1), &snapshot, &fix, &message("x"))
         .unwrap();

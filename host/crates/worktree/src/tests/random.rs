@@ -138,7 +138,7 @@ fn check(files: &[File]) -> Result<(), TestCaseError> {
         );
     let before = app.seen();
     let repo = app.open();
-    let snapshot = repo.snapshot(run(1)).unwrap();
+    let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     let (staged, unstaged) = (app.git(&["diff", "--cached"]), app.git(&["diff"]));
     let applied = repo.apply_run(run(1), &snapshot, &patch, &message("Fix"));
     match &applied {

@@ -1,6 +1,6 @@
 //! Reading a commit's texts.
 
-use super::fixture::{Fixture, run};
+use super::fixture::{Fixture, message, run};
 use selfheal_domain::ports::{Coverage, ReadLimits, Repository};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const LIMITS: ReadLimits = ReadLimits {
 
 fn read(fixture: &Fixture, limits: ReadLimits) -> (Vec<(String, String)>, Coverage) {
     let repository = fixture.open();
-    let snapshot = repository.snapshot(run(1)).unwrap();
+    let snapshot = repository.snapshot(run(1), &message("snapshot")).unwrap();
     let mut texts = Vec::new();
     let coverage = repository
         .read_files(

@@ -271,7 +271,7 @@ fn lies(app: &Fixture) {
 fn everything(app: &Fixture) {
     let repo = app.open();
     let patch = patch(&[("code.py", Some("a\nb\nc\n"), Some("a\nB\nc\n"))]);
-    let snapshot = repo.snapshot(run(1)).unwrap();
+    let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     repo.is_tracked("code.py").unwrap();
     repo.list_tracked().unwrap();
     let limits = ReadLimits {
@@ -360,7 +360,7 @@ fn parts_of_git_that_lead_elsewhere_are_refused() {
             MachineIdentity::of_host("test"),
             Arc::new(FixedClock),
         );
-        let why = match opened.and_then(|repo| repo.snapshot(run(1))) {
+        let why = match opened.and_then(|repo| repo.snapshot(run(1), &message("snapshot"))) {
             Err(RepositoryError::Unsupported(why)) => why,
             other => panic!("{part}: {other:?}"),
         };
