@@ -85,17 +85,6 @@ const ENGINES: [(&str, &[&str]); 9] = [
 
 /// Longest module, in lines.
 const LONGEST: usize = 800;
-/// Modules that are longer for now, each with its own bound. The list may only
-/// shrink: a file that grew past its bound, one that no longer needs its entry and
-/// a bound with more than [`SLACK`] lines to spare are findings.
-const LONGER: &[(&str, usize)] = &[
-    ("host/crates/repair/src/engine.rs", 1000),
-    ("host/crates/repair/src/templates/calls.rs", 1150),
-    ("host/crates/repair/src/templates/expressions.rs", 1250),
-    ("host/crates/repair/src/templates/names.rs", 850),
-];
-const SLACK: usize = 100;
-
 /// Checks everything and reports all findings at once.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let metadata = output(
@@ -120,14 +109,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
             .into_owned();
         findings.extend(file_rules(&shown, &text));
         findings.extend(powers::findings(&shown, &text));
-        findings.extend(length(&shown, text.lines().count(), LONGER));
-    }
-    for (path, _) in LONGER {
-        if !root.join(path).is_file() {
-            findings.push(format!(
-                "{path}: gone; take it off the list of longer files"
-            ));
-        }
+        findings.extend(length(&shown, text.lines().count()));
     }
     let map = root.join("host/ARCHITECTURE.md");
     match fs::read_to_string(&map) {
@@ -256,24 +238,8 @@ fn file_rules(path: &str, text: &str) -> Vec<String> {
 }
 
 /// What is wrong with the length of one source file.
-fn length(path: &str, lines: usize, longer: &[(&str, usize)]) -> Option<String> {
-    let listed = longer.iter().find(|(listed, _)| *listed == path);
-    let bound = listed.map_or(LONGEST, |(_, bound)| *bound);
-    if lines > bound {
-        Some(format!(
-            "{path}: {lines} lines, more than {bound}; split it"
-        ))
-    } else if listed.is_some() && lines <= LONGEST {
-        Some(format!(
-            "{path}: {lines} lines; take it off the list of longer files"
-        ))
-    } else if listed.is_some() && lines + SLACK < bound {
-        Some(format!(
-            "{path}: {lines} lines; lower its bound of {bound} in the list of longer files"
-        ))
-    } else {
-        None
-    }
+fn length(path: &str, lines: usize) -> Option<String> {
+    (lines > LONGEST).then(|| format!("{path}: {lines} lines, more than {LONGEST}; split it"))
 }
 
 /// Links of the map that lead nowhere: every invariant names the test that holds it.
@@ -339,15 +305,9 @@ mod tests {
     }
 
     #[test]
-    fn long_files_are_found_and_the_list_of_longer_ones_only_shrinks() {
-        let longer = [("b.rs", LONGEST + 300)];
-        assert_eq!(length("a.rs", LONGEST, &longer), None);
-        assert!(length("a.rs", LONGEST + 1, &longer).is_some());
-        assert_eq!(length("b.rs", LONGEST + 300, &longer), None);
-        assert_eq!(length("b.rs", LONGEST + 200, &longer), None);
-        assert!(length("b.rs", LONGEST + 301, &longer).is_some());
-        assert!(length("b.rs", LONGEST + 199, &longer).is_some());
-        assert!(length("b.rs", LONGEST, &longer).is_some());
+    fn long_files_are_found() {
+        assert_eq!(length("a.rs", LONGEST), None);
+        assert!(length("a.rs", LONGEST + 1).is_some());
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub(crate) use probe::COMPILER_ASSET;
 
 pub(crate) use invocation::applies;
 
-use crate::engine::Case;
+use crate::case::Case;
 use diagnostics::{Report, Suggestion, apply};
 use invocation::Build;
 use probe::Probe;

@@ -7,14 +7,19 @@
 //! only; the workers it needs in the sandbox are its [`assets`].
 
 mod candidate;
+mod case;
+mod check_run;
 mod command;
 mod compiler;
+mod conclude;
 mod draft;
 mod engine;
 mod explain;
+mod hunt;
 mod localise;
 mod observe;
 mod rank;
+mod scene;
 mod search;
 mod source;
 mod templates;

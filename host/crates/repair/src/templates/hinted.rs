@@ -148,7 +148,7 @@ pub(super) fn node(generator: &mut Gen<'_>, node: Node<'_>) {
                 let mut ranked: Vec<(f64, String)> = pool
                     .into_iter()
                     .filter(|other| *other != hint.wrong)
-                    .map(|other| (super::names::distance(&hint.wrong, &other), other))
+                    .map(|other| (super::scope::distance(&hint.wrong, &other), other))
                     .collect();
                 ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
                 for (far, other) in ranked.into_iter().take(10) {

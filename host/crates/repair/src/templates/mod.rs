@@ -4,28 +4,19 @@
 //! statement) and pushes candidates. Costs are on one scale: 1 is a slip
 //! everybody makes, 6 is far-fetched.
 
+mod arguments;
 mod calls;
+mod confusions;
 mod expressions;
 mod hinted;
 mod inserts;
 mod names;
+mod operators;
+mod scope;
 mod statements;
-/// `n - 1 + 1` is `n`: nobody would write the detour, and nobody wants to review it.
-fn without_undone_offset(text: String) -> String {
-    for detour in [" - 1 + 1", " + 1 - 1"] {
-        let Some(at) = text.find(detour) else {
-            continue;
-        };
-        let rest = text.get(at + detour.len()..).unwrap_or_default();
-        let operand_ends = !rest
-            .starts_with(|next: char| next.is_alphanumeric() || "._*/%(".contains(next))
-            && !rest.trim_start().starts_with(['*', '/', '%']);
-        if operand_ends {
-            return format!("{}{rest}", text.get(..at).unwrap_or_default());
-        }
-    }
-    text
-}
+mod strings;
+mod subscripts;
+mod wrapping;
 
 #[cfg(test)]
 mod tests;
@@ -57,7 +48,7 @@ pub(crate) struct Knowledge {
 
 /// Names of attributes and keys in a file.
 pub(crate) fn property_names(src: &Source) -> BTreeSet<String> {
-    let file = names::FileNames::of(src);
+    let file = scope::FileNames::of(src);
     file.attributes.into_iter().chain(file.keys).collect()
 }
 
@@ -66,8 +57,8 @@ pub(crate) struct Gen<'a> {
     pub(crate) src: &'a Source,
     pub(crate) know: &'a Knowledge,
     /// Every identifier-like thing of the file.
-    pub(crate) file: names::FileNames,
-    scopes: HashMap<usize, names::Scope>,
+    pub(crate) file: scope::FileNames,
+    scopes: HashMap<usize, scope::Scope>,
     out: Vec<Candidate>,
     seen: HashSet<(usize, usize, String)>,
     heat: f64,
@@ -76,7 +67,7 @@ pub(crate) struct Gen<'a> {
 
 /// All candidates of a file, unsorted.
 pub(crate) fn generate(src: &Source, know: &Knowledge) -> Vec<Candidate> {
-    let file = names::FileNames::of(src);
+    let file = scope::FileNames::of(src);
     let mut generator = Gen {
         src,
         know,
@@ -111,6 +102,23 @@ pub(crate) fn generate(src: &Source, know: &Knowledge) -> Vec<Candidate> {
         }
     }
     generator.out
+}
+
+/// `n - 1 + 1` is `n`: nobody would write the detour, and nobody wants to review it.
+fn without_undone_offset(text: String) -> String {
+    for detour in [" - 1 + 1", " + 1 - 1"] {
+        let Some(at) = text.find(detour) else {
+            continue;
+        };
+        let rest = text.get(at + detour.len()..).unwrap_or_default();
+        let operand_ends = !rest
+            .starts_with(|next: char| next.is_alphanumeric() || "._*/%(".contains(next))
+            && !rest.trim_start().starts_with(['*', '/', '%']);
+        if operand_ends {
+            return format!("{}{rest}", text.get(..at).unwrap_or_default());
+        }
+    }
+    text
 }
 
 /// `if __name__ == "__main__":` and what stands in it: not running the program
@@ -263,7 +271,7 @@ impl<'a> Gen<'a> {
     }
 
     /// Names visible where the node stands.
-    pub(crate) fn scope(&mut self, node: Node<'_>) -> names::Scope {
+    pub(crate) fn scope(&mut self, node: Node<'_>) -> scope::Scope {
         let function = source::up(node, source::FUNCTIONS);
         // An arrow function sees what its surroundings see.
         let mut outer = function;
@@ -283,7 +291,7 @@ impl<'a> Gen<'a> {
         if let Some(scope) = self.scopes.get(&key) {
             return scope.clone();
         }
-        let scope = names::Scope::of(self.src, outer, self.know);
+        let scope = scope::Scope::of(self.src, outer, self.know);
         self.scopes.insert(key, scope.clone());
         scope
     }
