@@ -4,6 +4,7 @@
 use crate::catalog::{
     BashInput, Call, EditInput, GlobInput, GrepInput, GrepMode, MultiEditInput, ReadInput,
 };
+use crate::text::clip;
 use selfheal_domain::tools::{
     CommandOutput, Ended, Replacement, ToolError, ToolOutput, ToolRequest, Tools, WorkspaceAccess,
 };
@@ -236,10 +237,7 @@ fn read(input: &ReadInput, tools: &dyn Tools) -> Result<Outcome, ToolError> {
             shown.push_str(&format!("[there is more; read on with offset {number}]"));
             break;
         }
-        shown.push_str(&format!(
-            "{number:>6}\t{}\n",
-            crate::catalog::clip(line, LINE)
-        ));
+        shown.push_str(&format!("{number:>6}\t{}\n", clip(line, LINE)));
     }
     if shown.is_empty() {
         shown = if first > 1 {
@@ -429,29 +427,6 @@ fn multi_edit(input: &MultiEditInput, tools: &dyn Tools) -> Result<Outcome, Tool
     )))
 }
 
-/// `text` cut to at most `most` bytes from the middle, with a mark.
-pub(crate) fn cut_middle(text: &str, most: usize) -> String {
-    if text.len() <= most {
-        return text.to_owned();
-    }
-    let mark = |left: usize| format!("\n[… {left} bytes left out …]\n");
-    let room = most.saturating_sub(mark(text.len()).len()) / 2;
-    let mut head = room;
-    while !text.is_char_boundary(head) {
-        head -= 1;
-    }
-    let mut tail = text.len() - room;
-    while !text.is_char_boundary(tail) {
-        tail += 1;
-    }
-    format!(
-        "{}{}{}",
-        text.get(..head).unwrap_or_default(),
-        mark(tail - head),
-        text.get(tail..).unwrap_or_default()
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -607,16 +582,6 @@ mod tests {
             matches!(seen.first(), Some(ToolRequest::Bash { timeout, .. }) if *timeout == Duration::from_secs(60)),
             "never longer than what is left: {seen:?}"
         );
-    }
-
-    #[test]
-    fn long_texts_are_cut_from_the_middle() {
-        let text = "ä".repeat(5000);
-        let cut = cut_middle(&text, 1000);
-        assert!(cut.len() <= 1000 && cut.starts_with('ä') && cut.ends_with('ä'));
-        assert!(cut.contains("bytes left out"));
-        assert_eq!(cut_middle("short", 1000), "short");
-        assert!(cut_middle(&text, 3).contains("left out"));
     }
 
     #[test]

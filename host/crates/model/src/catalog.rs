@@ -2,6 +2,7 @@
 //! already uses, and what it asks for with them.
 
 use crate::conversation::ToolSpec;
+use crate::text::clip;
 use selfheal_domain::mcp::McpTool;
 use selfheal_domain::policy::AgentPhase;
 use serde::Deserialize;
@@ -215,18 +216,6 @@ pub(crate) fn typed<T: DeserializeOwned>(name: &str, input: &Value) -> Result<T,
         return Err(format!("the input of {name} must be a JSON object"));
     }
     T::deserialize(input).map_err(|error| format!("wrong input of {name}: {error}"))
-}
-
-/// At most `most` bytes, cut at a character, with a mark.
-pub(crate) fn clip(text: &str, most: usize) -> String {
-    if text.len() <= most {
-        return text.to_owned();
-    }
-    let mut end = most;
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}…", text.get(..end).unwrap_or_default())
 }
 
 fn spec(name: &str, description: &str, properties: Value, required: &[&str]) -> ToolSpec {

@@ -1,8 +1,9 @@
 //! What becomes of a conversation that fills the model's context: its older part is
 //! replaced by a summary, the brief and the latest turns stay.
 
-use crate::calls::cut_middle;
 use crate::conversation::{Block, Message, Role};
+use crate::limits::estimated;
+use crate::text::cut_middle;
 
 /// Messages at the end that stay as they are: two answers with their results.
 const KEPT: usize = 4;
@@ -15,13 +16,9 @@ const LEAST_RESULT: usize = 1024;
 /// What a summary begins with.
 const HEADING: &str = "Summary of the work so far; the calls themselves are left out to save room:";
 
-/// A token has at least about three bytes: an estimate that is rather too high.
-const BYTES_PER_TOKEN: u64 = 3;
-
 /// Tokens of a conversation, about.
 pub(crate) fn estimate(system: &str, messages: &[Message]) -> u64 {
-    let bytes = system.len() + messages.iter().map(size).sum::<usize>();
-    u64::try_from(bytes).unwrap_or(u64::MAX) / BYTES_PER_TOKEN
+    estimated(system.len() + messages.iter().map(size).sum::<usize>())
 }
 
 /// Bytes of a message, about.

@@ -9,9 +9,10 @@
 //! | Ollama | `openai` | `http://localhost:11434/v1` | none |
 //! | vLLM | `openai` | `http://localhost:8000/v1` | none |
 
-use crate::anthropic::{self, Anthropic};
+use crate::anthropic;
+use crate::endpoint::{Dialect, Endpoint};
 use crate::key::{Key, KeyError};
-use crate::openai::{self, Dialect, OpenAi};
+use crate::openai;
 use crate::provider::{Price, Provider};
 use crate::wire::pace::{Pace, RealPace};
 use crate::wire::{Address, Wire, json_headers};
@@ -47,6 +48,14 @@ impl Kind {
         match self {
             Self::Anthropic => "https://api.anthropic.com",
             Self::Openai | Self::OpenaiResponses => "https://api.openai.com/v1",
+        }
+    }
+
+    /// In tokens, where the configuration does not say.
+    fn default_window(self) -> u64 {
+        match self {
+            Self::Anthropic => 200_000,
+            Self::Openai | Self::OpenaiResponses => 128_000,
         }
     }
 
@@ -257,34 +266,30 @@ impl ProviderConfig {
                     source,
                 }
             })?;
-        Ok(match self.kind {
-            Kind::Anthropic => Arc::new(Anthropic::new(
-                wire,
-                anthropic::Settings {
-                    model: self.model.clone(),
-                    max_output_tokens: self.max_output_tokens,
-                    effort: self.effort.map(Effort::word),
-                    thinking_tokens: self.thinking_tokens,
-                },
-                self.context_window.unwrap_or(200_000),
-                self.price,
-            )),
-            Kind::Openai | Kind::OpenaiResponses => Arc::new(OpenAi::new(
-                wire,
-                match self.kind {
-                    Kind::OpenaiResponses => Dialect::Responses,
-                    Kind::Openai | Kind::Anthropic => Dialect::Chat,
-                },
-                openai::Settings {
-                    model: self.model.clone(),
-                    max_output_tokens: self.max_output_tokens,
-                    effort: self.effort.map(Effort::word),
-                    renamed_limit,
-                },
-                self.context_window.unwrap_or(128_000),
-                self.price,
-            )),
-        })
+        let settings = openai::Settings {
+            model: self.model.clone(),
+            max_output_tokens: self.max_output_tokens,
+            effort: self.effort.map(Effort::word),
+            renamed_limit,
+        };
+        let dialect: Box<dyn Dialect> = match self.kind {
+            Kind::Anthropic => Box::new(anthropic::Messages(anthropic::Settings {
+                model: self.model.clone(),
+                max_output_tokens: self.max_output_tokens,
+                effort: self.effort.map(Effort::word),
+                thinking_tokens: self.thinking_tokens,
+            })),
+            Kind::Openai => Box::new(openai::Chat(settings)),
+            Kind::OpenaiResponses => Box::new(openai::Responses(settings)),
+        };
+        Ok(Arc::new(Endpoint {
+            wire,
+            dialect,
+            context_window: self
+                .context_window
+                .unwrap_or_else(|| self.kind.default_window()),
+            price: self.price,
+        }))
     }
 
     /// What serde cannot see.

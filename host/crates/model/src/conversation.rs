@@ -140,6 +140,20 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// All tokens.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        self.read().saturating_add(self.output)
+    }
+
+    /// All that were read, at whatever price.
+    #[must_use]
+    pub fn read(self) -> u64 {
+        self.input
+            .saturating_add(self.cache_read)
+            .saturating_add(self.cache_write)
+    }
+
     /// Both together.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {

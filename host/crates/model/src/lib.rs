@@ -13,6 +13,7 @@ mod catalog;
 mod compaction;
 pub mod config;
 pub mod conversation;
+mod endpoint;
 pub mod key;
 mod limits;
 mod model_agent;
@@ -21,6 +22,7 @@ mod prompt;
 pub mod provider;
 mod stall;
 mod talk;
+mod text;
 mod transcript;
 mod wire;
 

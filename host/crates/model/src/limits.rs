@@ -111,11 +111,7 @@ impl Meter {
 
     pub(crate) fn add(&self, usage: Usage) {
         let mut spent = self.spent();
-        let sum = &mut spent.usage;
-        sum.input = sum.input.saturating_add(usage.input);
-        sum.output = sum.output.saturating_add(usage.output);
-        sum.cache_read = sum.cache_read.saturating_add(usage.cache_read);
-        sum.cache_write = sum.cache_write.saturating_add(usage.cache_write);
+        spent.usage = spent.usage.plus(usage);
     }
 
     /// One more sub-agent; false when there have been enough.
@@ -139,12 +135,17 @@ impl Meter {
 
     /// Which budget is used up, in words.
     pub(crate) fn over(&self) -> Option<String> {
+        self.over_with(Usage::default())
+    }
+
+    /// The same with what an answer under way has cost so far.
+    pub(crate) fn over_with(&self, under_way: Usage) -> Option<String> {
         if self.left().is_zero() {
             let seconds = self.until.duration_since(self.started).as_secs();
             return Some(format!("its time budget of {seconds} s is used up"));
         }
-        let usage = self.spent().usage;
-        if total(usage) >= self.tokens {
+        let usage = self.spent().usage.plus(under_way);
+        if usage.total() >= self.tokens {
             return Some(format!("its budget of {} tokens is used up", self.tokens));
         }
         let (most, spent) = (self.cost?, self.price.map(|price| cost(usage, price))?);
@@ -156,7 +157,7 @@ impl Meter {
         let usage = self.spent().usage;
         let tokens = format!(
             "{} tokens in ({} from the cache), {} out",
-            usage.input + usage.cache_read + usage.cache_write,
+            usage.read(),
             usage.cache_read,
             usage.output
         );
@@ -167,13 +168,10 @@ impl Meter {
     }
 }
 
-/// All tokens of an answer.
-pub(crate) fn total(usage: Usage) -> u64 {
-    usage
-        .input
-        .saturating_add(usage.output)
-        .saturating_add(usage.cache_read)
-        .saturating_add(usage.cache_write)
+/// Tokens of so many bytes, where nobody counts them: one has about three bytes or more,
+/// so this is rather too high.
+pub(crate) fn estimated(bytes: usize) -> u64 {
+    u64::try_from(bytes / 3).unwrap_or(u64::MAX)
 }
 
 #[expect(
@@ -225,6 +223,16 @@ mod tests {
         assert!(meter.over().is_some_and(|over| over.contains("tokens")));
         let meter = Meter::new(&limits, None, Duration::ZERO);
         assert!(meter.over().is_some_and(|over| over.contains("time")));
+        // Whatever a server says it counted.
+        let absurd = Usage {
+            input: u64::MAX,
+            output: u64::MAX,
+            cache_read: u64::MAX,
+            cache_write: u64::MAX,
+        };
+        meter.add(absurd);
+        meter.add(absurd);
+        assert!(meter.account().starts_with(&u64::MAX.to_string()));
         // Without a price nobody can tell the cost.
         let meter = Meter::new(&limits, None, long);
         meter.add(USAGE);

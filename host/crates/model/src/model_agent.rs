@@ -5,12 +5,13 @@
 //! patch is what the worktree holds.
 
 use crate::answer::{self, SubmittedPatch};
-use crate::calls::{command_text, cut_middle};
+use crate::calls::command_text;
 use crate::catalog::Catalog;
 use crate::limits::{Meter, ModelLimits};
 use crate::prompt::{self, Fence, Mask, Red};
 use crate::provider::{Provider, ProviderError};
 use crate::talk::{Desk, End, Ending, Talk};
+use crate::text::cut_middle;
 use crate::transcript::{Journal, TranscriptStore};
 use selfheal_domain::agent::{
     Agent, AgentError, CheckCommand, Diagnosis, DiagnosisBrief, Draft, Effort,
@@ -18,7 +19,6 @@ use selfheal_domain::agent::{
 use selfheal_domain::policy::AgentPhase;
 use selfheal_domain::ports::IdSource;
 use selfheal_domain::tools::{ToolError, ToolOutput, ToolRequest, Tools, WorkspaceAccess};
-use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -115,6 +115,7 @@ impl ModelAgent {
             tools,
             limits: &self.outfit.limits,
             meter: Meter::new(&self.outfit.limits, self.provider.price(), brief.budget),
+            fence: Fence::new(self.outfit.ids.uuid(), self.outfit.mask.as_ref()),
             journal,
             writes: AtomicU64::new(0),
         }
@@ -128,7 +129,7 @@ impl ModelAgent {
             End::Host(text) => return ToolError::Unavailable(text).into(),
             End::Stopped(why) => format!("{name} came to no answer: {why}"),
             End::Provider(error) => {
-                desk.journal.line(&chain(&error));
+                desk.journal.line(&error.to_string());
                 if matches!(
                     error,
                     ProviderError::Unavailable { .. } | ProviderError::OutOfBudget { .. }
@@ -176,7 +177,6 @@ impl Agent for ModelAgent {
                 "{all} of {all} commands succeed"
             )));
         }
-        let fence = Fence::new(self.outfit.ids.uuid(), self.outfit.mask.as_ref());
         let workspace = tools.workspace();
         let mut talk = Talk::new(
             &desk,
@@ -187,7 +187,7 @@ impl Agent for ModelAgent {
                 tools.mcp_tools(),
             ),
             prompt::diagnosis_system(),
-            prompt::diagnosis(brief, red.as_ref(), &workspace, &fence),
+            prompt::diagnosis(brief, red.as_ref(), &workspace, &desk.fence),
             self.outfit.limits.diagnosis_turns,
         );
         let mut complained = false;
@@ -239,7 +239,6 @@ impl Agent for ModelAgent {
     ) -> Result<Draft, AgentError> {
         let journal = self.journal(brief, "drafting", tools)?;
         let desk = self.desk(brief, tools, &journal);
-        let fence = Fence::new(self.outfit.ids.uuid(), self.outfit.mask.as_ref());
         let mut talk = Talk::new(
             &desk,
             "agent",
@@ -249,7 +248,7 @@ impl Agent for ModelAgent {
                 tools.mcp_tools(),
             ),
             prompt::drafting_system(),
-            prompt::drafting(brief, diagnosis, &tools.workspace(), &fence),
+            prompt::drafting(brief, diagnosis, &tools.workspace(), &desk.fence),
             self.outfit.limits.drafting_turns,
         );
         let check = diagnosis
@@ -389,15 +388,4 @@ fn effort(desk: &Desk<'_>) -> Effort {
         candidates: 0,
         seconds: desk.meter.elapsed().as_secs_f64(),
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text.push_str(&format!(": {next}"));
-        cause = next.source();
-    }
-    text
 }

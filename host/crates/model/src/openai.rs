@@ -11,17 +11,11 @@ mod chat_stream;
 mod responses;
 mod responses_stream;
 
-use crate::conversation::{Answer, Question};
-use crate::provider::{Delta, Price, Provider, ProviderError};
-use crate::wire::{Assembler, Wire, settled};
-use std::time::Duration;
-
-/// Which of the two.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Dialect {
-    Chat,
-    Responses,
-}
+use crate::conversation::{Question, Usage};
+use crate::endpoint::Dialect;
+use crate::wire::Assembler;
+use serde::Deserialize;
+use serde_json::Value;
 
 /// What the configuration says about each request.
 #[derive(Clone, Debug)]
@@ -36,70 +30,49 @@ pub(crate) struct Settings {
     pub(crate) renamed_limit: bool,
 }
 
-/// A model behind one of the two.
-pub(crate) struct OpenAi {
-    wire: Wire,
-    dialect: Dialect,
-    settings: Settings,
-    context_window: u64,
-    price: Option<Price>,
-}
+/// Chat Completions.
+pub(crate) struct Chat(pub(crate) Settings);
 
-impl OpenAi {
-    pub(crate) fn new(
-        wire: Wire,
-        dialect: Dialect,
-        settings: Settings,
-        context_window: u64,
-        price: Option<Price>,
-    ) -> Self {
-        Self {
-            wire,
-            dialect,
-            settings,
-            context_window,
-            price,
-        }
+impl Dialect for Chat {
+    fn body(&self, question: &Question<'_>, own: &str) -> Value {
+        chat::body(question, &self.0, own)
+    }
+
+    fn assembler(&self, own: &str) -> Box<dyn Assembler> {
+        Box::new(chat_stream::Assembly::new(own))
     }
 }
 
-impl Provider for OpenAi {
-    fn name(&self) -> String {
-        self.wire.name().to_owned()
+/// Responses.
+pub(crate) struct Responses(pub(crate) Settings);
+
+impl Dialect for Responses {
+    fn body(&self, question: &Question<'_>, own: &str) -> Value {
+        responses::body(question, &self.0, own)
     }
 
-    fn context_window(&self) -> u64 {
-        self.context_window
+    fn assembler(&self, own: &str) -> Box<dyn Assembler> {
+        Box::new(responses_stream::Assembly::new(own))
     }
+}
 
-    fn price(&self) -> Option<Price> {
-        self.price
-    }
+/// Which part of the input was cached. Both interfaces count it as input, too.
+#[derive(Deserialize, Default)]
+struct InputDetails {
+    cached_tokens: Option<u64>,
+    cache_write_tokens: Option<u64>,
+}
 
-    fn ask(
-        &self,
-        question: &Question<'_>,
-        patience: Duration,
-        cancelled: &dyn Fn() -> bool,
-        seen: &mut dyn FnMut(Delta),
-    ) -> Result<Answer, ProviderError> {
-        let deadline = self.wire.now().saturating_add(patience);
-        let name = self.wire.name();
-        let body = match self.dialect {
-            Dialect::Chat => chat::body(question, &self.settings, name),
-            Dialect::Responses => responses::body(question, &self.settings, name),
+impl InputDetails {
+    fn usage(self, input: u64, output: u64) -> Usage {
+        let cache_read = self.cached_tokens.unwrap_or_default();
+        let cache_write = self.cache_write_tokens.unwrap_or_default();
+        Usage {
+            input: input.saturating_sub(cache_read).saturating_sub(cache_write),
+            output,
+            cache_read,
+            cache_write,
         }
-        .to_string();
-        let fresh = || -> Box<dyn Assembler> {
-            match self.dialect {
-                Dialect::Chat => Box::new(chat_stream::Assembly::new(name, body.len())),
-                Dialect::Responses => Box::new(responses_stream::Assembly::new(name, body.len())),
-            }
-        };
-        let finished = self
-            .wire
-            .ask(body.as_bytes(), &fresh, deadline, cancelled, seen)?;
-        Ok(settled(finished, question.messages))
     }
 }
 
@@ -118,15 +91,9 @@ fn result_text(content: &str, is_error: bool) -> String {
 }
 
 /// A call's input as the text that the model wrote.
-fn arguments(input: &serde_json::Value) -> String {
+fn arguments(input: &Value) -> String {
     match input {
-        serde_json::Value::String(text) => text.clone(),
+        Value::String(text) => text.clone(),
         other => other.to_string(),
     }
-}
-
-/// Tokens where the server counts none, so that budgets see something: about four
-/// bytes each.
-fn estimated(bytes: usize) -> u64 {
-    u64::try_from(bytes / 4).unwrap_or(u64::MAX)
 }

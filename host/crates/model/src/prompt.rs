@@ -1,7 +1,7 @@
 //! What a model is told first: standing instructions, and the brief with every text
 //! labelled by its trust.
 
-use crate::calls::cut_middle;
+use crate::text::cut_middle;
 use selfheal_domain::agent::{CheckCommand, Diagnosis, DiagnosisBrief, LabelledText};
 use selfheal_domain::user::TrustClass;
 use uuid::Uuid;
@@ -51,7 +51,14 @@ impl<'m> Fence<'m> {
         }
     }
 
+    /// A text of the brief: without secrets, cut where it is long.
     pub(crate) fn wrap(&self, label: &str, trust: TrustClass, text: &str) -> String {
+        // Masked before it is cut, so that no half of a secret is left over.
+        self.enclose(label, trust, &cut_middle(&(self.mask)(text), TEXT))
+    }
+
+    /// Any text, between marks that it cannot end.
+    pub(crate) fn enclose(&self, label: &str, trust: TrustClass, text: &str) -> String {
         let tag = &self.tag;
         let label: String = label
             .chars()
@@ -64,8 +71,6 @@ impl<'m> Fence<'m> {
             TrustClass::Member => "member",
             TrustClass::Admin => "admin",
         };
-        // Masked before it is cut, so that no half of a secret is left over.
-        let text = cut_middle(&(self.mask)(text), TEXT);
         // Nobody could know the tag, but a repeated brief might have told it.
         let text = text.replace(tag.as_str(), "untrusted");
         format!("<{tag} label=\"{label}\" trust=\"{trust}\">\n{text}\n</{tag}>\n")

@@ -12,8 +12,10 @@ pub enum Delta {
     Text(String),
     /// More thinking.
     Thinking(String),
-    /// A tool call begins; its input follows in the answer.
+    /// A tool call begins.
     ToolUse(String),
+    /// More of its input, as JSON text.
+    ToolInput(String),
     /// The answer broke off and is asked for again: what was seen of it is void.
     Restart,
 }
@@ -95,7 +97,8 @@ pub trait Provider: Send + Sync {
     /// What tokens cost, when it is configured.
     fn price(&self) -> Option<Price>;
 
-    /// Asks, streams, retries what is worth retrying. `patience` bounds all of it:
+    /// Asks, streams, retries what is worth retrying. Calls in the answer have ids that
+    /// are unique in the conversation. `patience` bounds all of it:
     /// connecting, waiting between tries, and the answer itself. `cancelled` is looked
     /// at many times a second: an answer under way is dropped within a second.
     ///

@@ -4,18 +4,19 @@
 mod room;
 mod work;
 
-use crate::calls::{How, Outcome, cut_middle};
+use crate::calls::{How, Outcome};
 use crate::catalog::{Call, Catalog};
 use crate::compaction;
 use crate::conversation::{Answer, Block, Message, Role, Stop, ToolChoice, ToolSpec};
 use crate::limits::{Meter, ModelLimits};
+use crate::prompt::Fence;
 use crate::provider::{Provider, ProviderError};
 use crate::stall::{Advice, Stall, Step};
+use crate::text::cut_middle;
 use crate::transcript::Journal;
 use selfheal_domain::digest::Digest;
 use selfheal_domain::tools::Tools;
 use serde_json::{Value, json};
-use std::collections::HashSet;
 use std::sync::atomic::AtomicU64;
 
 /// Longest text of an answer that is kept in the conversation, in bytes.
@@ -33,6 +34,7 @@ pub(crate) struct Desk<'a> {
     pub(crate) tools: &'a dyn Tools,
     pub(crate) limits: &'a ModelLimits,
     pub(crate) meter: Meter,
+    pub(crate) fence: Fence<'a>,
     pub(crate) journal: &'a Journal<'a>,
     /// Calls that wrote into the worktree.
     pub(crate) writes: AtomicU64,
@@ -74,7 +76,6 @@ pub(crate) struct Talk<'a> {
     /// Tokens of the conversation, as last counted.
     context: u64,
     stall: Stall,
-    ids: HashSet<String>,
     wrong: u32,
     reminders: u32,
     compactions: u32,
@@ -127,7 +128,6 @@ impl<'a> Talk<'a> {
             turns: 0,
             context: 0,
             stall: Stall::default(),
-            ids: HashSet::new(),
             wrong: 0,
             reminders: 0,
             compactions: 0,
@@ -238,13 +238,7 @@ impl<'a> Talk<'a> {
             desk.journal.note(&format!("{}: {prose}", self.who));
         }
         if work.asked.is_empty() && work.submitted.is_empty() {
-            return self
-                .prose(prose, cut, ending)
-                .map(Some)
-                .or_else(|end| match end {
-                    None => Ok(None),
-                    Some(end) => Err(end),
-                });
+            return self.prose(prose, cut, ending);
         }
         if cut {
             // The last call may be half of what was meant; which one is not known.
@@ -359,21 +353,20 @@ impl<'a> Talk<'a> {
     }
 
     /// An answer without calls: the result of a sub-agent, or a reason to remind.
-    /// `Err(None)`: go on.
     fn prose<T>(
         &mut self,
         prose: &str,
         cut: bool,
         ending: &mut Ending<'_, T>,
-    ) -> Result<T, Option<End>> {
+    ) -> Result<Option<T>, End> {
         if let (Some(take), false) = (ending.prose, prose.is_empty()) {
-            return Ok(take(prose.to_owned()));
+            return Ok(Some(take(prose.to_owned())));
         }
         self.reminders += 1;
         if self.reminders > self.desk.limits.corrections {
-            return Err(Some(End::Stopped(
+            return Err(End::Stopped(
                 "it ended in text instead of a final answer".to_owned(),
-            )));
+            ));
         }
         let name = ending.tool.as_ref().map(|tool| tool.name.as_str());
         self.say(&match (cut, name) {
@@ -386,11 +379,11 @@ impl<'a> Talk<'a> {
             (false, None) => "Your answer was empty. Write your result.".to_owned(),
         });
         self.advise(&[], ending);
-        Err(None)
+        Ok(None)
     }
 
-    /// Puts the answer into the conversation, in a form that can be sent again: every
-    /// call has an id of its own, nothing is oversized, nothing is empty.
+    /// Puts the answer into the conversation, in a form that can be sent again: nothing
+    /// is oversized, nothing is empty.
     fn tidy<T>(&mut self, blocks: Vec<Block>, ending: &Ending<'_, T>) -> Work {
         let submit = ending.tool.as_ref().map(|tool| tool.name.clone());
         let mut work = Work {
@@ -420,7 +413,6 @@ impl<'a> Talk<'a> {
                         work.surplus += 1;
                         continue;
                     }
-                    let id = self.own_id(id);
                     if is_submit {
                         work.submitted.push((id.clone(), input.clone()));
                     } else {
@@ -450,21 +442,6 @@ impl<'a> Talk<'a> {
             blocks: kept,
         });
         work
-    }
-
-    /// The model's id for a call, or one of ours where that is missing or used.
-    fn own_id(&mut self, id: String) -> String {
-        if !id.is_empty() && id.len() <= 128 && self.ids.insert(id.clone()) {
-            return id;
-        }
-        let mut number = self.ids.len();
-        loop {
-            let own = format!("call_{number}");
-            if self.ids.insert(own.clone()) {
-                return own;
-            }
-            number += 1;
-        }
     }
 
     /// Tells the model what came of its calls.

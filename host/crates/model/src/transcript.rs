@@ -1,6 +1,7 @@
 //! What was said, for people: in full where a store keeps it, and shortly as the
 //! diagnostic log of the issue.
 
+use crate::text::clip;
 use selfheal_domain::tools::Tools;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -70,7 +71,7 @@ impl<'a> Journal<'a> {
 
     /// One line in the log, shown to people who watch.
     pub(crate) fn note(&self, text: &str) {
-        self.tools.progress(&crate::catalog::clip(text, LINE));
+        self.tools.progress(&clip(text, LINE));
         self.line(text);
     }
 
@@ -81,7 +82,7 @@ impl<'a> Journal<'a> {
         if kept.full {
             return;
         }
-        let text = crate::catalog::clip(text.trim(), LINE).replace('\n', " | ");
+        let text = clip(text.trim(), LINE).replace('\n', " | ");
         // Writing to a string cannot fail.
         let _ = writeln!(kept.log, "[{seconds:6.2}s] {text}");
         if kept.log.len() > LOG {

@@ -13,7 +13,6 @@ pub(crate) mod limits;
 pub mod pace;
 mod status;
 
-use crate::conversation::{Answer, Message};
 use crate::key::Key;
 use crate::provider::{Delta, ProviderError};
 use assemble::Finished;
@@ -286,11 +285,4 @@ pub(crate) fn json_headers() -> HeaderMap {
         HeaderValue::from_static("text/event-stream"),
     );
     headers
-}
-
-/// The finished answer, fit for the conversation it belongs to.
-pub(crate) fn settled(finished: Finished, messages: &[Message]) -> Answer {
-    let mut answer = finished.answer;
-    assemble::unique_calls(&mut answer.blocks, messages);
-    answer
 }

@@ -64,6 +64,9 @@ fn an_answer_of_all_kinds_of_blocks_is_read_and_said_again() {
             Delta::Text("ll lo".to_owned()),
             Delta::Text("ok \u{1f50d}".to_owned()),
             Delta::ToolUse("Read".to_owned()),
+            Delta::ToolInput("{\"argu".to_owned()),
+            Delta::ToolInput("ment\":".to_owned()),
+            Delta::ToolInput(" \"a.py\"}".to_owned()),
             Delta::ToolUse("Bash".to_owned()),
         ]
     );
@@ -249,6 +252,24 @@ fn an_error_in_the_stream_is_tried_again_and_the_watcher_told() {
             Delta::Text("whole".to_owned())
         ]
     );
+}
+
+/// As imitations of the API answer.
+#[test]
+fn what_is_not_counted_is_estimated() {
+    let mut start = start();
+    start["message"]
+        .as_object_mut()
+        .expect("an object")
+        .remove("usage");
+    let mut events = vec![start];
+    events.extend(text(0, &["word ".repeat(100).as_str()]));
+    events.push(json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}}));
+    events.push(json!({"type": "message_stop"}));
+    let (_server, asked) = ask_of(vec![Reply::stream(&sse(&events))]);
+    let usage = asked.ask(&hello()).expect("an answer").usage;
+    assert_eq!(usage.output, 166);
+    assert!(usage.input > 100, "{usage:?}");
 }
 
 #[test]

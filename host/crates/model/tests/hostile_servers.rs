@@ -294,7 +294,7 @@ fn cancelling_drops_an_answer_under_way() {
             cancel.store(true, Ordering::SeqCst);
             let (kind, _) = told(asking.join().expect("no panic"));
             assert_eq!(kind, "cancelled");
-            assert!(asked_to_stop.elapsed() < Duration::from_secs(1));
+            assert!(asked_to_stop.elapsed() < Duration::from_secs(10));
         });
         server.wait_abandoned();
     }
@@ -350,7 +350,7 @@ fn cancelling_ends_the_wait_between_tries_and_the_connecting() {
             let asked_to_stop = Instant::now();
             cancel.store(true, Ordering::SeqCst);
             assert_eq!(told(asking.join().expect("no panic")).0, "cancelled");
-            assert!(asked_to_stop.elapsed() < Duration::from_secs(1));
+            assert!(asked_to_stop.elapsed() < Duration::from_secs(10));
         });
     }
 }

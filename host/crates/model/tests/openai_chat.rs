@@ -306,7 +306,7 @@ fn what_is_not_counted_is_estimated() {
     ));
     let (_server, asked) = ask_of(vec![Reply::stream(&sse(&chunks))]);
     let usage = asked.ask(&hello()).expect("an answer").usage;
-    assert_eq!(usage.output, 125);
+    assert_eq!(usage.output, 166);
     assert!(usage.input > 100, "{usage:?}");
 }
 

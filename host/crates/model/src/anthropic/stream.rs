@@ -179,6 +179,9 @@ impl Assembly {
                     _ => String::new(),
                 };
                 self.room.bytes(id.len().saturating_add(raw.len()))?;
+                if !raw.is_empty() {
+                    seen(Delta::ToolInput(raw.clone()));
+                }
                 Part::Tool(Call { id, name, raw })
             }
             other => {
@@ -230,6 +233,7 @@ impl Assembly {
             }
             (Some(Part::Tool(call)), More::InputJsonDelta { partial_json }) => {
                 self.room.push(&mut call.raw, &partial_json)?;
+                seen(Delta::ToolInput(partial_json));
             }
             // Citations and the like.
             (_, More::Other) | (Some(Part::Ignored), _) => {}

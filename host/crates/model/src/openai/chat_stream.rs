@@ -3,8 +3,8 @@
 //! Servers differ in how they number tool calls: OpenAI by `index`; some send no index,
 //! some the same for all, some each call whole and its id again with every piece.
 
+use super::InputDetails;
 use super::chat::{CALL, EXTRA};
-use super::estimated;
 use crate::conversation::{Answer, Block, Stop, Usage};
 use crate::provider::Delta;
 use crate::wire::assemble::{Call, Finished, Room, agree};
@@ -61,13 +61,7 @@ struct Counted {
     prompt_tokens: u64,
     #[serde(default)]
     completion_tokens: u64,
-    prompt_tokens_details: Option<Details>,
-}
-
-#[derive(Deserialize, Default)]
-struct Details {
-    cached_tokens: Option<u64>,
-    cache_write_tokens: Option<u64>,
+    prompt_tokens_details: Option<InputDetails>,
 }
 
 struct Numbered {
@@ -79,31 +73,26 @@ struct Numbered {
 /// One answer under way.
 pub(super) struct Assembly {
     own: String,
-    asked_bytes: usize,
-    said_bytes: usize,
     room: Room,
     text: String,
     thinking: String,
     refused: bool,
     calls: Vec<Numbered>,
     stop: Option<String>,
-    usage: Option<Usage>,
+    usage: Usage,
 }
 
 impl Assembly {
-    /// `asked_bytes` is the size of the question.
-    pub(super) fn new(own: &str, asked_bytes: usize) -> Self {
+    pub(super) fn new(own: &str) -> Self {
         Self {
             own: own.to_owned(),
-            asked_bytes,
-            said_bytes: 0,
             room: Room::new(),
             text: String::new(),
             thinking: String::new(),
             refused: false,
             calls: Vec::new(),
             stop: None,
-            usage: None,
+            usage: Usage::default(),
         }
     }
 
@@ -111,14 +100,12 @@ impl Assembly {
         if let Some(thinking) = piece.reasoning_content.or(piece.reasoning)
             && !thinking.is_empty()
         {
-            self.said_bytes += thinking.len();
             self.room.push(&mut self.thinking, &thinking)?;
             seen(Delta::Thinking(thinking));
         }
         self.refused |= piece.refusal.as_ref().is_some_and(|text| !text.is_empty());
         for text in [piece.content, piece.refusal].into_iter().flatten() {
             if !text.is_empty() {
-                self.said_bytes += text.len();
                 self.room.push(&mut self.text, &text)?;
                 seen(Delta::Text(text));
             }
@@ -161,7 +148,6 @@ impl Assembly {
                 numbered
             }
         };
-        self.said_bytes += arguments.len();
         if numbered.call.id.is_empty() {
             self.room.push(&mut numbered.call.id, &id)?;
         }
@@ -173,7 +159,11 @@ impl Assembly {
             self.room.bytes(extra.to_string().len())?;
             numbered.extra = Some(extra);
         }
-        self.room.push(&mut numbered.call.raw, &arguments)
+        self.room.push(&mut numbered.call.raw, &arguments)?;
+        if !arguments.is_empty() {
+            seen(Delta::ToolInput(arguments));
+        }
+        Ok(())
     }
 }
 
@@ -192,17 +182,7 @@ impl Assembler for Assembly {
         }
         if let Some(counted) = chunk.usage {
             let details = counted.prompt_tokens_details.unwrap_or_default();
-            let cache_read = details.cached_tokens.unwrap_or_default();
-            let cache_write = details.cache_write_tokens.unwrap_or_default();
-            self.usage = Some(Usage {
-                input: counted
-                    .prompt_tokens
-                    .saturating_sub(cache_read)
-                    .saturating_sub(cache_write),
-                output: counted.completion_tokens,
-                cache_read,
-                cache_write,
-            });
+            self.usage = details.usage(counted.prompt_tokens, counted.completion_tokens);
         }
         for choice in chunk.choices.into_iter().flatten() {
             if choice.index != 0 {
@@ -263,11 +243,7 @@ impl Assembler for Assembly {
             answer: Answer {
                 blocks,
                 stop,
-                usage: self.usage.unwrap_or(Usage {
-                    input: estimated(self.asked_bytes),
-                    output: estimated(self.said_bytes),
-                    ..Usage::default()
-                }),
+                usage: self.usage,
             },
             paused: false,
         })

@@ -1,7 +1,7 @@
 //! The Responses API's events, put together. The good ends are `response.completed`
 //! and `response.incomplete`; `response.failed` and `error` are bad ones.
 
-use super::estimated;
+use super::InputDetails;
 use super::responses::PHASE;
 use crate::conversation::{Answer, Block, Stop, Usage};
 use crate::provider::Delta;
@@ -58,48 +58,35 @@ struct Counted {
     input_tokens: u64,
     #[serde(default)]
     output_tokens: u64,
-    input_tokens_details: Option<Details>,
-}
-
-#[derive(Deserialize, Default)]
-struct Details {
-    cached_tokens: Option<u64>,
-    cache_write_tokens: Option<u64>,
+    input_tokens_details: Option<InputDetails>,
 }
 
 /// One answer under way.
 pub(super) struct Assembly {
     own: String,
-    asked_bytes: usize,
     /// For what is shown as it arrives.
     shown: Room,
     /// For what is kept.
     kept: Room,
-    said_bytes: usize,
     items: Vec<(u64, Value)>,
     stop: Stop,
-    usage: Option<Usage>,
+    usage: Usage,
 }
 
 impl Assembly {
-    /// `asked_bytes` is the size of the question.
-    pub(super) fn new(own: &str, asked_bytes: usize) -> Self {
+    pub(super) fn new(own: &str) -> Self {
         Self {
             own: own.to_owned(),
-            asked_bytes,
             shown: Room::new(),
             kept: Room::new(),
-            said_bytes: 0,
             items: Vec::new(),
             stop: Stop::EndTurn,
-            usage: None,
+            usage: Usage::default(),
         }
     }
 
     fn keep(&mut self, index: u64, item: Value) -> Result<(), Fault> {
-        let size = item.to_string().len();
-        self.kept.bytes(size)?;
-        self.said_bytes = self.said_bytes.saturating_add(size);
+        self.kept.bytes(item.to_string().len())?;
         match text_of(&item, "type") {
             "function_call" => self.kept.call(text_of(&item, "name"))?,
             _ => self.kept.block()?,
@@ -111,17 +98,7 @@ impl Assembly {
     fn end(&mut self, response: Whole) -> Result<Flow, Fault> {
         if let Some(counted) = response.usage {
             let details = counted.input_tokens_details.unwrap_or_default();
-            let cache_read = details.cached_tokens.unwrap_or_default();
-            let cache_write = details.cache_write_tokens.unwrap_or_default();
-            self.usage = Some(Usage {
-                input: counted
-                    .input_tokens
-                    .saturating_sub(cache_read)
-                    .saturating_sub(cache_write),
-                output: counted.output_tokens,
-                cache_read,
-                cache_write,
-            });
+            self.usage = details.usage(counted.input_tokens, counted.output_tokens);
         }
         // Some servers send the items at the end only.
         if self.items.is_empty() {
@@ -188,7 +165,10 @@ impl Assembler for Assembly {
                 self.shown.bytes(delta.len())?;
                 seen(Delta::Thinking(delta));
             }
-            Event::Arguments { delta } => self.shown.bytes(delta.len())?,
+            Event::Arguments { delta } => {
+                self.shown.bytes(delta.len())?;
+                seen(Delta::ToolInput(delta));
+            }
             Event::Added { item } => {
                 if text_of(&item, "type") == "function_call" {
                     let name = text_of(&item, "name");
@@ -259,11 +239,7 @@ impl Assembler for Assembly {
             answer: Answer {
                 blocks,
                 stop,
-                usage: self.usage.unwrap_or(Usage {
-                    input: estimated(self.asked_bytes),
-                    output: estimated(self.said_bytes),
-                    ..Usage::default()
-                }),
+                usage: self.usage,
             },
             paused: false,
         })

@@ -1,14 +1,15 @@
 //! Asking within what is left: of time, of money, of the model's context.
 
 use super::{Desk, End, SAID, Talk};
-use crate::calls::cut_middle;
-use crate::catalog::clip;
 use crate::compaction;
-use crate::conversation::{Answer, Block, Message, Question, Role, ToolChoice, ToolSpec};
-use crate::limits::total;
+use crate::conversation::{Answer, Block, Message, Question, Role, ToolChoice, ToolSpec, Usage};
+use crate::limits::estimated;
 use crate::prompt;
 use crate::provider::{Delta, ProviderError};
+use crate::text::{clip, cut_middle};
+use selfheal_domain::user::TrustClass;
 use serde_json::json;
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// How often a line of an answer under way is shown at most.
@@ -37,8 +38,7 @@ impl Talk<'_> {
             .iter()
             .map(|spec| spec.description.len() + spec.input_schema.to_string().len())
             .sum();
-        let tools = u64::try_from(tools).unwrap_or(u64::MAX) / 3;
-        let estimate = compaction::estimate(&self.system, &self.messages) + tools;
+        let estimate = compaction::estimate(&self.system, &self.messages) + estimated(tools);
         if self.context.max(estimate) > self.room() {
             self.compact()?;
         }
@@ -78,7 +78,7 @@ impl Talk<'_> {
             max_output_tokens: self.output_tokens(),
         };
         let answer = self.desk.ask(&question)?;
-        self.context = total(answer.usage);
+        self.context = answer.usage.total();
         Ok(answer)
     }
 
@@ -105,6 +105,9 @@ impl Talk<'_> {
             self.desk
                 .journal
                 .entry(&self.who, "summary", json!(summary.as_str()));
+            // It repeats what others wrote.
+            let fence = &self.desk.fence;
+            let summary = fence.enclose("summary", TrustClass::Machine, &summary);
             compaction::replace(&mut self.messages, range, &summary);
         }
         let room = self.room() / 2;
@@ -120,6 +123,10 @@ impl Talk<'_> {
     }
 
     fn summarise(&self, text: &str) -> Result<Option<String>, End> {
+        let text = self
+            .desk
+            .fence
+            .enclose("conversation", TrustClass::Machine, text);
         let messages = [Message::text(Role::User, text)];
         let question = Question {
             system: prompt::COMPACTION,
@@ -149,14 +156,30 @@ impl Talk<'_> {
 }
 
 impl Desk<'_> {
-    /// Asks the provider within what is left; counts what it costs.
+    /// Asks the provider within what is left; counts what it costs. An answer that
+    /// outgrows the budget is dropped while it arrives, as far as its bytes tell:
+    /// thinking that a provider hides is bounded by `max_output_tokens` alone.
     fn ask(&self, question: &Question<'_>) -> Result<Answer, ProviderError> {
         let patience = self.meter.left().min(self.limits.patience);
-        let cancelled = || self.tools.cancelled() || self.meter.left().is_zero();
+        let said = Cell::new(0_usize);
+        let arrived = || Usage {
+            output: estimated(said.get()),
+            ..Usage::default()
+        };
+        // What breaks off is paid for as well, and nobody says how much.
+        let lost = || {
+            let arrived = arrived();
+            if said.replace(0) > 0 {
+                let input = compaction::estimate(question.system, question.messages);
+                self.meter.add(Usage { input, ..arrived });
+            }
+        };
+        let cancelled = || self.tools.cancelled() || self.meter.over_with(arrived()).is_some();
         let mut line = String::new();
         let mut shown = Instant::now();
         let mut seen = |delta: Delta| match delta {
             Delta::Text(text) => {
+                said.update(|said| said.saturating_add(text.len()));
                 line.push_str(&clip(&text, SAID));
                 if let Some((first, rest)) = line.split_once('\n')
                     && shown.elapsed() >= LIVE
@@ -169,13 +192,20 @@ impl Desk<'_> {
                     line.clear();
                 }
             }
-            Delta::Restart => line.clear(),
-            Delta::Thinking(_) | Delta::ToolUse(_) => {}
+            Delta::Thinking(more) | Delta::ToolInput(more) => {
+                said.update(|said| said.saturating_add(more.len()));
+            }
+            Delta::ToolUse(_) => {}
+            Delta::Restart => {
+                lost();
+                line.clear();
+            }
         };
-        let answer = self
-            .provider
-            .ask(question, patience, &cancelled, &mut seen)?;
-        self.meter.add(answer.usage);
-        Ok(answer)
+        let answer = self.provider.ask(question, patience, &cancelled, &mut seen);
+        match &answer {
+            Ok(answer) => self.meter.add(answer.usage),
+            Err(_) => lost(),
+        }
+        answer
     }
 }

@@ -3,8 +3,10 @@
 
 use super::{Asked, End, Ending, Talk};
 use crate::calls::{How, Outcome, carry_out};
-use crate::catalog::{Call, TaskInput, clip};
+use crate::catalog::{Call, TaskInput};
 use crate::prompt;
+use crate::text::clip;
+use selfheal_domain::tools::ToolError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -57,10 +59,7 @@ impl Talk<'_> {
 
     fn carry_out_one(&self, asked: &Asked) -> Outcome {
         if self.desk.tools.cancelled() {
-            return Outcome {
-                text: "the run was cancelled".to_owned(),
-                how: How::Cancelled,
-            };
+            return ToolError::Cancelled.into();
         }
         let call = match &asked.call {
             Ok(call) => call,
@@ -121,13 +120,10 @@ impl Talk<'_> {
         };
         match talk.run(&mut ending) {
             Ok(text) => Outcome::done(text),
-            Err(End::Cancelled) => Outcome {
-                text: "the run was cancelled".to_owned(),
-                how: How::Cancelled,
-            },
+            Err(End::Cancelled) => ToolError::Cancelled.into(),
             Err(End::Stopped(why)) => Outcome::wrong(format!("the sub-agent ended: {why}")),
-            Err(End::Host(why)) => Outcome {
-                text: why,
+            Err(End::Host(text)) => Outcome {
+                text,
                 how: How::Broken,
             },
             Err(End::Provider(error)) => {

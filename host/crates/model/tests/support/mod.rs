@@ -68,6 +68,8 @@ pub struct Scripted {
     pub asked: Mutex<Vec<Asked>>,
     pub window: u64,
     pub price: Option<Price>,
+    /// What is seen of each answer before it is whole.
+    before: Vec<Delta>,
 }
 
 impl Scripted {
@@ -77,6 +79,7 @@ impl Scripted {
             asked: Mutex::default(),
             window: 200_000,
             price: None,
+            before: Vec::new(),
         })
     }
 
@@ -99,6 +102,12 @@ impl Scripted {
     pub fn with_price(self: Arc<Self>, price: Price) -> Arc<Self> {
         let mut this = Arc::into_inner(self).unwrap();
         this.price = Some(price);
+        Arc::new(this)
+    }
+
+    pub fn saying_before(self: Arc<Self>, before: Vec<Delta>) -> Arc<Self> {
+        let mut this = Arc::into_inner(self).unwrap();
+        this.before = before;
         Arc::new(this)
     }
 
@@ -130,7 +139,7 @@ impl Provider for Scripted {
         question: &Question<'_>,
         _: Duration,
         cancelled: &dyn Fn() -> bool,
-        _: &mut dyn FnMut(Delta),
+        seen: &mut dyn FnMut(Delta),
     ) -> Turn {
         check_form(question.messages);
         let asked = Asked {
@@ -148,6 +157,12 @@ impl Provider for Scripted {
             all.push(asked.clone());
             all.len() - 1
         };
+        for delta in &self.before {
+            if cancelled() {
+                return Err(ProviderError::Cancelled);
+            }
+            seen(delta.clone());
+        }
         let turn = (self.script)(index, &asked);
         if cancelled() {
             return Err(ProviderError::Cancelled);
