@@ -15,3 +15,4 @@ pub mod proof;
 mod recorder;
 mod rooms;
 pub mod settings;
+pub mod witnesses;
