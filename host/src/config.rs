@@ -12,6 +12,7 @@ use selfheal_model::config::ProviderConfig;
 use selfheal_services::{ProbeConfig, ServiceConfig};
 use serde::Deserialize;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -46,6 +47,9 @@ pub(crate) enum ConfigError {
         message: String,
     },
 }
+
+/// Most agents that may be at work at once.
+const MOST_AGENTS: usize = 64;
 
 /// The file, as written.
 #[derive(Debug, Deserialize)]
@@ -110,6 +114,7 @@ struct Agent {
     provider: AgentChoice,
     budget_seconds: u64,
     max_attempts: u32,
+    concurrency: usize,
     environment: Vec<String>,
     diagnosis_turns: Option<u32>,
     drafting_turns: Option<u32>,
@@ -127,6 +132,7 @@ impl Default for Agent {
             provider: AgentChoice::Builtin,
             budget_seconds: 180,
             max_attempts: 3,
+            concurrency: 2,
             environment: Vec::new(),
             diagnosis_turns: None,
             drafting_turns: None,
@@ -320,6 +326,8 @@ pub(crate) struct Config {
     pub agent: AgentConfig,
     /// Most runs per approval.
     pub max_attempts: u32,
+    /// Most agents at work at once.
+    pub concurrency: NonZeroUsize,
     /// Names of further environment variables that sandboxed commands see.
     pub environment: Vec<String>,
     /// Directories besides the repository in which agents that run on their own may
@@ -420,6 +428,14 @@ impl Config {
         }
         let diagnosis_budget = Duration::from_secs(document.agent.budget_seconds);
         let max_attempts = document.agent.max_attempts;
+        let concurrency = NonZeroUsize::new(document.agent.concurrency)
+            .filter(|count| count.get() <= MOST_AGENTS)
+            .ok_or_else(|| {
+                wrong(
+                    "agent.concurrency",
+                    format!("must be a number of agents from 1 to {MOST_AGENTS}"),
+                )
+            })?;
         let environment = document.agent.environment.clone();
         let mut agent = document
             .agent
@@ -466,6 +482,7 @@ impl Config {
             allowed_origins: document.server.allowed_origins,
             diagnosis_budget,
             max_attempts,
+            concurrency,
             environment,
             agent,
             hook_directories: (document.hook.directories.iter())

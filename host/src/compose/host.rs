@@ -331,6 +331,7 @@ fn settings(config: &Config, policy: &PolicyConfig) -> Result<Settings, Failure>
         rules: RulesInForce::new(rules_of(policy)?),
         checks: config.checks.clone(),
         max_attempts: config.max_attempts,
+        concurrency: config.concurrency,
         diagnosis_budget: config.diagnosis_budget,
         watch: config.watch,
         service_directories: config

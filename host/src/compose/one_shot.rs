@@ -15,7 +15,7 @@ use selfheal_domain::event::{Approval, Event};
 use selfheal_domain::ids::{CommentId, CommitId, IssueId, IssueNumber, RunId, RunNumber};
 use selfheal_domain::issue::{Comment, CommentRole, Source};
 use selfheal_domain::ledger::{Ledger, RecordError};
-use selfheal_domain::patch::{Patch, is_test_path};
+use selfheal_domain::patch::Patch;
 use selfheal_domain::policy::{AgentPhase, PolicyContext, PolicyHost, RunCounters};
 use selfheal_domain::ports::{
     CallRecorder, CancelToken, Clock, CommitMessage, IdSource, RecordRefused, RunWorktree,
@@ -27,8 +27,9 @@ use selfheal_domain::user::{Actor, TrustClass, UserName};
 use selfheal_domain::verdict::{Reason, Verdict};
 use selfheal_domain::verification::{Verification, VerificationResult};
 use selfheal_pipeline::facts::{Claims, Proved, broken_host_limit, patch_facts};
-use selfheal_pipeline::proof::{Witness, compare, without_tests};
+use selfheal_pipeline::proof::{Trial, Witness};
 use selfheal_pipeline::settings::PatchLimits;
+use selfheal_pipeline::witnesses::{holds_tests, without_tests};
 use selfheal_policy_host::PolicyConfig;
 use selfheal_store::{JournalStore, Options};
 use selfheal_worktree::GitRepository;
@@ -260,13 +261,14 @@ impl OneShot {
         let after = self
             .bench
             .for_verification(self.session(Actor::Host), Some(&code_only));
-        let evidence = compare(
-            &check,
-            Witness::Reproduction,
-            before.as_ref(),
-            after.as_ref(),
-        )
-        .map_err(AgentError::Tool)?;
+        let trial = Trial {
+            before: before.as_ref(),
+            after: after.as_ref(),
+            until: Some(started + budget),
+        };
+        let evidence = trial
+            .compare(&check, Witness::Reproduction)
+            .map_err(AgentError::Tool)?;
         let verification = Verification {
             checks: vec![evidence],
         };
@@ -538,7 +540,7 @@ fn person_needed(verdict: Verdict, patch: &Patch) -> Result<Option<Reason>, Heal
     match verdict {
         // Tests are witnesses: the host itself never lets them change unseen.
         Verdict::Allow => {
-            let edited_test = patch.files.iter().find(|file| is_test_path(&file.path));
+            let edited_test = patch.files.iter().find(|file| holds_tests(file));
             Ok(edited_test.map(|file| {
                 let message = format!("the patch edits the test {}", file.path);
                 Reason::new("host.tests", message)

@@ -19,7 +19,7 @@ use crate::risk::{Assessment, AutonomyDecision, AutonomyLevel};
 use crate::service::{ServiceNotice, ServiceOperation};
 use crate::user::{Account, Actor, TrustClass, UserName};
 use crate::verdict::Judgement;
-use crate::verification::Verification;
+use crate::verification::{CheckEvidence, Verification};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -243,6 +243,9 @@ pub enum Event {
     PatchApplied {
         /// The heal commit.
         commit: CommitId,
+        /// What the probes had said before the live tree changed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        probes: Vec<CheckEvidence>,
     },
     /// A service was restarted because of a run.
     #[serde(rename = "service.restarted")]

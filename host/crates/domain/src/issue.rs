@@ -331,6 +331,7 @@ impl Issue {
                     autonomy: None,
                     approvals: Vec::new(),
                     review_comments: Vec::new(),
+                    probes_before: Vec::new(),
                     heal_commit: None,
                     services_restarted: Vec::new(),
                     verification: None,
@@ -418,7 +419,11 @@ impl Issue {
                 self.take_review(reviewer, answer, at)?;
             }
             Event::ApplyStarted { digest } => self.check_draft(*digest)?,
-            Event::PatchApplied { commit } => self.run_mut()?.heal_commit = Some(commit.clone()),
+            Event::PatchApplied { commit, probes } => {
+                let run = self.run_mut()?;
+                run.heal_commit = Some(commit.clone());
+                run.probes_before.clone_from(probes);
+            }
             Event::ServiceRestarted { service, .. } => {
                 let run = self.run_mut()?;
                 if !run.services_restarted.contains(service) {

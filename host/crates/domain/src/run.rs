@@ -7,7 +7,7 @@ use crate::patch::Patch;
 use crate::risk::{Assessment, AutonomyDecision};
 use crate::user::{TrustClass, UserName};
 use crate::verdict::Judgement;
-use crate::verification::Verification;
+use crate::verification::{CheckEvidence, Verification};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +77,9 @@ pub struct Run {
     pub approvals: Vec<UserName>,
     /// Comments of reviewers who sent a draft back.
     pub review_comments: Vec<String>,
+    /// What the probes said before the patch was applied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes_before: Vec<CheckEvidence>,
     /// Heal commit.
     pub heal_commit: Option<CommitId>,
     /// Services that were restarted.

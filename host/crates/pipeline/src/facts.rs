@@ -10,12 +10,13 @@ pub(crate) use surroundings::Surroundings;
 
 use crate::bounds;
 use crate::settings::{PatchLimits, PathMatcher, Settings};
+use crate::witnesses::holds_tests;
 use selfheal_domain::agent::{DiagnosisBrief, LabelledText};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::Approval;
 use selfheal_domain::ids::RunRef;
 use selfheal_domain::issue::{CommentRole, Issue};
-use selfheal_domain::patch::{Patch, is_test_path};
+use selfheal_domain::patch::Patch;
 use selfheal_domain::policy::{PatchFacts, PatchFileFacts};
 use selfheal_domain::ports::CommitMessage;
 use selfheal_domain::run::{DraftedPatch, Run};
@@ -56,7 +57,7 @@ pub fn patch_facts(patch: &Patch, claims: Claims, protected: &PathMatcher) -> Pa
                 change: file.kind()?,
                 added,
                 removed,
-                test: is_test_path(&file.path),
+                test: holds_tests(file),
                 protected: protected.matches(&file.path),
                 dependents: u32::MAX,
                 owners: Vec::new(),

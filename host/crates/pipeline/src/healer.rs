@@ -1,13 +1,15 @@
-//! Where work happens: one thread takes issues from a queue and walks each from
-//! room to room until it rests.
+//! Where work happens: threads take issues from a [queue](crate::queue) and walk each
+//! from room to room until it rests. No issue is walked by two of them.
 //!
 //! The walk is driven by the recorded phase alone, so a restart goes on exactly
-//! where the log says the host had come to.
+//! where the log says the host had come to. What an issue holds while its patch is in
+//! the live tree follows from its phase as well.
 
 use crate::feed::Feed;
-use crate::rooms::{Rooms, Step};
+use crate::queue::{Claim, Job, Queue, Worker};
+use crate::rooms::{Moves, Rooms, Step};
 use crate::settings::Settings;
-use selfheal_domain::event::{Event, EventKind};
+use selfheal_domain::event::{Approval, Event, EventKind};
 use selfheal_domain::ids::IssueNumber;
 use selfheal_domain::issue::Issue;
 use selfheal_domain::ledger::{Ledger, RecordError};
@@ -15,7 +17,7 @@ use selfheal_domain::ports::{CancelToken, StoreError};
 use selfheal_domain::risk::AutonomyLevel;
 use selfheal_domain::state::{IllegalTransition, Phase};
 use selfheal_domain::user::Actor;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -39,9 +41,9 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 #[derive(Default)]
-struct Queue {
-    waiting: VecDeque<IssueNumber>,
-    working: HashMap<IssueNumber, CancelToken>,
+struct State {
+    queue: Queue,
+    tokens: HashMap<IssueNumber, CancelToken>,
     aborts: HashMap<IssueNumber, (Actor, String)>,
     closed: bool,
 }
@@ -49,7 +51,7 @@ struct Queue {
 /// The queue of work, and the walk.
 pub struct Healer {
     rooms: Rooms,
-    queue: Mutex<Queue>,
+    state: Mutex<State>,
     changed: Condvar,
 }
 
@@ -69,9 +71,10 @@ impl Healer {
                 doors,
                 log_marks: Mutex::default(),
                 known: Mutex::default(),
+                moves: Moves::default(),
                 alarmed: AtomicBool::new(false),
             },
-            queue: Mutex::default(),
+            state: Mutex::default(),
             changed: Condvar::new(),
         }
     }
@@ -94,19 +97,40 @@ impl Healer {
         self.rooms.level()
     }
 
-    /// Takes up what was under way when the host last stopped, then works in a
-    /// thread of its own until [`Healer::close`].
+    /// Takes up what was under way when the host last stopped, then works in threads of
+    /// its own until [`Healer::close`]: as many as agents may be at work at once, and one
+    /// that only applies, verifies and undoes. The thread that is returned ends with the
+    /// last of them.
     ///
     /// # Errors
-    /// The store cannot be read, or the thread not started.
+    /// The store cannot be read, or a thread not started.
     pub fn start(
         self: &Arc<Self>,
     ) -> Result<std::thread::JoinHandle<()>, Box<dyn std::error::Error + Send + Sync>> {
         self.resume()?;
-        let healer = Arc::clone(self);
+        let agents = (0..self.rooms.settings.concurrency.get()).map(|_| Worker::Any);
+        let mut threads = Vec::new();
+        for worker in agents.chain([Worker::Closer]) {
+            let healer = Arc::clone(self);
+            let started = std::thread::Builder::new()
+                .name("healer".to_owned())
+                .spawn(move || healer.work(worker));
+            match started {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    self.close();
+                    return Err(error.into());
+                }
+            }
+        }
         Ok(std::thread::Builder::new()
-            .name("healer".to_owned())
-            .spawn(move || healer.work())?)
+            .name("healers".to_owned())
+            .spawn(move || {
+                let ends = threads.into_iter().map(std::thread::JoinHandle::join);
+                if let Some(Err(panic)) = ends.reduce(Result::and) {
+                    std::panic::resume_unwind(panic);
+                }
+            })?)
     }
 
     /// Queues every issue that has work to do.
@@ -122,22 +146,48 @@ impl Healer {
 
     /// Puts an issue into the queue; does nothing if it is there.
     pub fn enqueue(&self, number: IssueNumber) {
-        let mut queue = self.lock();
-        if !queue.waiting.contains(&number) {
-            queue.waiting.push_back(number);
-        }
-        drop(queue);
+        let job = match self.issue(number) {
+            Ok(issue) => self.job(&issue),
+            Err(error) => {
+                // The walk finds out what is wrong, and says so.
+                tracing::warn!(issue = number.0, error = chain(&error), "queued unread");
+                Job::Automatic
+            }
+        };
+        self.lock().queue.put(number, job);
         self.changed.notify_all();
+    }
+
+    /// What comes next for an issue, by its record alone.
+    fn job(&self, issue: &Issue) -> Job {
+        if let Some(claim) = self.held(issue) {
+            return Job::Close(claim);
+        }
+        if issue.phase == Phase::Cleared {
+            return Job::Apply(self.rooms.claim(issue));
+        }
+        match issue.approval {
+            Some(Approval::Admin { .. }) => Job::Approved,
+            Some(Approval::Module { .. }) | None => Job::Automatic,
+        }
+    }
+
+    /// What an issue holds by its record: it is between the intent to apply and the end
+    /// of verification or undoing. One that waits for people holds nothing.
+    fn held(&self, issue: &Issue) -> Option<Claim> {
+        let undone = matches!(issue.phase, Phase::RolledBack | Phase::AbortRolledBack);
+        let holds = undone || issue.phase.may_have_touched_live_tree();
+        (holds && issue.phase.is_active()).then(|| self.rooms.claim(issue))
     }
 
     /// Stops working; what is under way is cancelled and taken up at the next start.
     pub fn close(&self) {
-        let mut queue = self.lock();
-        queue.closed = true;
-        for token in queue.working.values() {
+        let mut state = self.lock();
+        state.closed = true;
+        for token in state.tokens.values() {
             token.cancel();
         }
-        drop(queue);
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -152,31 +202,40 @@ impl Healer {
         actor: Actor,
         reason: String,
     ) -> Result<Issue, RecordError> {
-        let mut queue = self.lock();
-        if let Some(token) = queue.working.get(&number).cloned() {
-            queue.aborts.insert(number, (actor, reason));
+        let mut state = self.lock();
+        if let Some(token) = state.tokens.get(&number).cloned() {
+            state.aborts.insert(number, (actor, reason));
             token.cancel();
-            drop(queue);
+            drop(state);
         } else {
             // Nobody works on it while the queue is locked, so the abort is on record
             // before this answers, and outlives the host.
             let ledger = &self.rooms.ledger;
-            match self.issue(number)?.phase {
+            let issue = self.issue(number)?;
+            match issue.phase {
                 Phase::Aborting | Phase::AbortRolledBack => {}
                 Phase::RolledBack => {
-                    queue.aborts.insert(number, (actor, reason));
+                    state.aborts.insert(number, (actor, reason));
                 }
                 phase if phase.may_have_touched_live_tree() => {
                     let (_, intent) = ledger.begin_abort(number, actor, reason)?;
                     // The walk takes out a permit of its own when it gets there.
                     drop(intent);
                 }
-                _ => return ledger.record(number, actor, Event::IssueAborted { reason }),
+                _ => {
+                    let aborted = ledger.record(number, actor, Event::IssueAborted { reason })?;
+                    // Whoever waited behind it may go on.
+                    state.queue.withdraw(number);
+                    drop(state);
+                    self.changed.notify_all();
+                    return Ok(aborted);
+                }
             }
             // Undoing comes before whatever else waits.
-            queue.waiting.retain(|waiting| *waiting != number);
-            queue.waiting.push_front(number);
-            drop(queue);
+            state
+                .queue
+                .put(number, Job::Close(self.rooms.claim(&issue)));
+            drop(state);
             self.changed.notify_all();
         }
         let issue = self.await_rest(number)?;
@@ -193,38 +252,30 @@ impl Healer {
     /// Waits until nothing is under way and nothing waits, at most for `patience`;
     /// whether it came to that.
     pub fn wait_until_idle(&self, patience: Duration) -> bool {
+        self.wait_until(patience, |state| state.queue.is_idle())
+    }
+
+    fn await_rest(&self, number: IssueNumber) -> Result<Issue, RecordError> {
+        self.wait_until(ABORT_PATIENCE, |state| {
+            state.closed || !state.queue.knows(number)
+        });
+        self.issue(number)
+    }
+
+    fn wait_until(&self, patience: Duration, is_so: impl Fn(&State) -> bool) -> bool {
         let deadline = Instant::now() + patience;
-        let mut queue = self.lock();
-        while !queue.working.is_empty() || !queue.waiting.is_empty() {
+        let mut state = self.lock();
+        while !is_so(&state) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
             }
-            queue = self
+            state = self
                 .changed
-                .wait_timeout(queue, left)
+                .wait_timeout(state, left)
                 .map_or_else(|poisoned| poisoned.into_inner().0, |pair| pair.0);
         }
         true
-    }
-
-    fn await_rest(&self, number: IssueNumber) -> Result<Issue, RecordError> {
-        let deadline = Instant::now() + ABORT_PATIENCE;
-        let mut queue = self.lock();
-        while (queue.working.contains_key(&number) || queue.waiting.contains(&number))
-            && !queue.closed
-        {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            queue = self
-                .changed
-                .wait_timeout(queue, left)
-                .map_or_else(|poisoned| poisoned.into_inner().0, |pair| pair.0);
-        }
-        drop(queue);
-        self.issue(number)
     }
 
     fn issue(&self, number: IssueNumber) -> Result<Issue, RecordError> {
@@ -235,43 +286,69 @@ impl Healer {
             .ok_or(RecordError::NoSuchIssue(number))
     }
 
-    fn work(&self) {
-        while let Some((number, cancel)) = self.take() {
+    fn work(&self, worker: Worker) {
+        while let Some((number, cancel)) = self.take(worker) {
             let walked = self.walk(number, &cancel);
-            let mut queue = self.lock();
-            queue.working.remove(&number);
+            // Read before anybody else may take it.
+            let issue = self.issue(number);
+            let mut state = self.lock();
+            state.tokens.remove(&number);
+            match &issue {
+                Ok(issue) => state.queue.done(number, self.held(issue)),
+                // Nobody knows what it holds: what it held.
+                Err(_) => state.queue.leave(number),
+            }
             if let Err(error) = walked {
-                queue.aborts.remove(&number);
+                state.aborts.remove(&number);
                 tracing::error!(
                     issue = number.0,
                     error = chain(&error),
                     "an issue could not be worked on"
                 );
-            } else if queue.aborts.contains_key(&number) && !queue.closed {
+            } else if state.aborts.contains_key(&number) && !state.closed {
                 // It came to rest in the moment in which somebody aborted it.
-                queue.waiting.push_front(number);
+                let job = issue.map_or(Job::Automatic, |issue| self.job(&issue));
+                state.queue.put(number, job);
             }
-            drop(queue);
+            drop(state);
             self.changed.notify_all();
         }
     }
 
-    fn take(&self) -> Option<(IssueNumber, CancelToken)> {
-        let mut queue = self.lock();
+    fn take(&self, worker: Worker) -> Option<(IssueNumber, CancelToken)> {
+        let mut state = self.lock();
         loop {
-            if queue.closed {
+            if state.closed {
                 return None;
             }
-            if let Some(number) = queue.waiting.pop_front() {
+            if let Some(number) = state.queue.take(worker) {
                 let token = CancelToken::default();
-                queue.working.insert(number, token.clone());
+                state.tokens.insert(number, token.clone());
                 return Some((number, token));
             }
-            queue = self
+            state = self
                 .changed
-                .wait(queue)
+                .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Whether the issue may go on to apply its patch now. If not, it waits in the queue
+    /// and is walked again when what it needs is free.
+    fn may_apply(&self, issue: &Issue) -> bool {
+        let claim = self.rooms.claim(issue);
+        let mut state = self.lock();
+        if state.queue.hold(issue.number, &claim) {
+            return true;
+        }
+        let other = state.queue.in_the_way(issue.number, &claim);
+        state.queue.put(issue.number, Job::Apply(claim));
+        drop(state);
+        let whom = other.map_or("others that came first".to_owned(), |other| {
+            format!("issue {other}, which changes the same files or service")
+        });
+        self.rooms.note(issue, &format!("waiting for {whom}"));
+        false
     }
 
     /// From room to room until the issue rests.
@@ -288,8 +365,8 @@ impl Healer {
             let issue = self.issue(number)?;
             // Taken out at once: an abort is tried one time, and goes on by phase then.
             let (abort, closed) = {
-                let mut queue = self.lock();
-                (queue.aborts.remove(&number), queue.closed)
+                let mut state = self.lock();
+                (state.aborts.remove(&number), state.closed)
             };
             let walked = match &abort {
                 Some((actor, reason)) => self.rooms.abort(&issue, actor.clone(), reason.clone()),
@@ -299,6 +376,7 @@ impl Healer {
                     self.enqueue(number);
                     Ok(Step::Rest)
                 }
+                None if issue.phase == Phase::Cleared && !self.may_apply(&issue) => Ok(Step::Rest),
                 None => self.rooms.step(&issue, cancel),
             };
             let version = self.issue(number)?.version;
@@ -333,8 +411,8 @@ impl Healer {
 
     /// The walk of this issue has something to hear: an abort, or the end.
     fn is_told(&self, number: IssueNumber) -> bool {
-        let queue = self.lock();
-        queue.closed || queue.aborts.contains_key(&number)
+        let state = self.lock();
+        state.closed || state.aborts.contains_key(&number)
     }
 
     /// Freezes healing: on record first, then every agent is stopped.
@@ -351,8 +429,8 @@ impl Healer {
     /// Stops every agent at work, because healing is frozen. What touched the live
     /// tree goes on until it is verified or undone.
     pub(crate) fn stop_agents(&self) {
-        let queue = self.lock();
-        for (number, token) in &queue.working {
+        let state = self.lock();
+        for (number, token) in &state.tokens {
             let touched = self
                 .issue(*number)
                 .is_ok_and(|issue| issue.phase.may_have_touched_live_tree());
@@ -380,7 +458,7 @@ impl Healer {
         &self.rooms.doors
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,12 +1,20 @@
 //! Checks run without and with a patch, and what that proves. Shared by the proof
 //! room and by the one-shot heal.
+//!
+//! The unchanged base is run again wherever its word decides: a test that is not the
+//! same twice without the patch is flaky and no witness, a reproduction that is flaky
+//! proves nothing. Where the output names the tests that failed, each of them is a
+//! witness of its own; else the check is one as a whole.
 
+mod failures;
+
+use failures::Failures;
 use selfheal_domain::agent::CheckCommand;
-use selfheal_domain::patch::{Patch, is_test_path};
 use selfheal_domain::tools::{
     CommandOutput, Ended, ToolError, ToolOutput, ToolRequest, Tools, WorkspaceAccess,
 };
 use selfheal_domain::verification::{CheckEvidence, VerificationResult};
+use std::time::{Duration, Instant};
 
 /// How much of a command's output goes into evidence, in bytes.
 const EVIDENCE_TAIL: usize = 4 * 1024;
@@ -16,6 +24,9 @@ const RED_AS_BEFORE: &str = "fails with and without the patch";
 
 /// How evidence begins for a check that the patch fixed.
 const TURNED_GREEN: &str = "fails without the patch, passes with it";
+
+/// How evidence begins for a check whose word does not count.
+const FLAKY: &str = "is flaky: not the same twice without the patch, so no witness";
 
 /// Name of a check's evidence in a proof; tells checks apart that run the same
 /// command in different directories.
@@ -48,14 +59,6 @@ pub fn missing_reproduction(checks: &[CheckEvidence]) -> Option<CheckEvidence> {
     })
 }
 
-/// The patch without its changes to tests: tests are witnesses, so a patch is
-/// judged by the tests as they stood before it (invariant 7).
-pub fn without_tests(patch: &Patch) -> Patch {
-    let mut files = patch.files.clone();
-    files.retain(|file| !is_test_path(&file.path));
-    Patch::of(files)
-}
-
 /// What a check is there for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Witness {
@@ -65,61 +68,206 @@ pub enum Witness {
     Regression,
 }
 
-/// Runs one check without (`before`) and with (`after`) the patch.
-///
-/// # Errors
-/// Only [`ToolError::Cancelled`]; every other failure is inconclusive evidence.
-pub fn compare(
-    check: &CheckCommand,
-    witness: Witness,
-    before: &dyn Tools,
-    after: &dyn Tools,
-) -> Result<CheckEvidence, ToolError> {
-    let name = proof_name(check);
-    let inconclusive = |error: &ToolError| CheckEvidence {
-        name: name.clone(),
-        result: VerificationResult::Inconclusive,
-        detail: crate::healer::chain(error),
-        seconds: 0.0,
-    };
-    let (old, new) = match (run_check(check, before), run_check(check, after)) {
-        (Ok(old), Ok(new)) => (old, new),
-        (Err(ToolError::Cancelled), _) | (_, Err(ToolError::Cancelled)) => {
+/// Where checks are run: without and with the patch.
+pub struct Trial<'a> {
+    /// The unchanged base.
+    pub before: &'a dyn Tools,
+    /// The base with the patch.
+    pub after: &'a dyn Tools,
+    /// No repetition begins that would likely end later.
+    pub until: Option<Instant>,
+}
+
+impl Trial<'_> {
+    /// Runs one check without and with the patch, again where that decides.
+    ///
+    /// # Errors
+    /// Only [`ToolError::Cancelled`]; every other failure is inconclusive evidence.
+    pub fn compare(
+        &self,
+        check: &CheckCommand,
+        witness: Witness,
+    ) -> Result<CheckEvidence, ToolError> {
+        let mut runs = Runs {
+            trial: self,
+            check,
+            seconds: 0.0,
+            slowest: Duration::ZERO,
+        };
+        let found = runs
+            .once(self.before)
+            .and_then(|old| Ok((old, runs.once(self.after)?)))
+            .and_then(|(old, new)| {
+                let finding = match witness {
+                    Witness::Reproduction => runs.reproduction(&old, &new)?,
+                    Witness::Regression => runs.regression(&old, &new)?,
+                };
+                Ok((finding, new))
+            });
+        let (result, detail) = match found {
+            Ok(((result, sentence), new)) => (result, format!("{sentence}\n{}", tail(&new))),
+            Err(ToolError::Cancelled) => return Err(ToolError::Cancelled),
+            Err(error) => (
+                VerificationResult::Inconclusive,
+                crate::healer::chain(&error),
+            ),
+        };
+        Ok(CheckEvidence {
+            name: proof_name(check),
+            result,
+            detail,
+            seconds: runs.seconds,
+        })
+    }
+}
+
+type Finding = (VerificationResult, String);
+
+/// The runs of one check.
+struct Runs<'a> {
+    trial: &'a Trial<'a>,
+    check: &'a CheckCommand,
+    seconds: f64,
+    slowest: Duration,
+}
+
+impl Runs<'_> {
+    fn once(&mut self, tools: &dyn Tools) -> Result<CommandOutput, ToolError> {
+        let start = Instant::now();
+        let output = run_check(self.check, tools)?;
+        if output.ended == Ended::Cancelled {
             return Err(ToolError::Cancelled);
         }
-        (Err(error), _) | (_, Err(error)) => return Ok(inconclusive(&error)),
-    };
-    if [old.ended, new.ended].contains(&Ended::Cancelled) {
-        return Err(ToolError::Cancelled);
+        self.slowest = self.slowest.max(start.elapsed());
+        self.seconds += output.seconds;
+        Ok(output)
     }
-    let reproduces = witness == Witness::Reproduction;
-    let (result, sentence) = match (old.ended.success(), new.ended.success()) {
-        (false, true) => (VerificationResult::Pass, TURNED_GREEN),
-        (true, true) if reproduces => (
-            VerificationResult::Inconclusive,
-            "passes without the patch as well, so it proves nothing",
-        ),
-        (true, true) => (
-            VerificationResult::Pass,
-            "passes with and without the patch",
-        ),
-        (true, false) => (
-            VerificationResult::Fail,
-            "passes without the patch, fails with it",
-        ),
-        (false, false) if reproduces => (VerificationResult::Fail, "still fails with the patch"),
-        (false, false) if old.ended == new.ended => (VerificationResult::Pass, RED_AS_BEFORE),
-        (false, false) => (
-            VerificationResult::Fail,
-            "fails without the patch, and in another way with it",
-        ),
-    };
-    Ok(CheckEvidence {
-        name,
-        result,
-        detail: format!("{sentence}\n{}", tail(&new)),
-        seconds: old.seconds + new.seconds,
-    })
+
+    /// Once more; none where there is no time left for it.
+    fn again(&mut self, tools: &dyn Tools) -> Result<Option<CommandOutput>, ToolError> {
+        let until = self.trial.until;
+        if until.is_some_and(|until| Instant::now() + self.slowest > until) {
+            return Ok(None);
+        }
+        self.once(tools).map(Some)
+    }
+
+    /// Fails without the patch each time, and passes with it each time.
+    fn reproduction(
+        &mut self,
+        old: &CommandOutput,
+        new: &CommandOutput,
+    ) -> Result<Finding, ToolError> {
+        if old.ended.success() {
+            let sentence = "passes without the patch as well, so it proves nothing";
+            return Ok((VerificationResult::Inconclusive, sentence.to_owned()));
+        }
+        let Some(old_again) = self.again(self.trial.before)? else {
+            return Ok(if new.ended.success() {
+                let sentence = format!("{TURNED_GREEN}; not repeated: no time was left");
+                (VerificationResult::Pass, sentence)
+            } else {
+                still_red("")
+            });
+        };
+        if old_again.ended.success() {
+            return Ok((VerificationResult::Inconclusive, FLAKY.to_owned()));
+        }
+        let base = Failures::of_both(old, &old_again);
+        let Some(first) = base.against(new) else {
+            return Ok(still_red(""));
+        };
+        if base.nothing_stable() {
+            let sentence = format!("{FLAKY}{}", base.account());
+            return Ok((VerificationResult::Inconclusive, sentence));
+        }
+        if !first.is_empty() {
+            return Ok(still_red(&first));
+        }
+        // Twice green, so that it was no luck.
+        let again = self.again(self.trial.after)?;
+        Ok(match again.map(|output| base.against(&output)) {
+            Some(None) => (
+                VerificationResult::Inconclusive,
+                "is flaky: not the same twice with the patch".to_owned(),
+            ),
+            Some(Some(worse)) if !worse.is_empty() => (
+                VerificationResult::Inconclusive,
+                format!("is flaky: not the same twice with the patch{worse}"),
+            ),
+            Some(Some(_)) | None => (
+                VerificationResult::Pass,
+                format!("{TURNED_GREEN}{}", base.flaky_account()),
+            ),
+        })
+    }
+
+    /// No worse with the patch than without it.
+    fn regression(
+        &mut self,
+        old: &CommandOutput,
+        new: &CommandOutput,
+    ) -> Result<Finding, ToolError> {
+        if old.ended.success() && new.ended.success() {
+            let sentence = "passes with and without the patch";
+            return Ok((VerificationResult::Pass, sentence.to_owned()));
+        }
+        let Some(old_again) = self.again(self.trial.before)? else {
+            let sentence = "differs or fails, and there was no time left to repeat it";
+            return Ok((VerificationResult::Inconclusive, sentence.to_owned()));
+        };
+        let base = Failures::of_both(old, &old_again);
+        if new.ended.success() {
+            if old_again.ended.success() || base.nothing_stable() {
+                let sentence = format!("{FLAKY}{}", base.account());
+                return Ok((VerificationResult::Pass, sentence));
+            }
+            let again = self.again(self.trial.after)?;
+            return Ok(if again.is_some_and(|output| !output.ended.success()) {
+                let sentence = "is flaky: not the same twice with the patch";
+                (VerificationResult::Inconclusive, sentence.to_owned())
+            } else {
+                let sentence = format!("{TURNED_GREEN}{}", base.flaky_account());
+                (VerificationResult::Pass, sentence)
+            });
+        }
+        let same = |output: &CommandOutput| output.ended == new.ended;
+        Ok(match base.worse_in(new) {
+            // The tests themselves tell.
+            Some(worse) if !worse.is_empty() => (
+                VerificationResult::Fail,
+                format!("tests fail with the patch that do not without it{worse}"),
+            ),
+            Some(_) if old.ended.success() || old_again.ended.success() => (
+                VerificationResult::Pass,
+                format!("{FLAKY}{}", base.account()),
+            ),
+            Some(_) | None if same(old) && same(&old_again) => (
+                VerificationResult::Pass,
+                format!("{RED_AS_BEFORE}{}", base.account()),
+            ),
+            Some(_) => (
+                VerificationResult::Fail,
+                "fails without the patch, and in another way with it".to_owned(),
+            ),
+            None if old.ended.success() && old_again.ended.success() => (
+                VerificationResult::Fail,
+                "passes without the patch, fails with it".to_owned(),
+            ),
+            None if old.ended != old_again.ended => (VerificationResult::Pass, FLAKY.to_owned()),
+            None => (
+                VerificationResult::Fail,
+                "fails without the patch, and in another way with it".to_owned(),
+            ),
+        })
+    }
+}
+
+fn still_red(which: &str) -> Finding {
+    (
+        VerificationResult::Fail,
+        format!("still fails with the patch{which}"),
+    )
 }
 
 /// Runs a check once, on a throw-away layer.
@@ -141,13 +289,24 @@ pub fn run_check(check: &CheckCommand, tools: &dyn Tools) -> Result<CommandOutpu
     }
 }
 
-/// Whether a check that fails now is one that the proof saw fail in the same way
-/// with and without the patch.
-pub(crate) fn red_in_the_same_way(proof: &CheckEvidence, now: Ended) -> bool {
-    proof.result == VerificationResult::Pass
-        && proof
-            .detail
-            .starts_with(&format!("{RED_AS_BEFORE}\n{} after", how(now)))
+/// Whether a check that fails now failed in the proof with and without the patch, in
+/// the same way and in no further test, or was no witness there.
+pub(crate) fn known_red(proof: &CheckEvidence, now: &CommandOutput) -> bool {
+    if proof.result != VerificationResult::Pass {
+        return false;
+    }
+    let Some(sentence) = proof.detail.lines().next() else {
+        return false;
+    };
+    let same = proof
+        .detail
+        .lines()
+        .any(|line| line.starts_with(&format!("{} after", how(now.ended))));
+    let no_further = failures::no_further_than(&proof.detail, now);
+    match no_further {
+        Some(no_further) => no_further && (same || sentence.starts_with(FLAKY)),
+        None => sentence.starts_with(FLAKY) || sentence.starts_with(RED_AS_BEFORE) && same,
+    }
 }
 
 fn how(ended: Ended) -> String {

@@ -3,6 +3,7 @@
 use selfheal_domain::agent::CheckCommand;
 use selfheal_domain::policy::Environment;
 use selfheal_domain::risk::AutonomyLevel;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -52,6 +53,8 @@ pub struct Settings {
     pub checks: Vec<CheckCommand>,
     /// Most runs per approval.
     pub max_attempts: u32,
+    /// Most agents at work at once. Applying, verifying and undoing go on beside them.
+    pub concurrency: NonZeroUsize,
     /// Wall-clock budget of one diagnosis.
     pub diagnosis_budget: Duration,
     /// How long services are watched after a patch.

@@ -59,8 +59,15 @@ const EFFECTS: &[(&str, &str, Needs)] = &[
     ),
     // Stops and starts a process of the operators.
     ("Services", "restart", Needs::Intent(&["service.restarted"])),
+    (
+        "Services",
+        "reload_or_restart",
+        Needs::Intent(&["service.restarted"]),
+    ),
+    // On an admin's word; recorded by the desk.
+    ("Services", "operate", Needs::Intent(&["service.operated"])),
     // Sends the requests that the operators configured, to see whether the patch holds.
-    ("Probes", "check", Needs::Begun(&["verification.started"])),
+    ("Probes", "check", Needs::Begun(&["apply.started"])),
 ];
 
 /// Methods that change nothing: they look.
@@ -84,6 +91,8 @@ const LOOKS: &[(&str, &[&str])] = &[
             "log_tail",
             "log_position",
             "log_since",
+            "details",
+            "new_errors",
         ],
     ),
     ("Probes", &[]),
@@ -104,7 +113,12 @@ fn name(event: &Event) -> String {
 
 /// What the world calls a method.
 fn traced(method: &'static str) -> &'static str {
-    if method == "check" { "probe" } else { method }
+    match method {
+        "check" => "probe",
+        // The world knows one way to bring a service up anew.
+        "reload_or_restart" | "operate" => "restart",
+        other => other,
+    }
 }
 
 /// Walks that together have every effect.
@@ -173,7 +187,7 @@ fn without_its_record_no_effect_happens() {
         ("apply.started", "apply"),
         ("rollback.started", "roll_back"),
         ("service.restarted", "restart"),
-        ("verification.started", "probe"),
+        ("apply.started", "probe"),
     ] {
         let world = Arc::new(World::default());
         world.set(|it| {

@@ -602,6 +602,7 @@ impl World {
             }),
             checks: Vec::new(),
             max_attempts: 3,
+            concurrency: std::num::NonZeroUsize::MIN,
             diagnosis_budget: Duration::from_secs(60),
             watch: Duration::ZERO,
             service_directories: Vec::new(),

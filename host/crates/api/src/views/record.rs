@@ -290,7 +290,7 @@ pub(crate) fn summary(event: &Event) -> String {
             }
         },
         Event::ApplyStarted { .. } => "applying the patch".to_owned(),
-        Event::PatchApplied { commit } => format!("patch applied in commit {commit}"),
+        Event::PatchApplied { commit, .. } => format!("patch applied in commit {commit}"),
         Event::ServiceRestarted { service, outcome } => match outcome {
             ToolOutcome::Succeeded(_) => format!("service {service} restarted"),
             ToolOutcome::Failed(_) => format!("service {service} did not come up"),

@@ -204,7 +204,10 @@ pub fn event(kind: EventKind, salt: u64) -> Event {
         K::ApplyStarted => Event::ApplyStarted {
             digest: patch(salt).digest,
         },
-        K::PatchApplied => Event::PatchApplied { commit },
+        K::PatchApplied => Event::PatchApplied {
+            commit,
+            probes: Vec::new(),
+        },
         K::ServiceRestarted => Event::ServiceRestarted {
             service: format!("service-{}", salt % 3),
             outcome: ToolOutcome::Succeeded(reason),

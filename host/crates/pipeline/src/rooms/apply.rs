@@ -7,7 +7,7 @@ use crate::healer::chain;
 use selfheal_domain::event::{Event, ReviewAnswer};
 use selfheal_domain::issue::Issue;
 use selfheal_domain::ledger::RecordError;
-use selfheal_domain::ports::RepositoryError;
+use selfheal_domain::ports::{CancelToken, RepositoryError};
 use selfheal_domain::run::RunStatus;
 use selfheal_domain::user::Actor;
 
@@ -16,7 +16,7 @@ use selfheal_domain::user::Actor;
 const MOST_VOIDED: usize = 3;
 
 impl Rooms {
-    pub(super) fn apply(&self, issue: &Issue) -> Result<Step, RecordError> {
+    pub(super) fn apply(&self, issue: &Issue, cancel: &CancelToken) -> Result<Step, RecordError> {
         let Some((run, draft)) = issue.run().and_then(|run| Some((run, run.draft.as_ref()?)))
         else {
             return self.escalate(issue, "the run has no patch to apply");
@@ -30,21 +30,34 @@ impl Rooms {
         if let Err(error) = self.doors.repository.check_fits(&snapshot, &draft.patch) {
             return self.send_back(issue, &chain(&error));
         }
+        // The proof may be days old: no patch goes in whose way back was not tried now.
+        if let Err(error) = self
+            .doors
+            .repository
+            .rehearse_rollback(&snapshot, &draft.patch)
+        {
+            return self.send_back(issue, &format!("it could not be undone: {}", chain(&error)));
+        }
         let patch = draft.patch.clone();
         let (recorded, permit) = self.ledger.begin_apply(issue.number, Actor::Host)?;
         // The commit speaks of the log as it is with the intent in it.
         let message = heal_message(issue, run, draft, &self.trail(set.as_ref()));
         let issue = recorded;
+        // What it changes is judged by what was so before.
+        let Some(probes) = self.probe(cancel) else {
+            return Ok(Step::On);
+        };
         self.note(&issue, "applying the patch to the live tree");
-        match self
-            .doors
-            .repository
-            .apply(permit, &snapshot, &patch, &message)
-        {
+        let repository = &self.doors.repository;
+        let applied = self
+            .moves
+            .change(|| repository.apply(permit, &snapshot, &patch, &message));
+        match applied {
             Ok(applied) => self.record(
                 &issue,
                 Event::PatchApplied {
                     commit: applied.commit,
+                    probes: probes.into_iter().map(bounds::evidence).collect(),
                 },
             ),
             Err(

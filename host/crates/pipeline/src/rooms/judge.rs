@@ -2,12 +2,13 @@
 //! claims can lower either.
 
 use super::{Rooms, Step};
+use crate::bounds;
 use crate::facts::{Proved, draft_facts};
 use crate::proof::{proof_name, turned_green};
+use crate::witnesses::{holds_tests, weakened};
 use selfheal_domain::event::Event;
 use selfheal_domain::issue::Issue;
 use selfheal_domain::ledger::RecordError;
-use selfheal_domain::patch::is_test_path;
 use selfheal_domain::policy::AgentPhase;
 use selfheal_domain::risk::{AutonomyAction, AutonomyDecision, AutonomyLevel, RiskLevel};
 use selfheal_domain::run::{DraftedPatch, Run};
@@ -118,9 +119,8 @@ fn capped(
     proved: Proved,
 ) -> AutonomyDecision {
     let asked = matches!(draft.judgement.strictest(), Verdict::Ask(_));
-    let mut files = draft.patch.files.iter();
-    let tests = files.any(|file| is_test_path(&file.path));
-    let decision = tightened(decision, level, risk, asked, tests);
+    let tests = touched_tests(draft);
+    let decision = tightened(decision, level, risk, asked, tests.as_deref());
     let action = decision.action.stricter(AutonomyAction::Review(1));
     if proved == Proved::Yes || action == decision.action {
         return decision;
@@ -132,6 +132,16 @@ fn capped(
     }
 }
 
+/// What the patch does to tests, where it does anything.
+fn touched_tests(draft: &DraftedPatch) -> Option<String> {
+    let patch = &draft.patch;
+    if let Some(first) = weakened(patch).first() {
+        return Some(bounds::line(&format!("the patch weakens tests: {first}")));
+    }
+    let edits = patch.files.iter().any(holds_tests);
+    edits.then(|| "the patch edits tests".to_owned())
+}
+
 /// The host's own ceiling over what modules decide: never looser than the level,
 /// and never without review where a guardrail asked or tests are edited.
 fn tightened(
@@ -139,7 +149,7 @@ fn tightened(
     level: AutonomyLevel,
     risk: RiskLevel,
     asked: bool,
-    edits_tests: bool,
+    tests: Option<&str>,
 ) -> AutonomyDecision {
     let (floor, why) = match level {
         AutonomyLevel::Observe => (AutonomyAction::Stop, "the level is OBSERVE"),
@@ -154,10 +164,10 @@ fn tightened(
         AutonomyLevel::AutoLow | AutonomyLevel::AutoAll if asked => {
             (AutonomyAction::Review(1), "a guardrail asks for a review")
         }
-        AutonomyLevel::AutoLow | AutonomyLevel::AutoAll if edits_tests => {
-            (AutonomyAction::Review(1), "the patch edits tests")
-        }
-        AutonomyLevel::AutoLow | AutonomyLevel::AutoAll => (AutonomyAction::Apply, ""),
+        AutonomyLevel::AutoLow | AutonomyLevel::AutoAll => match tests {
+            Some(what) => (AutonomyAction::Review(1), what),
+            None => (AutonomyAction::Apply, ""),
+        },
     };
     let action = decision.action.stricter(floor);
     if action == decision.action {
@@ -211,7 +221,7 @@ mod tests {
 
     #[test]
     fn the_host_never_lets_a_module_loosen_the_level() {
-        let decide = |says, level, risk, asked, tests| {
+        let decide = |says, level, risk, asked, tests: bool| {
             let decision = AutonomyDecision {
                 action: says,
                 reason: "module".into(),
@@ -219,7 +229,7 @@ mod tests {
                 generation: 1,
                 asked: None,
             };
-            tightened(decision, level, risk, asked, tests).action
+            tightened(decision, level, risk, asked, tests.then_some("tests")).action
         };
         assert_eq!(decide(Apply, Observe, RiskLevel::Low, false, false), Stop);
         assert_eq!(

@@ -11,6 +11,7 @@ mod verify;
 use crate::bounds;
 use crate::facts::{Past, Surroundings, Trail};
 use crate::feed::{Feed, FeedItem};
+use crate::queue::Claim;
 use crate::recorder::LedgerRecorder;
 use crate::settings::Settings;
 use selfheal_domain::agent::{Agent, DiagnosisBrief};
@@ -30,8 +31,10 @@ use selfheal_domain::run::Run;
 use selfheal_domain::state::Phase;
 use selfheal_domain::user::{Actor, TrustClass};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Everything the rooms reach the world through.
 pub struct Doors {
@@ -66,8 +69,11 @@ pub(crate) enum Step {
 #[derive(Default)]
 pub(crate) struct Known {
     surroundings: Option<Arc<Surroundings>>,
-    past: Option<(RunId, Arc<Past>)>,
+    past: Option<Arc<Past>>,
 }
+
+/// Most runs of which such facts are kept. Whatever is forgotten is read again.
+const MOST_KNOWN: usize = 64;
 
 pub(crate) struct Rooms {
     pub(crate) ledger: Arc<Ledger>,
@@ -76,10 +82,50 @@ pub(crate) struct Rooms {
     pub(crate) doors: Doors,
     /// Where each service's log ended before its last restart by a room.
     pub(crate) log_marks: Mutex<HashMap<String, u64>>,
-    /// What was read around the latest patch, and what the log said of its run.
-    pub(crate) known: Mutex<Known>,
+    /// What was read around the patches of the runs under way, and what the log said.
+    pub(crate) known: Mutex<HashMap<RunId, Known>>,
+    /// Changes of the live tree by rooms, so that a proof knows whether it saw one only.
+    pub(crate) moves: Moves,
     /// An enforcement point failed its proof: holds even where no record can be made.
     pub(crate) alarmed: AtomicBool,
+}
+
+/// Counts the changes of the live tree that rooms begin and end.
+#[derive(Default)]
+pub(crate) struct Moves {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl Moves {
+    /// Makes a change.
+    fn change<T>(&self, change: impl FnOnce() -> T) -> T {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        let result = change();
+        self.ended.fetch_add(1, Ordering::SeqCst);
+        result
+    }
+
+    /// How many there were, once none is under way; none when it was cancelled.
+    fn at_rest(&self, cancel: &CancelToken) -> Option<u64> {
+        loop {
+            // In this order: a change that begins in between is under way.
+            let ended = self.ended.load(Ordering::SeqCst);
+            let begun = self.begun.load(Ordering::SeqCst);
+            if begun == ended {
+                return Some(begun);
+            }
+            if cancel.is_cancelled() {
+                return None;
+            }
+            std::thread::sleep(CANCEL_STEP);
+        }
+    }
+
+    /// None began since.
+    fn still(&self, count: u64) -> bool {
+        self.begun.load(Ordering::SeqCst) == count
+    }
 }
 
 impl Rooms {
@@ -99,8 +145,8 @@ impl Rooms {
             Phase::Drafted => self.prove(issue, cancel),
             Phase::Proved => self.assess(issue),
             Phase::Assessed => self.decide(issue),
-            Phase::Cleared => self.apply(issue),
-            Phase::Applied => self.restart_and_begin_verification(issue),
+            Phase::Cleared => self.apply(issue, cancel),
+            Phase::Applied => self.restart_and_begin_verification(issue, cancel),
             Phase::Verifying => self.verify(issue, cancel),
             Phase::Verified => self.record(issue, Event::IssueResolved),
             Phase::Refuted => self.roll_back(issue, "the verification did not pass"),
@@ -152,7 +198,7 @@ impl Rooms {
         )
     }
 
-    fn note(&self, issue: &Issue, note: &str) {
+    pub(crate) fn note(&self, issue: &Issue, note: &str) {
         self.feed.publish(&FeedItem::Progress {
             issue: issue.number,
             note: note.to_owned(),
@@ -231,16 +277,13 @@ impl Rooms {
     /// was first asked about.
     fn past(&self, issue: &Issue) -> Result<Arc<Past>, RecordError> {
         let run = issue.run().map(|run| run.id);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, past)) = &known.past
-            && Some(*of) == run
-        {
-            return Ok(Arc::clone(past));
+        if let Some(past) = run.and_then(|run| self.known().get(&run)?.past.clone()) {
+            return Ok(past);
         }
         let service = issue.report.service.as_deref();
         let past = Arc::new(Past::of(self.ledger.store().as_ref(), service)?);
         if let Some(run) = run {
-            known.past = Some((run, Arc::clone(&past)));
+            self.learn(run, |known| known.past = Some(Arc::clone(&past)));
         }
         Ok(past)
     }
@@ -252,19 +295,33 @@ impl Rooms {
             return Ok(());
         };
         let paths: Vec<String> = facts.files.iter().map(|file| file.path.clone()).collect();
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let surroundings = match &known.surroundings {
-            Some(there) if there.are_of(&run.snapshot, &paths) => Arc::clone(there),
+        let there = self
+            .known()
+            .get(&run.id)
+            .and_then(|it| it.surroundings.clone());
+        let surroundings = match there {
+            Some(there) if there.are_of(&run.snapshot, &paths) => there,
             _ => {
                 let repository = self.doors.repository.as_ref();
                 let read = Arc::new(Surroundings::read(repository, &run.snapshot, paths));
-                known.surroundings = Some(Arc::clone(&read));
+                self.learn(run.id, |known| known.surroundings = Some(Arc::clone(&read)));
                 read
             }
         };
-        drop(known);
         surroundings.tell(facts, &past);
         Ok(())
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<RunId, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn learn(&self, run: RunId, what: impl FnOnce(&mut Known)) {
+        let mut known = self.known();
+        if known.len() >= MOST_KNOWN && !known.contains_key(&run) {
+            known.clear();
+        }
+        what(known.entry(run).or_default());
     }
 
     fn trail(&self, set: &dyn PolicySet) -> Trail {
@@ -276,10 +333,18 @@ impl Rooms {
         }
     }
 
-    /// Restarts the services of a run and records each; false when one is not up.
-    fn restart_services(&self, issue: &Issue, names: &[String]) -> Result<bool, RecordError> {
-        let mut all_up = true;
+    /// Has the services of a run take up the files as they are, and records each. With
+    /// `cancel` it can be given up in the middle.
+    fn restart_services(
+        &self,
+        issue: &Issue,
+        names: &[String],
+        cancel: Option<&CancelToken>,
+    ) -> Result<(), RecordError> {
         for name in names {
+            if cancel.is_some_and(CancelToken::is_cancelled) {
+                return Ok(());
+            }
             self.note(issue, &format!("restarting service {name}"));
             let mark = self.doors.services.log_position(name);
             self.log_marks
@@ -293,16 +358,22 @@ impl Rooms {
             // On record before it happens (invariant 8), and again with what came of it.
             let intent = ToolOutcome::Unknown("it is about to be restarted".to_owned());
             self.record(issue, restarted(intent))?;
-            let outcome = match self.doors.services.restart(name) {
-                Ok(()) => ToolOutcome::Succeeded("restarted and ready".to_owned()),
-                Err(error) => {
-                    all_up = false;
+            let (services, service) = (Arc::clone(&self.doors.services), name.clone());
+            let restart = move || services.reload_or_restart(&service);
+            let done = match cancel {
+                Some(cancel) => unless_cancelled(cancel, restart),
+                None => Some(restart()),
+            };
+            let outcome = match done {
+                Some(Ok(())) => ToolOutcome::Succeeded("restarted and ready".to_owned()),
+                Some(Err(error)) => {
                     ToolOutcome::Failed(bounds::clip(crate::healer::chain(&error), bounds::DETAIL))
                 }
+                None => ToolOutcome::Unknown("not waited for: the run was stopped".to_owned()),
             };
             self.record(issue, restarted(outcome))?;
         }
-        Ok(all_up)
+        Ok(())
     }
 
     /// Where to read a service's log from, to see what it said since its restart.
@@ -315,6 +386,19 @@ impl Rooms {
             .get(name)
             .copied()
             .unwrap_or_else(|| self.doors.services.log_position(name))
+    }
+
+    /// What an issue holds while its patch is in the live tree: the files of the patch
+    /// and the services it affects.
+    pub(crate) fn claim(&self, issue: &Issue) -> Claim {
+        let Some(run) = issue.run() else {
+            return Claim::default();
+        };
+        let files = run.draft.iter().flat_map(|draft| &draft.patch.files);
+        Claim {
+            files: files.map(|file| file.path.clone()).collect(),
+            services: self.affected_services(run).into_iter().collect(),
+        }
     }
 
     /// Services a patch affects: named by the diagnosis, else those whose directory
@@ -353,6 +437,36 @@ impl Rooms {
             .collect();
         if affected.is_empty() { known } else { affected }
     }
+}
+
+/// How often work that cannot be told to stop is asked whether it must be waited for.
+const CANCEL_STEP: Duration = Duration::from_millis(50);
+
+/// What `work` comes to, unless it is cancelled before: then nobody waits for it, and
+/// what it still does is the end of it.
+fn unless_cancelled<T: Send + 'static>(
+    cancel: &CancelToken,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (done, end) = std::sync::mpsc::channel();
+    let started = std::thread::Builder::new()
+        .name("room".to_owned())
+        .spawn(move || {
+            // Nobody hears it where it was cancelled.
+            let _unheard = done.send(work());
+        });
+    if let Err(error) = started {
+        tracing::error!(%error, "no thread could be started");
+        return None;
+    }
+    while !cancel.is_cancelled() {
+        match end.recv_timeout(CANCEL_STEP) {
+            Ok(result) => return Some(result),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return None,
+        }
+    }
+    None
 }
 
 /// The run belongs to the approval in force.

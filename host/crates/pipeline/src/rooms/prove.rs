@@ -4,14 +4,19 @@
 use super::{Rooms, Step, snapshot_of};
 use crate::bounds;
 use crate::healer::chain;
-use crate::proof::{Witness, compare, missing_reproduction, proof_name, without_tests};
+use crate::proof::{Trial, Witness, missing_reproduction, proof_name};
+use crate::witnesses::{weakened, without_tests};
 use selfheal_domain::event::Event;
 use selfheal_domain::issue::Issue;
 use selfheal_domain::ledger::RecordError;
 use selfheal_domain::patch::Patch;
 use selfheal_domain::ports::{CancelToken, Snapshot};
+use selfheal_domain::run::Run;
 use selfheal_domain::verdict::{Judgement, Verdict};
 use selfheal_domain::verification::{CheckEvidence, Verification, VerificationResult};
+
+/// How often a proof begins anew because the live tree moved under it.
+const MOST_MOVED: u32 = 5;
 
 /// Why the guardrails refuse a patch, if they do.
 pub(crate) fn refusal(judgement: &Judgement) -> Option<String> {
@@ -40,6 +45,45 @@ impl Rooms {
             );
         }
         self.note(issue, "proving the patch");
+        for _ in 0..MOST_MOVED {
+            let Some(moves) = self.moves.at_rest(cancel) else {
+                return Ok(Step::On);
+            };
+            let Some(mut evidence) = self.trial(issue, run, &draft.patch, cancel)? else {
+                // Aborted, or the host stops: the walk decides what comes next.
+                return Ok(Step::On);
+            };
+            if !self.moves.still(moves) {
+                self.note(issue, "another heal changed the live tree; proving again");
+                continue;
+            }
+            evidence.extend(missing_reproduction(&evidence));
+            evidence.extend(tests_changed(&draft.patch));
+            evidence.push(self.rehearsal(&snapshot_of(run), &draft.patch));
+            return self.record(issue, Event::PatchProved(Verification { checks: evidence }));
+        }
+        let moved = CheckEvidence {
+            name: "live tree".to_owned(),
+            result: VerificationResult::Inconclusive,
+            detail: format!("other heals changed it during each of {MOST_MOVED} proofs"),
+            seconds: 0.0,
+        };
+        self.record(
+            issue,
+            Event::PatchProved(Verification {
+                checks: vec![moved],
+            }),
+        )
+    }
+
+    /// Every check without and with the patch; none when it was cancelled.
+    fn trial(
+        &self,
+        issue: &Issue,
+        run: &Run,
+        patch: &Patch,
+        cancel: &CancelToken,
+    ) -> Result<Option<Vec<CheckEvidence>>, RecordError> {
         let reproduction = run
             .diagnosis
             .as_ref()
@@ -58,14 +102,19 @@ impl Rooms {
             .doors
             .workbench
             .for_verification(self.session(issue, Self::host(), cancel)?, None);
-        let code_only = without_tests(&draft.patch);
+        let code_only = without_tests(patch);
         let after = self
             .doors
             .workbench
             .for_verification(self.session(issue, Self::host(), cancel)?, Some(&code_only));
+        let trial = Trial {
+            before: before.as_ref(),
+            after: after.as_ref(),
+            until: None,
+        };
         let mut evidence = Vec::new();
         for (check, witness) in checks {
-            match compare(check, witness, before.as_ref(), after.as_ref()) {
+            match trial.compare(check, witness) {
                 Ok(found) => evidence.push(bounds::evidence(found)),
                 Err(error) => evidence.push(CheckEvidence {
                     name: proof_name(check),
@@ -74,14 +123,11 @@ impl Rooms {
                     seconds: 0.0,
                 }),
             }
-            // Aborted, or the host stops: the walk decides what comes next.
             if cancel.is_cancelled() {
-                return Ok(Step::On);
+                return Ok(None);
             }
         }
-        evidence.extend(missing_reproduction(&evidence));
-        evidence.push(self.rehearsal(&snapshot_of(run), &draft.patch));
-        self.record(issue, Event::PatchProved(Verification { checks: evidence }))
+        Ok(Some(evidence))
     }
 
     fn rehearsal(&self, snapshot: &Snapshot, patch: &Patch) -> CheckEvidence {
@@ -102,4 +148,22 @@ impl Rooms {
             seconds: 0.0,
         }
     }
+}
+
+/// What the patch does to tests, for reviewers: it was judged by those before it.
+fn tests_changed(patch: &Patch) -> Option<CheckEvidence> {
+    let found: Vec<String> = weakened(patch).iter().map(|it| format!("- {it}")).collect();
+    if found.is_empty() {
+        return None;
+    }
+    let text = format!(
+        "the patch weakens tests; it was judged by the tests as they stood before it\n{}",
+        found.join("\n")
+    );
+    Some(CheckEvidence {
+        name: "tests changed by the patch".to_owned(),
+        result: VerificationResult::Pass,
+        detail: bounds::clip(text, bounds::DETAIL),
+        seconds: 0.0,
+    })
 }

@@ -40,11 +40,11 @@ impl Rooms {
             .unwrap_or("it did not hold");
         let set = self.policies_of(issue);
         let message = rollback_message(issue, run, reason, &self.trail(set.as_ref()));
-        match self
-            .doors
-            .repository
-            .roll_back(permit, &snapshot_of(run), &draft.patch, &message)
-        {
+        let (repository, snapshot) = (&self.doors.repository, snapshot_of(run));
+        let undone = self
+            .moves
+            .change(|| repository.roll_back(permit, &snapshot, &draft.patch, &message));
+        match undone {
             // The next room restarts the services, so that a crash here cannot skip it.
             Ok(commit) => self.record(issue, Event::RollbackCommitted { commit }),
             Err(error) => self.escalate(
@@ -63,7 +63,7 @@ impl Rooms {
             .run()
             .map(|run| self.affected_services(run))
             .unwrap_or_default();
-        self.restart_services(issue, &services).map(drop)
+        self.restart_services(issue, &services, None)
     }
 
     pub(super) fn fail(&self, issue: &Issue) -> Result<Step, RecordError> {

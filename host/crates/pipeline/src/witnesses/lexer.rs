@@ -283,9 +283,7 @@ fn rust_text(rest: &str, first: char) -> Option<usize> {
     }
     if first == '\'' {
         let mut inside = rest.get(1..)?.chars();
-        let lifetime = inside
-            .next()
-            .is_some_and(|c| c.is_alphabetic() || c == '_')
+        let lifetime = inside.next().is_some_and(|c| c.is_alphabetic() || c == '_')
             && inside.next() != Some('\'');
         return (!lifetime).then(|| closed(rest, 1, "'"));
     }
@@ -326,21 +324,67 @@ mod tests {
         );
         assert_eq!(
             texts(JavaScript, "a(`b // ${c}`) /* d */ / 2; x = /\"[/]/g"),
-            ["a", "(", "`b // ${c}`", ")", "/", "2", ";", "x", "=", "/\"[/]/", "g"]
+            [
+                "a",
+                "(",
+                "`b // ${c}`",
+                ")",
+                "/",
+                "2",
+                ";",
+                "x",
+                "=",
+                "/\"[/]/",
+                "g"
+            ]
         );
         assert_eq!(
             texts(Rust, "f::<'a>('x', r#\"\"y\"#, b\"z\") /* /* */ */ // w"),
-            ["f", ":", ":", "<", "'", "a", ">", "(", "'x'", ",", "r#\"\"y\"#", ",", "b\"z\"", ")"]
+            [
+                "f",
+                ":",
+                ":",
+                "<",
+                "'",
+                "a",
+                ">",
+                "(",
+                "'x'",
+                ",",
+                "r#\"\"y\"#",
+                ",",
+                "b\"z\"",
+                ")"
+            ]
         );
-        assert_eq!(texts(Rust, "0..10 1.5e-3 x.0"), ["0", ".", ".", "10", "1.5e-3", "x", ".", "0"]);
+        assert_eq!(
+            texts(Rust, "0..10 1.5e-3 x.0"),
+            ["0", ".", ".", "10", "1.5e-3", "x", ".", "0"]
+        );
     }
 
     #[test]
     fn no_text_is_too_strange() {
         for language in [Python, JavaScript, Rust] {
             for source in [
-                "", "'", "\"\\", "`", "r#\"", "/*", "/* /*", "'''", "b'", "\\", "é'é", "f", "\u{0}",
-                "'\u{1f600}", "br", "0x", "1.", "/[",
+                "",
+                "'",
+                "\"\\",
+                "`",
+                "r#\"",
+                "/*",
+                "/* /*",
+                "'''",
+                "b'",
+                "\\",
+                "é'é",
+                "f",
+                "\u{0}",
+                "'\u{1f600}",
+                "br",
+                "0x",
+                "1.",
+                "/[",
             ] {
                 let found = tokens(language, source);
                 let mut end = 0;

@@ -151,7 +151,10 @@ pub fn without_tests(patch: &Patch) -> Patch {
             return None;
         }
         Some(FileChange {
-            after: file.after.as_deref().map(|after| with_old_modules(file, after)),
+            after: file
+                .after
+                .as_deref()
+                .map(|after| with_old_modules(file, after)),
             ..file.clone()
         })
     });
@@ -264,13 +267,15 @@ fn entry(how: Weakening, path: &str, unit: &Unit, evidence: &str) -> Weakened {
 fn missing<'a>(before: &'a Unit, after: &Unit) -> Vec<&'a Check> {
     let mut left: Vec<&str> = after.checks.iter().map(|it| it.text.as_str()).collect();
     let checks = before.checks.iter();
-    let gone = checks.filter(|check| match left.iter().position(|text| *text == check.text) {
-        Some(at) => {
-            left.swap_remove(at);
-            false
-        }
-        None => true,
-    });
+    let gone = checks.filter(
+        |check| match left.iter().position(|text| *text == check.text) {
+            Some(at) => {
+                left.swap_remove(at);
+                false
+            }
+            None => true,
+        },
+    );
     gone.collect()
 }
 

@@ -31,7 +31,13 @@ const FILES: [&str; 20] = [
 const SECTIONS: [(&str, &[&str]); 4] = [
     (
         "pyproject.toml",
-        &["[tool.pytest", "[tool.coverage", "[tool.tox", "[tool.nox", "[tool.hatch.envs"],
+        &[
+            "[tool.pytest",
+            "[tool.coverage",
+            "[tool.tox",
+            "[tool.nox",
+            "[tool.hatch.envs",
+        ],
     ),
     ("setup.cfg", &["[tool:pytest", "[coverage:", "[aliases"]),
     ("tox.ini", &["[pytest", "[testenv", "[tox", "[coverage:"]),
@@ -43,7 +49,14 @@ const SECTIONS: [(&str, &[&str]); 4] = [
 
 /// Keys of `package.json` that are about tests.
 const SCRIPTS: [&str; 9] = [
-    "\"test", "\"pretest", "\"posttest", "\"jest\"", "\"mocha\"", "\"vitest\"", "\"nyc\"", "\"c8\"",
+    "\"test",
+    "\"pretest",
+    "\"posttest",
+    "\"jest\"",
+    "\"mocha\"",
+    "\"vitest\"",
+    "\"nyc\"",
+    "\"c8\"",
     "\"ava\"",
 ];
 
@@ -51,7 +64,8 @@ const SCRIPTS: [&str; 9] = [
 pub(super) fn changed(file: &FileChange) -> bool {
     let name = file.path.rsplit('/').next().unwrap_or_default();
     if FILES.iter().any(|known| {
-        name == *known || (known.ends_with('.') || known.starts_with('.')) && name.starts_with(known)
+        name == *known
+            || (known.ends_with('.') || known.starts_with('.')) && name.starts_with(known)
     }) || name.ends_with(".snap")
         || file.path.split('/').any(|part| part == "__snapshots__")
     {

@@ -200,7 +200,10 @@ fn python_scopes(tokens: &[Token<'_>]) -> Vec<Scope> {
         let Some(first) = tokens.get(line.start) else {
             continue;
         };
-        while open.last().is_some_and(|(indent, ..)| *indent >= first.indent) {
+        while open
+            .last()
+            .is_some_and(|(indent, ..)| *indent >= first.indent)
+        {
             if let Some((.., Some(scope))) = open.pop()
                 && let Some(scope) = scopes.get_mut(scope)
             {
@@ -229,9 +232,9 @@ fn python_scopes(tokens: &[Token<'_>]) -> Vec<Scope> {
         if function && name.to_ascii_lowercase().starts_with("test") && !in_test || class {
             let mut path: Vec<&str> = open.iter().map(|(_, name, _)| name.as_str()).collect();
             path.push(name);
-            let skips = decorators.iter().filter(|text| {
-                text.split(' ').any(|word| PYTHON_SKIPS.contains(&word))
-            });
+            let skips = decorators
+                .iter()
+                .filter(|text| text.split(' ').any(|word| PYTHON_SKIPS.contains(&word)));
             scope = Some(scopes.len());
             scopes.push(Scope {
                 unit: Unit {
@@ -322,8 +325,10 @@ fn rust_scopes(tokens: &[Token<'_>]) -> Vec<Scope> {
             let words = || text.split(' ');
             words().next() != Some("cfg")
                 && words().any(|word| {
-                    matches!(word, "test" | "rstest" | "test_case" | "quickcheck" | "case")
-                        || word.ends_with("_test")
+                    matches!(
+                        word,
+                        "test" | "rstest" | "test_case" | "quickcheck" | "case"
+                    ) || word.ends_with("_test")
                 })
         };
         let skips = |text: &&String| {
@@ -356,7 +361,13 @@ fn rust_scopes(tokens: &[Token<'_>]) -> Vec<Scope> {
 
 fn rust_check(tokens: &[Token<'_>], at: usize) -> Option<Range<usize>> {
     let text = word(tokens, at)?;
-    let checks = ["assert", "debug_assert", "prop_assert", "panic", "unreachable"];
+    let checks = [
+        "assert",
+        "debug_assert",
+        "prop_assert",
+        "panic",
+        "unreachable",
+    ];
     let group = at + 2;
     (mark(tokens, at + 1) == Some("!")
         && matches!(mark(tokens, group), Some("(" | "[" | "{"))
@@ -399,11 +410,16 @@ fn javascript_scopes(tokens: &[Token<'_>]) -> Vec<Scope> {
                 if mark(tokens, after) == Some("(") {
                     next = after;
                 }
-            } else if tokens.get(next).is_some_and(|token| token.text.starts_with('`')) {
+            } else if tokens
+                .get(next)
+                .is_some_and(|token| token.text.starts_with('`'))
+            {
                 next += 1;
             }
         }
-        let named = tokens.get(next + 1).filter(|token| token.kind == Kind::Text);
+        let named = tokens
+            .get(next + 1)
+            .filter(|token| token.kind == Kind::Text);
         let (Some("("), Some(name)) = (mark(tokens, next), named) else {
             continue;
         };
@@ -447,7 +463,17 @@ fn javascript_check(tokens: &[Token<'_>], at: usize) -> Option<Range<usize>> {
         && mark(tokens, at + 3) == Some("(")
         && !matches!(
             word(tokens, at + 2),
-            Some("test" | "plan" | "end" | "skip" | "todo" | "after" | "before" | "mock" | "diagnostic")
+            Some(
+                "test"
+                    | "plan"
+                    | "end"
+                    | "skip"
+                    | "todo"
+                    | "after"
+                    | "before"
+                    | "mock"
+                    | "diagnostic"
+            )
         );
     let called = mark(tokens, at + 1) == Some("(")
         && (matches!(text, "expect" | "fail") || text.starts_with("assert"));
@@ -554,7 +580,10 @@ impl Check {
         let tight: String = tokens.iter().map(|token| token.text).collect();
         let literal = |token: &Token<'_>| {
             matches!(token.kind, Kind::Number | Kind::Text)
-                || matches!(token.text, "True" | "False" | "None" | "true" | "false" | "null")
+                || matches!(
+                    token.text,
+                    "True" | "False" | "None" | "true" | "false" | "null"
+                )
         };
         let shape: Vec<&str> = tokens
             .iter()
@@ -602,7 +631,9 @@ fn cannot_fail(tokens: &[Token<'_>], tight: &str) -> bool {
         return false;
     };
     let close = group_end(tokens, open);
-    let inside = tokens.get(open + 1..close.saturating_sub(1)).unwrap_or_default();
+    let inside = tokens
+        .get(open + 1..close.saturating_sub(1))
+        .unwrap_or_default();
     let mut depth = 0_i32;
     let comma = inside.iter().position(|token| {
         match token.text {
@@ -613,7 +644,11 @@ fn cannot_fail(tokens: &[Token<'_>], tight: &str) -> bool {
         depth == 0 && token.text == ","
     });
     let same = |one: &[Token<'_>], other: &[Token<'_>]| {
-        !one.is_empty() && one.iter().map(|it| it.text).eq(other.iter().map(|it| it.text))
+        !one.is_empty()
+            && one
+                .iter()
+                .map(|it| it.text)
+                .eq(other.iter().map(|it| it.text))
     };
     match comma.and_then(|at| Some((inside.get(..at)?, inside.get(at + 1..)?))) {
         Some((one, other)) => same(one, other) && tight.contains("eq"),

@@ -27,6 +27,7 @@ use selfheal_pipeline::feed::Feed;
 use selfheal_pipeline::healer::{Doors, Healer};
 use selfheal_pipeline::settings::{HostRules, PatchLimits, PathMatcher, RulesInForce, Settings};
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -347,11 +348,12 @@ struct FakeTools {
 
 impl Tools for FakeTools {
     fn call(&self, _: ToolRequest) -> Result<ToolOutput, ToolError> {
-        if self.world.held(if self.patch.is_some() {
-            "prove"
-        } else {
-            "verify"
-        }) {
+        let room = match (&self.patch, self.world.folded_phase()) {
+            (Some(_), _) => "prove",
+            (None, Phase::Verifying) => "verify",
+            (None, _) => "base",
+        };
+        if self.world.held(room) {
             while !self.cancel.is_cancelled() {
                 std::thread::yield_now();
             }
@@ -615,6 +617,7 @@ pub fn settings(level: AutonomyLevel) -> Settings {
         }),
         checks: vec![check()],
         max_attempts: 3,
+        concurrency: NonZeroUsize::MIN,
         diagnosis_budget: Duration::from_secs(9),
         watch: Duration::ZERO,
         service_directories: Vec::new(),
