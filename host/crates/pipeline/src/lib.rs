@@ -6,6 +6,7 @@
 //! goes through the [ledger](selfheal_domain::ledger).
 
 mod bounds;
+mod culprit;
 pub mod desk;
 pub mod enforcement;
 pub mod facts;

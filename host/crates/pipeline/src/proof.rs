@@ -9,6 +9,7 @@
 mod failures;
 
 use failures::Failures;
+pub(crate) use failures::failed as failed_tests;
 use selfheal_domain::agent::CheckCommand;
 use selfheal_domain::tools::{
     CommandOutput, Ended, ToolError, ToolOutput, ToolRequest, Tools, WorkspaceAccess,

@@ -20,7 +20,7 @@ const FAILING: &str = "failing: ";
 const FLAKY: &str = "flaky: ";
 
 /// Names of the tests that failed; none where the output does not tell.
-pub(super) fn failed(output: &CommandOutput) -> Option<BTreeSet<String>> {
+pub(crate) fn failed(output: &CommandOutput) -> Option<BTreeSet<String>> {
     if output.ended.success() {
         return Some(BTreeSet::new());
     }

@@ -2,7 +2,7 @@
 
 use super::{Rooms, Step, since_approval};
 use crate::bounds;
-use crate::facts::{brief, snapshot_message};
+use crate::facts::{brief, excluded, snapshot_message};
 use crate::healer::chain;
 use selfheal_domain::agent::{Agent, AgentError, LabelledText};
 use selfheal_domain::event::Event;
@@ -85,6 +85,20 @@ impl Rooms {
             match diagnosed {
                 Ok(mut diagnosis) => {
                     diagnosis.log.push_str(&earlier);
+                    let known = |digest| excluded(&issue).any(|refused| refused == digest);
+                    let mut proposals = diagnosis.proposals.iter();
+                    if !diagnosis.proposals.is_empty()
+                        && proposals.all(|proposal| known(proposal.patch.digest))
+                        && let Ok(found) =
+                            self.culprit(&issue, self.settings.diagnosis_budget, cancel)?
+                    {
+                        // Nothing of it may be tried again.
+                        return self.blame(&issue, found).map(|()| Step::On);
+                    }
+                    self.offer_revert(&issue, &mut diagnosis, cancel)?;
+                    if cancel.is_cancelled() {
+                        return Ok(Step::On);
+                    }
                     let found = Event::DiagnosisFinished(bounds::diagnosis(diagnosis));
                     return self
                         .ledger
@@ -96,7 +110,7 @@ impl Rooms {
                         earlier.push_str(&log);
                         agent = next;
                     }
-                    None => return self.agent_failed(&issue, &error, cancel),
+                    None => return self.without_agent(&issue, error, cancel),
                 },
             }
         }
@@ -137,6 +151,31 @@ impl Rooms {
             .record(issue.number, Actor::Host, Event::IssueCommented(comment))?;
         let log = bounds::clip(log.clone(), bounds::DETAIL);
         Ok(Some((next, format!("\n\nBefore: {summary}\n{log}"))))
+    }
+
+    /// What becomes of a diagnosis that no agent could make: perhaps a commit can be
+    /// taken back.
+    fn without_agent(
+        &self,
+        issue: &Issue,
+        mut error: AgentError,
+        cancel: &CancelToken,
+    ) -> Result<Step, RecordError> {
+        if let AgentError::NotFound { log, .. } | AgentError::Unavailable { log, .. } = &mut error
+            && !cancel.is_cancelled()
+        {
+            match self.culprit(issue, self.settings.diagnosis_budget, cancel)? {
+                Ok(mut found) => {
+                    found.log = format!("{}\n\nThe agent found nothing:\n{log}", found.log);
+                    return self.blame(issue, found).map(|()| Step::On);
+                }
+                Err(none) => {
+                    let why = bounds::clip(chain(&none), bounds::DETAIL);
+                    *log = format!("No commit can be taken back either: {why}\n\n{log}");
+                }
+            }
+        }
+        self.agent_failed(issue, &error, cancel)
     }
 
     /// What becomes of a run whose agent gave up.

@@ -2,13 +2,15 @@
 
 use super::{Rooms, Step};
 use crate::bounds;
+use crate::culprit::{NAME, Reverter};
 use crate::facts::{Claims, Proved, brief, broken_host_limit, excluded, patch_facts};
 use crate::healer::chain;
-use selfheal_domain::agent::named;
+use selfheal_domain::agent::{Diagnosis, Draft, named};
+use selfheal_domain::digest::Digest;
 use selfheal_domain::event::Event;
 use selfheal_domain::issue::Issue;
 use selfheal_domain::ledger::RecordError;
-use selfheal_domain::patch::Patch;
+use selfheal_domain::patch::{FileChange, Patch};
 use selfheal_domain::policy::AgentPhase;
 use selfheal_domain::ports::{CancelToken, CommitMessage};
 use selfheal_domain::risk::AutonomyLevel;
@@ -34,10 +36,12 @@ impl Rooms {
         let brief = brief(&issue, &self.settings, Vec::new());
         let issue = self.heed(&issue, &brief)?;
         // Whoever took over goes on.
-        let mut agent = named(
-            self.doors.agent.as_ref(),
-            run.agents().last().unwrap_or_default(),
-        );
+        let finder = run.agents().last().unwrap_or_default();
+        let mut agent = if finder == NAME {
+            &Reverter
+        } else {
+            named(self.doors.agent.as_ref(), finder)
+        };
         let (actor, drafted, changes) = loop {
             let worktree = match self.doors.repository.open_worktree(&permit, &run.snapshot) {
                 Ok(worktree) => worktree,
@@ -73,6 +77,8 @@ impl Rooms {
                 self.escalate(&issue, format!("the worktree holds no patch: {unreadable}"))
             }
             (Ok(draft), Ok(changes)) => {
+                let mut draft = draft;
+                offer(&mut draft, &diagnosis, &changes, &brief.excluded);
                 let draft = bounds::draft(draft);
                 // What counts is what is in the worktree, not what the agent says it wrote.
                 let patch = Patch::of(changes);
@@ -147,5 +153,16 @@ impl Rooms {
     /// The host as actor, for checks that are its own.
     pub(super) fn host() -> Actor {
         Actor::Host
+    }
+}
+
+/// What was proposed beside the draft is offered beside it.
+fn offer(draft: &mut Draft, diagnosis: &Diagnosis, changes: &[FileChange], refused: &[Digest]) {
+    let drafted = Patch::of(changes.to_vec()).digest;
+    let patches = diagnosis.proposals.iter().map(|it| &it.patch);
+    for patch in patches.filter(|it| it.digest != drafted && !refused.contains(&it.digest)) {
+        if !draft.rivals.contains(&patch.diff) {
+            draft.rivals.push(patch.diff.clone());
+        }
     }
 }

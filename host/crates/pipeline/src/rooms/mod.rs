@@ -1,6 +1,7 @@
 //! One room per phase; each leaves the issue in another phase or at rest.
 
 mod apply;
+mod blame;
 mod diagnose;
 mod draft;
 mod judge;

@@ -128,6 +128,11 @@ pub fn weakened(patch: &Patch) -> Vec<Weakened> {
     found
 }
 
+/// Whether a path is that of tests, or of a file that says nothing but how they are run.
+pub(crate) fn holds_tests_at(path: &str) -> bool {
+    is_test_path(path) || settings::is_settings(path)
+}
+
 /// Whether the file is one of tests: by its path, because it says how tests are run, or
 /// because the patch changes tests that it holds beside code.
 pub fn holds_tests(file: &FileChange) -> bool {

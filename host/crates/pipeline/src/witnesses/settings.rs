@@ -60,15 +60,20 @@ const SCRIPTS: [&str; 9] = [
     "\"ava\"",
 ];
 
-/// Whether a change of the file changes how tests are run.
-pub(super) fn changed(file: &FileChange) -> bool {
-    let name = file.path.rsplit('/').next().unwrap_or_default();
-    if FILES.iter().any(|known| {
+/// Whether the file says nothing but how tests are run, and what they compare with.
+pub(super) fn is_settings(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    FILES.iter().any(|known| {
         name == *known
             || (known.ends_with('.') || known.starts_with('.')) && name.starts_with(known)
     }) || name.ends_with(".snap")
-        || file.path.split('/').any(|part| part == "__snapshots__")
-    {
+        || path.split('/').any(|part| part == "__snapshots__")
+}
+
+/// Whether a change of the file changes how tests are run.
+pub(super) fn changed(file: &FileChange) -> bool {
+    let name = file.path.rsplit('/').next().unwrap_or_default();
+    if is_settings(&file.path) {
         return file.kind().is_some();
     }
     let (before, after) = (
