@@ -174,6 +174,9 @@ pub struct Issue {
     pub updated_at: DateTime<Utc>,
     /// When it was resolved.
     pub resolved_at: Option<DateTime<Utc>>,
+    /// When it was last opened again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reopened_at: Option<DateTime<Utc>>,
     /// Why it was escalated or aborted.
     pub end_reason: Option<String>,
     /// Records about it so far; the next one must build on exactly these.
@@ -229,6 +232,7 @@ impl Issue {
             created_at: record.at,
             updated_at: record.at,
             resolved_at: None,
+            reopened_at: None,
             end_reason: None,
             version: 1,
         })
@@ -469,6 +473,7 @@ impl Issue {
                 self.approval = None;
                 self.approved_at = None;
                 self.resolved_at = None;
+                self.reopened_at = Some(at);
                 self.occurrences += 1;
             }
             Event::ToolCalled(_)

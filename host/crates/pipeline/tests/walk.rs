@@ -8,6 +8,7 @@ use selfheal_domain::issue::Issue;
 use selfheal_domain::risk::{AutonomyAction, AutonomyLevel};
 use selfheal_domain::run::RunStatus;
 use selfheal_domain::state::Phase;
+use selfheal_domain::user::Actor;
 use selfheal_pipeline::desk::{DeskError, Freeze, Redraft};
 use selfheal_pipeline::settings::HostRules;
 use std::sync::Arc;
@@ -483,6 +484,21 @@ fn whoever_admits_an_issue_knows_what_earlier_heals_came_to() {
             .collect()
     });
     assert_eq!(healed, [(0, 0), (1, 1)]);
+}
+
+#[test]
+fn a_heal_whose_issue_comes_back_is_none_and_ends_the_streak() {
+    let world = world();
+    let host = Host::with_issue(&world, AutonomyLevel::AutoAll);
+    host.rests_in(Phase::Resolved);
+    let reason = "it came back".to_owned();
+    let ledger = host.healer.ledger();
+    ledger
+        .record(support::ONE, Actor::Host, Event::IssueReopened { reason })
+        .unwrap();
+    host.report();
+    let earned = world.get(|it| it.admitted.last().unwrap().earned);
+    assert_eq!((earned.healed, earned.failed, earned.streak), (0, 1, 0));
 }
 
 #[test]

@@ -82,6 +82,10 @@ impl Past {
                 record.streak = record.streak.saturating_add(1);
             }
             Outcome::Failed => record.failed = record.failed.saturating_add(1),
+            Outcome::CameBack => {
+                record.failed = record.failed.saturating_add(1);
+                record.streak = 0;
+            }
             Outcome::Undone => {
                 record.rolled_back = record.rolled_back.saturating_add(1);
                 record.streak = 0;
@@ -95,7 +99,7 @@ impl Past {
             let (heals, undone) = match outcome {
                 Outcome::Healed => (1, 0),
                 Outcome::Undone => (0, 1),
-                Outcome::Failed => continue,
+                Outcome::Failed | Outcome::CameBack => continue,
             };
             let entry = self.files.entry(file.path.clone()).or_default();
             entry.0 = u32::saturating_add(entry.0, heals);
@@ -113,18 +117,25 @@ impl Past {
 enum Outcome {
     Healed,
     Failed,
+    /// It passed verification, and the issue was opened again.
+    CameBack,
     Undone,
 }
 
 /// What became of a run; none while it is under way, and where nobody can tell (a
 /// patch that people turned down says nothing of what it would have done).
 fn outcome(issue: &Issue, run: &Run, last: bool) -> Option<(DateTime<Utc>, Outcome)> {
-    let when = run.ended_at?;
+    let mut when = run.ended_at?;
     let outcome = match run.status {
         _ if run.rolled_back => Outcome::Undone,
         // Whatever came after it in the same issue shows that it did not hold.
         RunStatus::Succeeded if last && issue.status() == IssueStatus::Resolved => Outcome::Healed,
-        RunStatus::Succeeded | RunStatus::Failed | RunStatus::Escalated => Outcome::Failed,
+        RunStatus::Succeeded => {
+            // It was believed until somebody opened the issue again.
+            when = issue.reopened_at.unwrap_or(when);
+            Outcome::CameBack
+        }
+        RunStatus::Failed | RunStatus::Escalated => Outcome::Failed,
         RunStatus::Active
         | RunStatus::Observed
         | RunStatus::Aborted
