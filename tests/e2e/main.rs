@@ -23,4 +23,5 @@ mod programs;
 mod registry;
 mod roles;
 mod rollback;
+mod strategies;
 mod walk;
