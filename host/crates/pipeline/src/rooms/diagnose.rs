@@ -4,7 +4,7 @@ use super::{Rooms, Step, since_approval};
 use crate::bounds;
 use crate::facts::{brief, excluded, snapshot_message};
 use crate::healer::chain;
-use selfheal_domain::agent::{Agent, AgentError, LabelledText};
+use selfheal_domain::agent::{Agent, AgentError, Diagnosis, LabelledText};
 use selfheal_domain::event::Event;
 use selfheal_domain::ids::{CommentId, RunId, RunNumber, RunRef};
 use selfheal_domain::issue::{Comment, CommentRole, Issue};
@@ -85,17 +85,14 @@ impl Rooms {
             match diagnosed {
                 Ok(mut diagnosis) => {
                     diagnosis.log.push_str(&earlier);
-                    let known = |digest| excluded(&issue).any(|refused| refused == digest);
-                    let mut proposals = diagnosis.proposals.iter();
-                    if !diagnosis.proposals.is_empty()
-                        && proposals.all(|proposal| known(proposal.patch.digest))
-                        && let Ok(found) =
-                            self.culprit(&issue, self.settings.diagnosis_budget, cancel)?
-                    {
-                        // Nothing of it may be tried again.
-                        return self.blame(&issue, found).map(|()| Step::On);
+                    if nothing_new(&issue, &diagnosis) {
+                        let budget = self.settings.diagnosis_budget;
+                        if let Ok(found) = self.culprit(&issue, budget, cancel)? {
+                            return self.blame(&issue, found).map(|()| Step::On);
+                        }
+                    } else {
+                        self.offer_revert(&issue, &mut diagnosis, cancel)?;
                     }
-                    self.offer_revert(&issue, &mut diagnosis, cancel)?;
                     if cancel.is_cancelled() {
                         return Ok(Step::On);
                     }
@@ -216,4 +213,11 @@ impl Rooms {
             .filter(|log| !log.text.is_empty())
             .collect()
     }
+}
+
+/// Every patch that the agent proposes was refused or did not hold before.
+fn nothing_new(issue: &Issue, diagnosis: &Diagnosis) -> bool {
+    let known = |digest| excluded(issue).any(|refused| refused == digest);
+    let mut patches = diagnosis.proposals.iter().map(|it| it.patch.digest);
+    !diagnosis.proposals.is_empty() && patches.all(known)
 }

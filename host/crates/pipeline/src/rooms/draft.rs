@@ -5,7 +5,7 @@ use crate::bounds;
 use crate::culprit::{NAME, Reverter};
 use crate::facts::{Claims, Proved, brief, broken_host_limit, excluded, patch_facts};
 use crate::healer::chain;
-use selfheal_domain::agent::{Diagnosis, Draft, named};
+use selfheal_domain::agent::{Agent, Diagnosis, Draft, named};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::Event;
 use selfheal_domain::issue::Issue;
@@ -37,7 +37,7 @@ impl Rooms {
         let issue = self.heed(&issue, &brief)?;
         // Whoever took over goes on.
         let finder = run.agents().last().unwrap_or_default();
-        let mut agent = if finder == NAME {
+        let mut agent: &dyn Agent = if finder == NAME {
             &Reverter
         } else {
             named(self.doors.agent.as_ref(), finder)

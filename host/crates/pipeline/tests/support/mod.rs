@@ -457,10 +457,10 @@ impl Tools for FakeTools {
             *self.written.lock().unwrap() = Some(content);
             return Ok(ToolOutput::Written);
         }
-        let issue = self.world.issue(IssueNumber(self.issue)).unwrap().unwrap();
-        let room = match (&self.patch, issue.phase) {
+        let issue = self.world.issue(IssueNumber(self.issue)).unwrap();
+        let room = match (&self.patch, issue.map(|issue| issue.phase)) {
             (Some(_), _) => "prove",
-            (None, Phase::Verifying) => "verify",
+            (None, Some(Phase::Verifying)) => "verify",
             (None, _) => "base",
         };
         self.world.enter(room);
@@ -542,7 +542,7 @@ impl Workbench for Port {
     fn for_drafting(&self, session: ToolSessionSpec, _: &RunWorktree) -> Box<dyn DraftingTools> {
         Box::new(FakeTools {
             world: Arc::clone(&self.0),
-            issue: session.run.unwrap().issue.0,
+            issue: session.run.map_or(1, |run| run.issue.0),
             cancel: session.cancel,
             patch: None,
             written: Mutex::default(),
@@ -551,7 +551,7 @@ impl Workbench for Port {
     fn for_verification(&self, session: ToolSessionSpec, patch: Option<&Patch>) -> Box<dyn Tools> {
         Box::new(FakeTools {
             world: Arc::clone(&self.0),
-            issue: session.run.unwrap().issue.0,
+            issue: session.run.map_or(1, |run| run.issue.0),
             cancel: session.cancel,
             patch: patch.cloned(),
             written: Mutex::default(),
