@@ -122,6 +122,12 @@ impl TestHost {
         self.admin.clone()
     }
 
+    /// Waits until a host that was told to stop has ended; gives the admin's token.
+    pub fn ended(mut self) -> String {
+        self.child.wait().expect("it ends");
+        self.admin.clone()
+    }
+
     /// Adds an account while the host runs; gives its token.
     pub fn user(&self, project: &Project, name: &str, role: &str) -> String {
         let config = self.config.display().to_string();

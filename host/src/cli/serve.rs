@@ -80,7 +80,10 @@ pub(crate) fn start_logging() {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(!plain);
+        .with_ansi(!plain)
+        // Saying that a line could not be written goes to the same place, and panics when
+        // that fails: a log on a full disk would take the host down.
+        .log_internal_errors(false);
     // Fails only when logging was started before.
     let _ = subscriber.try_init();
 }

@@ -12,7 +12,7 @@ use std::process::Command;
 
 /// Which of our crates may depend on which; dev-dependencies are free. A crate
 /// that is not listed may depend on none of ours.
-const EDGES: [(&str, &[&str]); 20] = [
+const EDGES: [(&str, &[&str]); 21] = [
     ("selfheal-domain", &[]),
     ("selfheal-audit", &["selfheal-domain"]),
     ("selfheal-store", &["selfheal-domain", "selfheal-audit"]),
@@ -39,7 +39,8 @@ const EDGES: [(&str, &[&str]); 20] = [
     ("selfheal-api", &["selfheal-domain", "selfheal-pipeline"]),
     ("selfheal-guest-build", &[]),
     ("selfheal-policy-sdk", &[]),
-    ("selfheal-tests", &[]),
+    ("selfheal-faults", &[]),
+    ("selfheal-tests", &["selfheal-faults"]),
     ("xtask", &["selfheal-guest-build"]),
     (
         "selfheal",

@@ -52,9 +52,24 @@ fn child_that_appends_until_it_is_killed() {
 
 #[test]
 fn a_host_killed_while_appending_loses_nothing_it_acknowledged() {
+    killed(5, |round| round * 70);
+}
+
+/// From the first append to some hundreds, on logs that grow and on new ones.
+#[test]
+#[ignore = "minutes; for a thorough look"]
+fn a_thousand_kills_lose_nothing_that_was_acknowledged() {
+    for log in 0..50 {
+        killed(20, |round| (log * 20 + round) * 7919 % 97);
+    }
+}
+
+/// Kills the child `rounds` times, each time after as many acknowledgements as `after`
+/// says, on one log.
+fn killed(rounds: usize, after: impl Fn(usize) -> usize) {
     let dir = tempfile::tempdir().unwrap();
     let mut acknowledged = BTreeMap::new();
-    for round in 1..=5 {
+    for round in 1..=rounds {
         #[expect(
             clippy::disallowed_methods,
             reason = "the host to be killed is this test"
@@ -83,7 +98,7 @@ fn a_host_killed_while_appending_loses_nothing_it_acknowledged() {
             };
             acknowledged.insert(seq.parse::<u64>().unwrap(), hash.to_owned());
             seen += 1;
-            if seen >= round * 70 && !killed {
+            if seen >= after(round).max(1) && !killed {
                 child.kill().unwrap();
                 killed = true;
             }

@@ -124,10 +124,8 @@ impl IndexLock {
         let marker = format!("selfheal {owner}\n");
         let mut waited = Duration::ZERO;
         loop {
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Ok(mut file) => {
-                    file.write_all(marker.as_bytes())
-                        .map_err(failed("locking the index"))?;
+            match take(git_dir, &path, owner, &marker) {
+                Ok(()) => {
                     return Ok(Self {
                         git_dir: git_dir.to_owned(),
                     });
@@ -223,7 +221,35 @@ impl Drop for IndexLock {
         }
         let _ = std::fs::remove_file(self.git_dir.join("index.selfheal"));
         let _ = std::fs::remove_file(self.git_dir.join("index.lock"));
+        // A lock that came back with the power would be in everybody's way.
+        let _ = File::open(&self.git_dir).and_then(|directory| directory.sync_all());
     }
+}
+
+/// Makes the lock with its owner's name in it at once: one that a power cut left empty
+/// would be nobody's, and stay for ever.
+fn take(git_dir: &Path, path: &Path, owner: &str, marker: &str) -> std::io::Result<()> {
+    let beside = git_dir.join(format!("index.selfheal-{owner}"));
+    let mut file = File::create(&beside)?;
+    let taken = file
+        .write_all(marker.as_bytes())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| match std::fs::hard_link(&beside, path) {
+            // A file system without links: in two steps, then.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::Unsupported | ErrorKind::PermissionDenied
+                ) =>
+            {
+                let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+                file.write_all(marker.as_bytes())
+                    .and_then(|()| file.sync_all())
+            }
+            other => other,
+        });
+    let _ = std::fs::remove_file(&beside);
+    taken
 }
 
 /// Who holds the lock of a `selfheal heal`, which has no next start to clean up.
