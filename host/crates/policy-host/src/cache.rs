@@ -43,9 +43,12 @@ impl CodeCache {
             .mode(0o700)
             .create(&directory);
         match made.and_then(|()| trusted_directory(&directory)) {
-            Ok(()) => Self {
-                directory: Some(directory),
-            },
+            Ok(()) => {
+                crate::files::sweep(&directory, "");
+                Self {
+                    directory: Some(directory),
+                }
+            }
             Err(error) => {
                 tracing::warn!(directory = %directory.display(), %error, "compiled policy modules are not kept");
                 Self::none()

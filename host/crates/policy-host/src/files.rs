@@ -143,6 +143,28 @@ pub(crate) fn remove(path: &Path) {
     }
 }
 
+/// Removes what processes that are gone had begun to write in `directory`, for files whose
+/// names begin with `prefix`.
+pub(crate) fn sweep(directory: &Path, prefix: &str) {
+    for name in names(directory).unwrap_or_default() {
+        let writer = name
+            .strip_suffix(".new")
+            .filter(|_| name.starts_with(prefix))
+            .and_then(|name| name.rsplit_once('.'))
+            .and_then(|(_, writer)| writer.split_once('-'))
+            .and_then(|(pid, attempt)| Some((pid.parse::<u32>().ok()?, attempt)));
+        let Some((pid, attempt)) = writer else {
+            continue;
+        };
+        let is_ours = attempt.bytes().all(|byte| byte.is_ascii_digit());
+        let is_gone = pid == std::process::id() || !Path::new(&format!("/proc/{pid}")).exists();
+        // Whatever is left is in nobody's way; the next start tries again.
+        if is_ours && is_gone {
+            let _ = std::fs::remove_file(directory.join(name));
+        }
+    }
+}
+
 /// Steps at which a process can die with something durable half done. Outside of tests
 /// they are nothing.
 #[cfg(not(test))]
@@ -203,6 +225,13 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         replace(&path, b"two", Some(&path)).unwrap();
         assert_eq!((read(&path).unwrap(), mode()), (b"two".to_vec(), 0o644));
+        assert_eq!(names(home.path()).unwrap(), ["policy.toml"]);
+        // What a write that never ended left; 0 is no process.
+        std::fs::write(home.path().join("policy.toml.0-3.new"), b"ha").unwrap();
+        std::fs::write(home.path().join("mine.0-3.new"), b"not ours").unwrap();
+        sweep(home.path(), "policy.toml.");
+        assert_eq!(names(home.path()).unwrap().len(), 2);
+        sweep(home.path(), "");
         assert_eq!(names(home.path()).unwrap(), ["policy.toml"]);
         let directory = home.path().join("taken");
         std::fs::create_dir_all(directory.join("inside")).unwrap();

@@ -38,6 +38,7 @@ mod plan;
 mod repository;
 mod rollback;
 mod snapshot;
+mod sweep;
 mod texts;
 mod tracked;
 

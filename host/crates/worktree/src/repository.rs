@@ -62,6 +62,7 @@ impl GitRepository {
         std::fs::create_dir_all(state_dir).map_err(failed("making the state directory"))?;
         let state_dir = canonical(state_dir)?;
         let root = root_of(&repo)?;
+        crate::sweep::sweep(repo.commondir(), &state_dir);
         let off_limits = vec![
             state_dir.clone(),
             canonical(repo.path())?,

@@ -211,7 +211,7 @@ fn clear_stale_lock(repo: &Git, run: RunRef, branch: &str, plan: Option<&Plan>) 
 }
 
 /// No process has the file open, as far as this user may look; false when in doubt.
-fn nobody_has_open(path: &Path) -> bool {
+pub(crate) fn nobody_has_open(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let (Ok(lock), Ok(own)) = (
         std::fs::symlink_metadata(path),

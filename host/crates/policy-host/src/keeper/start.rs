@@ -94,6 +94,18 @@ impl PolicyKeeper {
         let directory = places.data.join("policies");
         files::make_directory(&directory)?;
         files::make_directory(&directory.join("proposals"))?;
+        for kept in [
+            &directory,
+            &directory.join("proposals"),
+            &directory.join("generations"),
+        ] {
+            files::sweep(kept, "");
+        }
+        if let (Some(home), Some(name)) =
+            (places.policy_file.parent(), places.policy_file.file_name())
+        {
+            files::sweep(home, &format!("{}.", name.to_string_lossy()));
+        }
         let modules = ModuleStore::open(&directory.join("modules"))
             .map_err(|error| StartError::Modules(error.to_string()))?;
         let host = Arc::new(host.with_store(modules.clone()));

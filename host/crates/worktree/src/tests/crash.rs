@@ -149,3 +149,27 @@ fn a_lock_that_a_crash_left_empty_is_removed_but_not_one_that_somebody_holds() {
     assert_eq!(app.seen(), seen);
     assert!(!path.exists());
 }
+
+#[test]
+fn what_a_crash_left_of_our_own_refs_is_swept_and_nothing_else() {
+    let (app, _) = app();
+    drop(app.open());
+    let git = app.root.join(".git");
+    std::fs::create_dir_all(git.join("refs/heads/selfheal/issue-1")).unwrap();
+    std::fs::create_dir_all(app.state.join("scratch")).unwrap();
+    let ours = [
+        git.join("refs/heads/selfheal/issue-1/run-1.lock"),
+        app.state.join("scratch/index-edit.lock"),
+    ];
+    for path in &ours {
+        std::fs::write(path, "").unwrap();
+    }
+    let theirs = git.join("refs/heads/feature.lock");
+    std::fs::write(&theirs, "").unwrap();
+    // What other tests are just starting holds it as well, until it becomes itself.
+    let swept = (0..1000).any(|_| {
+        drop(app.open());
+        ours.iter().all(|path| !path.exists())
+    });
+    assert!(swept && theirs.exists());
+}
