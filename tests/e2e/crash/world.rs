@@ -226,6 +226,7 @@ impl World {
                 || name.ends_with(".new")
                 || name.starts_with(".selfheal-")
                 || name.starts_with("index.selfheal")
+                || name.contains("_git2_")
         });
         assert!(debris.is_empty(), "{what}: {debris:?}");
     }

@@ -151,7 +151,7 @@ fn a_lock_that_a_crash_left_empty_is_removed_but_not_one_that_somebody_holds() {
 }
 
 #[test]
-fn what_a_crash_left_of_our_own_refs_is_swept_and_nothing_else() {
+fn what_a_crash_left_half_written_is_swept_and_nothing_else() {
     let (app, _) = app();
     drop(app.open());
     let git = app.root.join(".git");
@@ -159,6 +159,9 @@ fn what_a_crash_left_of_our_own_refs_is_swept_and_nothing_else() {
     std::fs::create_dir_all(app.state.join("scratch")).unwrap();
     let ours = [
         git.join("refs/heads/selfheal/issue-1/run-1.lock"),
+        git.join("objects/pack/pack_git2_0123456789ab"),
+        git.join("objects/pack/pack_git2_0123456789abidx.lock"),
+        git.join("objects/tmp_object_git2_0123"),
         app.state.join("scratch/index-edit.lock"),
     ];
     for path in &ours {
