@@ -173,6 +173,9 @@ fn all(todo: Vec<(Where, Blow)>) {
                         }
                         Err(_) => failed.lock().unwrap().push(format!("{blow:?} {at:?}")),
                     }
+                    let done: usize = came.lock().unwrap().values().sum();
+                    let losses = failed.lock().unwrap().len();
+                    eprintln!("{} of {total}, {losses} losses", done + losses);
                 }
             });
         }
