@@ -243,6 +243,7 @@ impl OneShot {
                 rivals: draft.rivals.clone(),
                 commit: self.head.clone(),
                 judgement: judgement.clone(),
+                log: draft.log.clone(),
             },
         )?;
         let asks = person_needed(judgement.verdict, &patch)?;

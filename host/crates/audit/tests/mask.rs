@@ -113,6 +113,7 @@ fn patches_digests_and_accounts_come_through_unchanged() {
             granted: Vec::new(),
             asked: None,
         },
+        log: "asked with s3cr3t-value".to_owned(),
     };
     let Event::PatchDrafted {
         patch,
@@ -121,6 +122,7 @@ fn patches_digests_and_accounts_come_through_unchanged() {
         rivals,
         commit,
         judgement,
+        log,
     } = stored(&masker(), &event)
     else {
         panic!("another event");
@@ -128,6 +130,7 @@ fn patches_digests_and_accounts_come_through_unchanged() {
     assert_eq!(patch, whole, "what is applied is what was proved");
     assert_eq!(rationale, "the url postgres://app:[masked]@db/x is wrong");
     assert_eq!(confidence, 0.1 + 0.2);
+    assert_eq!(log, "asked with [masked]");
     assert_eq!(rivals, ["-x = '[masked]'"]);
     assert_eq!(commit.0, "ab".repeat(20));
     let reason = judgement.verdict.reason().unwrap();

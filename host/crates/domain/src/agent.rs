@@ -106,6 +106,9 @@ pub struct Draft {
     /// Other patches that pass the same checks, as diffs.
     #[serde(default)]
     pub rivals: Vec<String>,
+    /// What was tried, for people who look closely; names the full transcript.
+    #[serde(default)]
+    pub log: String,
 }
 
 /// An agent could not do it.

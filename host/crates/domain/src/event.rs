@@ -204,6 +204,9 @@ pub enum Event {
         commit: CommitId,
         /// What the guardrails say of the finished diff.
         judgement: Judgement,
+        /// What the agent tried, with place and digest of its full transcript.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        log: String,
     },
     /// Fails before, passes after, tests of the base included.
     #[serde(rename = "patch.proved")]

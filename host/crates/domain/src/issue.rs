@@ -366,6 +366,7 @@ impl Issue {
                 rivals,
                 commit,
                 judgement,
+                log: _,
             } => {
                 let run = self.run_mut()?;
                 run.draft = Some(DraftedPatch {

@@ -361,13 +361,14 @@ impl Agent for ExternalAgent {
         tools: &dyn Tools,
     ) -> Result<Draft, AgentError> {
         let prompt = prompt::draft(brief, diagnosis);
-        let (said, _) = self.talk(tools, brief.budget, true, &prompt, answer::draft)?;
+        let (said, talk) = self.talk(tools, brief.budget, true, &prompt, answer::draft)?;
         Ok(Draft {
             rationale: said.rationale,
             confidence: said.confidence,
             // What counts is what the worktree holds, which the caller reads itself.
             files: Vec::new(),
             rivals: Vec::new(),
+            log: talk.log,
         })
     }
 }

@@ -264,13 +264,13 @@ impl Agent for ModelAgent {
             .run(&mut ending)
             .map_err(|end| self.failed(end, &desk))?;
         journal.note(&format!("the patch is written: {}", answer.rationale));
-        self.finished(&desk);
         Ok(Draft {
             rationale: answer.rationale,
             confidence: answer.confidence,
             // What changed is in the worktree; what a model says of it is not asked.
             files: Vec::new(),
             rivals: Vec::new(),
+            log: self.finished(&desk),
         })
     }
 }

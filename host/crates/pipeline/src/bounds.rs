@@ -112,6 +112,7 @@ pub(crate) fn diagnosis(mut found: Diagnosis) -> Diagnosis {
 /// A draft's claims that fit into an event.
 pub(crate) fn draft(mut draft: Draft) -> Draft {
     draft.rationale = clip(draft.rationale, ACCOUNT);
+    draft.log = clip(draft.log, ACCOUNT);
     draft.confidence = share(draft.confidence);
     draft.rivals.truncate(ENTRIES);
     for rival in &mut draft.rivals {

@@ -67,6 +67,7 @@ pub(crate) fn draft(
         confidence: proposal.confidence,
         files: proposal.patch.files.clone(),
         rivals,
+        log: String::new(),
     })
 }
 

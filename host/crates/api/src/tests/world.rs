@@ -771,6 +771,7 @@ impl World {
             rivals: vec!["diff --git a/x b/x\n".into()],
             commit: CommitId("c".repeat(40)),
             judgement: judgement(),
+            log: "what was tried".into(),
         };
         self.record(number, agent(), drafted);
         let proof = Verification {

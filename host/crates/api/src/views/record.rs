@@ -144,6 +144,7 @@ fn prune(event: &Event, mut data: Value) -> Value {
             short.insert("files".to_owned(), Value::Array(paths));
             object.insert("patch".to_owned(), Value::Object(short));
             object.insert("rivals".to_owned(), Value::from(rivals.len()));
+            object.remove("log");
         }
         Event::DiagnosisFinished(diagnosis) => {
             object.remove("log");

@@ -179,6 +179,7 @@ pub fn event(kind: EventKind, salt: u64) -> Event {
             rivals: Vec::new(),
             commit,
             judgement: Judgement::merge(1, Vec::new()),
+            log: String::new(),
         },
         K::PatchProved => Event::PatchProved(verification(VerificationResult::Pass)),
         K::PatchRefuted => Event::PatchRefuted {

@@ -126,6 +126,7 @@ impl Rooms {
                                 rivals: draft.rivals,
                                 commit,
                                 judgement,
+                                log: draft.log,
                             },
                         )
                         .map(|_| Step::On),

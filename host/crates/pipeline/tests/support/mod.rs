@@ -429,6 +429,7 @@ impl Agent for Port {
             confidence: self.0.get(|it| it.confidence),
             files: Vec::new(),
             rivals: Vec::new(),
+            log: String::new(),
         })
     }
 }

@@ -160,6 +160,7 @@ fn ask_about_patch(log: &MemoryLog, set: &dyn PolicySet, context: &PolicyContext
         rivals: Vec::new(),
         commit: CommitId("c".repeat(40)),
         judgement: set.judge_patch(&context, &facts),
+        log: String::new(),
     });
     let assessment = set.assess(&context, &facts);
     add(Event::RiskAssessed(assessment.clone()));
