@@ -151,20 +151,27 @@ fn directory_entries(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> 
 /// container, with its manager's socket mounted: such mounts are masked as well.
 fn listening_sockets() -> Vec<PathBuf> {
     let bound = std::fs::read_to_string("/proc/self/net/unix").unwrap_or_default();
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let bound = bound
         .lines()
         .filter_map(|line| line.find(" /").and_then(|at| line.get(at + 1..)))
         .map(PathBuf::from);
-    let mounted = mounts
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(unescaped)
-        .filter(|path| {
-            path.symlink_metadata()
-                .is_ok_and(|metadata| metadata.file_type().is_socket())
-        });
+    let mounted = mounts().into_iter().map(|(path, _)| path).filter(|path| {
+        path.symlink_metadata()
+            .is_ok_and(|metadata| metadata.file_type().is_socket())
+    });
     bound.chain(mounted).collect()
+}
+
+/// Where something is mounted, with the type of its file system.
+pub(crate) fn mounts() -> Vec<(PathBuf, String)> {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = table.lines().filter_map(|line| {
+        let (of_mount, of_file_system) = line.split_once(" - ")?;
+        let place = of_mount.split(' ').nth(4)?;
+        let kind = of_file_system.split(' ').next()?;
+        Some((unescaped(place), kind.to_owned()))
+    });
+    mounts.collect()
 }
 
 /// Undoes the octal escapes of white space in mount tables.

@@ -9,10 +9,11 @@
 
 mod tree;
 
-use selfheal_domain::tools::Ended;
+use selfheal_domain::tools::{Ended, ToolSession};
 use selfheal_sandbox::{Access, CancelToken, Sandbox, SandboxError};
 use std::io::Write;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use tree::{Tree, run};
 
@@ -139,6 +140,68 @@ fn no_socket_of_the_host_can_be_reached() {
         assert!(!output.stdout.contains("REACHED"), "{output:?}");
         assert_eq!(output.stdout.lines().count(), 3, "{output:?}");
     }
+}
+
+/// Whoever begins to listen while a command runs is out of its reach as well, in the
+/// workspace, in what it gets to see, and elsewhere on the host.
+#[test]
+fn no_socket_that_comes_later_can_be_reached() {
+    let attempts = "
+import socket, sys
+for line in sys.stdin:
+    s = socket.socket(socket.AF_UNIX); s.settimeout(5)
+    try:
+        s.connect(line.strip()); print('REACHED', flush=True)
+    except OSError as error: print(type(error).__name__, flush=True)
+";
+    let tree = Tree::new();
+    let shown = tree.base.join("shown");
+    std::fs::create_dir(&shown).unwrap();
+    // Not below a place that is hidden anyway.
+    let home = std::env::home_dir().unwrap();
+    let elsewhere = tempfile::tempdir_in(home).unwrap();
+    for access in [Access::ReadOnly, Access::Discard] {
+        let mut spec = tree.python_spec(access.clone(), attempts);
+        spec.visible = vec![shown.clone()];
+        let mut session = Sandbox::new().spawn(spec, &CancelToken::new()).unwrap();
+        let patience = Duration::from_secs(60);
+        let mut attempt = |path: &Path| {
+            session.send(path.to_str().unwrap()).unwrap();
+            session.receive(patience).unwrap()
+        };
+        let nothing = attempt(&tree.root.join("nothing"));
+        assert_eq!(nothing, "FileNotFoundError");
+        for place in [&tree.root, &shown, elsewhere.path()] {
+            let path = place.join("later.sock");
+            let listener = UnixListener::bind(&path).unwrap();
+            // It is really there.
+            UnixStream::connect(&path).unwrap();
+            let refused = attempt(&path);
+            assert_ne!(refused, "REACHED", "{access:?}: {}", path.display());
+            drop(listener);
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
+}
+
+/// What a command itself listens on, it reaches.
+#[test]
+fn sockets_of_its_own_work() {
+    let tree = Tree::new();
+    let script = "
+import os, socket
+for place in ('own.sock', '/tmp/own.sock', os.environ.get('HOME', '/tmp') + '/own.sock'):
+    try: listener = socket.socket(socket.AF_UNIX); listener.bind(place)
+    except OSError: print('nowhere to bind'); continue
+    listener.listen()
+    socket.socket(socket.AF_UNIX).connect(place)
+    print('reached')
+";
+    let output = tree.python(Access::Discard, script);
+    assert!(
+        output.stdout.starts_with("reached\nreached\n"),
+        "{output:?}"
+    );
 }
 
 #[test]

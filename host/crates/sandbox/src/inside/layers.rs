@@ -40,6 +40,11 @@ impl Memory {
         Ok(path)
     }
 
+    /// An empty directory, for the bottom of overlays.
+    pub(super) fn empty(&self) -> Step<OwnedFd> {
+        open(&self.directory("empty", 0o755)?)
+    }
+
     /// A detached mount of an empty directory that everybody may write.
     pub(super) fn private(&self, place: &Path) -> Step<OwnedFd> {
         let name: String = place
@@ -55,20 +60,16 @@ impl Memory {
 }
 
 /// The workspace's directories, opened while all of them can be seen.
-pub(super) enum Layers {
-    Plain(OwnedFd),
-    Overlay {
-        lower: Vec<OwnedFd>,
-        kept: Option<(OwnedFd, OwnedFd)>,
-    },
+pub(super) struct Layers {
+    lower: Vec<OwnedFd>,
+    kept: Option<(OwnedFd, OwnedFd)>,
+    /// The live tree as it is, where overlays are not possible and nothing is written.
+    plain: Option<OwnedFd>,
 }
 
 impl Layers {
     pub(super) fn open(spec: &SandboxSpec) -> Step<Self> {
         let workspace = &spec.workspace;
-        if workspace.access == Access::ReadOnly && workspace.layers.is_empty() {
-            return Ok(Self::Plain(copy_read_only(&workspace.root)?));
-        }
         let lower = workspace
             .layers
             .iter()
@@ -79,48 +80,63 @@ impl Layers {
             Access::Keep { upper, work } => Some((open(upper)?, open(work)?)),
             Access::ReadOnly | Access::Discard => None,
         };
-        Ok(Self::Overlay { lower, kept })
+        let plain = (workspace.access == Access::ReadOnly && workspace.layers.is_empty())
+            .then(|| copy_read_only(&workspace.root))
+            .transpose()?;
+        Ok(Self { lower, kept, plain })
     }
 
-    /// As a detached mount.
-    pub(super) fn mount(self, spec: &SandboxSpec, memory: &Memory) -> Step<OwnedFd> {
-        let (lower, kept) = match self {
-            Self::Plain(tree) => return Ok(tree),
-            Self::Overlay { lower, kept } => (lower, kept),
-        };
+    /// As a detached mount. `empty` is an empty directory.
+    pub(super) fn mount(
+        self,
+        spec: &SandboxSpec,
+        memory: &Memory,
+        empty: &OwnedFd,
+    ) -> Step<OwnedFd> {
+        if let Some(plain) = self.plain {
+            let mut lower: Vec<&OwnedFd> = self.lower.iter().collect();
+            lower.push(empty);
+            // No socket of the live tree leads to its listener through an overlay.
+            return Ok(overlay(&lower, None).unwrap_or(plain));
+        }
         let discard = spec.workspace.access == Access::Discard;
-        let writable = match (lower.first(), kept) {
+        let writable = match (self.lower.first(), self.kept) {
             (Some(top), None) if discard => Some(memory_layer(memory, top)?),
             (_, kept) => kept,
         };
-        let failed = |error: Errno| lacking("mounting the overlay")(error);
-        let overlay =
-            rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed)?;
-        let set = |name: &str, value: &str| {
-            rustix::mount::fsconfig_set_string(overlay.as_fd(), name, value)
-                .map_err(|error| lacking("an option of the overlay")(format!("{name}: {error}")))
-        };
-        let layers: Vec<String> = lower.iter().map(by_descriptor).collect();
-        set("lowerdir", &layers.join(":"))?;
-        if let Some((upper, work)) = &writable {
-            set("upperdir", &by_descriptor(upper))?;
-            set("workdir", &by_descriptor(work))?;
-        }
-        // Whiteouts and opaque marks in `user.*`: `trusted.*` is out of reach in a
-        // user namespace, also for root.
-        rustix::mount::fsconfig_set_flag(overlay.as_fd(), "userxattr").map_err(failed)?;
-        rustix::mount::fsconfig_create(overlay.as_fd()).map_err(failed)?;
-        let attributes = if writable.is_some() {
-            safe()
-        } else {
-            read_only()
-        };
-        rustix::mount::fsmount(overlay.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-            .map_err(failed)
+        overlay(&self.lower.iter().collect::<Vec<_>>(), writable.as_ref())
     }
 }
 
-fn open(path: &Path) -> Step<OwnedFd> {
+/// A detached overlay: `lower` topmost first, of which a read-only one needs two, and
+/// upper and work directory for one that can be written.
+pub(super) fn overlay(lower: &[&OwnedFd], writable: Option<&(OwnedFd, OwnedFd)>) -> Step<OwnedFd> {
+    let failed = |error: Errno| lacking("mounting the overlay")(error);
+    let overlay = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed)?;
+    let set = |name: &str, value: &str| {
+        rustix::mount::fsconfig_set_string(overlay.as_fd(), name, value)
+            .map_err(|error| lacking("an option of the overlay")(format!("{name}: {error}")))
+    };
+    let layers: Vec<String> = lower.iter().map(|layer| by_descriptor(layer)).collect();
+    set("lowerdir", &layers.join(":"))?;
+    if let Some((upper, work)) = writable {
+        set("upperdir", &by_descriptor(upper))?;
+        set("workdir", &by_descriptor(work))?;
+    }
+    // Whiteouts and opaque marks in `user.*`: `trusted.*` is out of reach in a user
+    // namespace, also for root.
+    rustix::mount::fsconfig_set_flag(overlay.as_fd(), "userxattr").map_err(failed)?;
+    rustix::mount::fsconfig_create(overlay.as_fd()).map_err(failed)?;
+    let attributes = if writable.is_some() {
+        safe()
+    } else {
+        read_only()
+    };
+    rustix::mount::fsmount(overlay.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+        .map_err(failed)
+}
+
+pub(super) fn open(path: &Path) -> Step<OwnedFd> {
     rustix::fs::open(
         path,
         OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,

@@ -18,6 +18,7 @@ mod layers;
 pub(crate) mod probe;
 mod root;
 pub(crate) mod supervisor;
+mod veil;
 mod watch;
 
 use crate::launch::MARK;

@@ -6,7 +6,8 @@
 //! mounts, so that hiding one place (`/tmp`) cannot hide the source of another
 //! (a workspace below it).
 
-use super::layers::{Layers, Memory};
+use super::layers::{Layers, Memory, open, overlay};
+use super::veil::{Veils, draw};
 use super::{Step, broken, lacking};
 use crate::grant::Grant;
 use crate::masks::HIDDEN;
@@ -64,7 +65,10 @@ pub(super) fn build(spec: &SandboxSpec) -> Step<Vec<PathBuf>> {
     let visible = spec
         .visible
         .iter()
-        .map(|path| Ok((path.clone(), path.is_dir(), copy_read_only(path)?)))
+        .map(|path| {
+            let opened = path.is_dir().then(|| open(path)).transpose()?;
+            Ok((path.clone(), opened, copy_read_only(path)?))
+        })
         .collect::<Step<Vec<_>>>()?;
     let assets = spec.assets.as_deref().map(copy_read_only).transpose()?;
     let replaced = spec
@@ -74,8 +78,22 @@ pub(super) fn build(spec: &SandboxSpec) -> Step<Vec<PathBuf>> {
         .collect::<Step<Vec<_>>>()?;
     let host = copy_read_only(Path::new("/"))?;
     let layers = Layers::open(spec)?;
+    let veils = Veils::open();
     let memory = Memory::new(spec)?;
-    let workspace = layers.mount(spec, &memory)?;
+    let empty = memory.empty()?;
+    let veils = veils.mount(&empty);
+    let visible: Vec<(PathBuf, bool, OwnedFd)> = visible
+        .into_iter()
+        .map(|(path, opened, plain)| match opened {
+            Some(opened) => (
+                path,
+                true,
+                overlay(&[&opened, &empty], None).unwrap_or(plain),
+            ),
+            None => (path, false, plain),
+        })
+        .collect();
+    let workspace = layers.mount(spec, &memory, &empty)?;
     let private = HIDDEN
         .iter()
         .map(Path::new)
@@ -87,6 +105,7 @@ pub(super) fn build(spec: &SandboxSpec) -> Step<Vec<PathBuf>> {
 
     enter(&host)?;
 
+    draw(&veils)?;
     for (place, tree) in &private {
         attach(tree, place)?;
     }
@@ -244,7 +263,7 @@ fn set_attributes(
     }
 }
 
-fn attach(tree: &OwnedFd, path: &Path) -> Step<()> {
+pub(super) fn attach(tree: &OwnedFd, path: &Path) -> Step<()> {
     rustix::mount::move_mount(
         tree,
         "",
