@@ -27,8 +27,9 @@ const MAX_ARGUMENTS: usize = 256 * 1024;
 /// How often a server is started or reached anew within one session.
 const MOST_OPENINGS: u32 = 4;
 
-/// Longest life of a server's process.
-const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longest life of a server's process: what the bundled policies let a call have. One
+/// that is over is opened anew.
+const LIFE: Duration = Duration::from_secs(60 * 60);
 
 /// What a session knows of its servers.
 #[derive(Default)]

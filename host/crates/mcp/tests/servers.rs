@@ -429,6 +429,35 @@ fn an_http_server_is_asked_by_the_host() {
     assert!(!format!("{facts:?}").contains("t0ken"));
 }
 
+/// An answer without end is cut while it arrives, not once it is there.
+#[test]
+fn an_http_answer_without_end_is_not_taken() {
+    let server = Outside::start();
+    let secret = tempfile::NamedTempFile::new().expect("file");
+    fs::write(secret.path(), "t0ken\n").expect("written");
+    let bench = Bench::new(&format!(
+        "[[mcp]]\nname = \"web\"\nurl = \"http://127.0.0.1:{}/mcp\"\ntoken_file = {:?}\ntimeout_seconds = 120\n",
+        server.port,
+        secret.path()
+    ));
+    let tools = bench.tools();
+    for name in ["endless", "events"] {
+        let error = tools.call(mcp("web", name, json!({}))).expect_err(name);
+        assert!(!error.to_string().contains("in time"), "{name}: {error}");
+        let begun = Instant::now();
+        let sent = loop {
+            let sent = text(tools.call(mcp("web", "sent", json!({"text": name}))));
+            match sent.trim().parse().expect("a number") {
+                0 => assert!(begun.elapsed() < Duration::from_secs(120), "{name} goes on"),
+                sent => break sent,
+            }
+        };
+        // The client's bound is 16 MiB; the rest is what waited on the way.
+        let most: u64 = 64 << 20;
+        assert!(sent < most, "{name}: {sent} bytes were taken");
+    }
+}
+
 /// The official SDK speaks the protocol better than we could write it down.
 #[test]
 fn the_official_sdk_is_understood() {

@@ -16,8 +16,11 @@ TOOLS = [
         "inputSchema": {"type": "object", "properties": {"text": {"type": "string"}}},
         "annotations": {"readOnlyHint": True, "destructiveHint": False},
     }
-    for name in ("echo", "where", "fail", "stall", "garbage", "flood", "long", "die", "write")
+    for name in ("echo", "where", "fail", "stall", "garbage", "flood", "long", "die", "write", "endless", "events", "sent")
 ]
+
+# Bytes of answers without end that were taken before the connection closed.
+SENT = {}
 
 
 def answer(message):
@@ -54,6 +57,8 @@ def call(name, arguments):
             sys.stdout.write(json.dumps({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "x" * 1000}}) + "\n")
     elif name == "long":
         text = "x" * 6_000_000
+    elif name == "sent":
+        text = str(SENT.get(text, 0))
     elif name == "die":
         sys.stderr.write("I had enough\n")
         sys.stderr.flush()
@@ -105,7 +110,12 @@ def http():
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
-            reply = answer(json.loads(body))
+            message = json.loads(body)
+            name = (message.get("params") or {}).get("name")
+            if name in ("endless", "events"):
+                self.without_end(name, message["id"])
+                return
+            reply = answer(message)
             if reply is None:
                 self.send_response(202)
                 self.send_header("Content-Length", "0")
@@ -117,6 +127,27 @@ def http():
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
             self.wfile.write(text)
+
+        def without_end(self, name, key):
+            start = json.dumps({"jsonrpc": "2.0", "id": key})[:-1]
+            start += ', "result": {"content": [{"type": "text", "text": "'
+            kind = "application/json"
+            if name == "events":
+                kind, start = "text/event-stream", "event: message\ndata: " + start
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Connection", "close")
+            self.end_headers()
+            sent, more = len(start), b"x" * 65536
+            try:
+                self.wfile.write(start.encode())
+                while sent < 1_000_000_000:
+                    self.wfile.write(more)
+                    sent += len(more)
+            except OSError:
+                pass
+            SENT[name] = sent
+            self.close_connection = True
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     print(server.server_address[1], flush=True)
