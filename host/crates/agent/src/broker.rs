@@ -8,7 +8,6 @@ use crate::mcp::Conversations;
 use crate::session::{Lifeline, RecordedSession};
 use crate::taint::{Brought, Taint};
 use crate::view::View;
-use crate::walk::all_files;
 use crate::workbench::Bench;
 use chrono::{DateTime, Utc};
 use selfheal_domain::event::{Event, ToolDecision, ToolOutcome};
@@ -24,9 +23,8 @@ use selfheal_domain::tools::{
 use selfheal_domain::user::TrustClass;
 use selfheal_domain::verdict::{Reason, Verdict};
 use selfheal_sandbox::{ASSETS_PATH, Session};
-use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 /// Longest outcome text in the record, in bytes.
@@ -63,7 +61,6 @@ pub(crate) struct Broker {
     pub(crate) tenancy: Arc<Tenancy>,
     counters: Arc<Mutex<RunCounters>>,
     started: DateTime<Utc>,
-    secrets: OnceLock<Result<Vec<PathBuf>, String>>,
 }
 
 /// A call that may happen: its intent is on record.
@@ -126,6 +123,7 @@ impl Broker {
             view: View::new(bench.config.repository_root.clone(), layers.clone()),
             lifeline: Arc::new(Lifeline::new(session.cancel.clone())),
             started: bench.clock.now(),
+            counters: bench.counters.of(session.run),
             taint: Taint::new(session.trust),
             layers,
             bench,
@@ -135,8 +133,6 @@ impl Broker {
             worktree_lock: RwLock::new(()),
             tenancy: Arc::default(),
             conversations: Conversations::default(),
-            counters: Arc::default(),
-            secrets: OnceLock::new(),
         }
     }
 
@@ -292,35 +288,6 @@ impl Broker {
     /// For what outlives a call.
     pub(crate) fn shared_counters(&self) -> Arc<Mutex<RunCounters>> {
         Arc::clone(&self.counters)
-    }
-
-    /// Files of the live tree that read as empty in every command of the session.
-    pub(crate) fn secret_files(&self) -> Result<Vec<PathBuf>, ToolError> {
-        self.secrets
-            .get_or_init(|| {
-                let root = &self.bench.config.repository_root;
-                let live = View::new(root.clone(), Vec::new());
-                let mut found = Vec::new();
-                let complete = all_files(&live, &mut |path| {
-                    if self.bench.is_secret(path) || self.bench.tells_secret(&live, path) {
-                        found.push(root.join(path));
-                    }
-                    ControlFlow::Continue(())
-                });
-                // What a name leads to is as secret as the name says.
-                for path in &mut found {
-                    if let Ok(target) = path.canonicalize() {
-                        *path = target;
-                    }
-                }
-                if complete {
-                    Ok(found)
-                } else {
-                    Err("the repository has too many files to find the secret ones".to_owned())
-                }
-            })
-            .clone()
-            .map_err(ToolError::Unavailable)
     }
 }
 

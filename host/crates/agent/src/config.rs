@@ -105,7 +105,7 @@ pub struct WorkbenchConfig {
     /// Destinations (`host:port`) that a command may reach when the policies allow it
     /// with that destination among its facts.
     pub network: Vec<String>,
-    /// Commands of a session that may change files they had not named; after one more
+    /// Commands of a run that may change files they had not named; after one more
     /// nothing is carried out.
     pub max_surplus_calls: u32,
     /// The MCP servers that agents may call, if any.

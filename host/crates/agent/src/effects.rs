@@ -13,6 +13,7 @@ use selfheal_domain::event::ToolOutcome;
 use selfheal_domain::policy::AgentPhase;
 use selfheal_domain::tools::{CommandOutput, Ended, ToolError, ToolOutput, WorkspaceAccess};
 use selfheal_sandbox::{Access, Replacement, SandboxError, SandboxSpec, Session, Workspace};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::{Component, Path, PathBuf};
 use std::sync::PoisonError;
@@ -140,7 +141,7 @@ impl Broker {
             masked.retain(|place| *place != git);
         }
         masked.extend(config.private_dirs.iter().cloned());
-        masked.extend(self.secret_files()?);
+        masked.extend(self.bench.secret_files()?);
         let mut limits = config.limits;
         limits.wall = limits.wall.min(timeout);
         let mut spec = SandboxSpec::new(
@@ -222,6 +223,17 @@ impl Broker {
 
     /// Where a path leads, relative to the workspace; `Err` when no tool goes there.
     fn inside(&self, path: &str) -> Result<String, ToolError> {
+        self.inside_beside(path, &self.secrets())
+    }
+
+    /// What links with secret names lead to. Where there are too many files to tell,
+    /// names alone count, and no command runs.
+    fn secrets(&self) -> BTreeSet<PathBuf> {
+        self.bench.secret_files().unwrap_or_default()
+    }
+
+    /// The same where it is known which files hold secrets.
+    fn inside_beside(&self, path: &str, secrets: &BTreeSet<PathBuf>) -> Result<String, ToolError> {
         let resolved = self.view.resolve(self.view.root(), Path::new(path));
         let Some(relative) = resolved.relative.filter(|_| resolved.certain) else {
             return Err(ToolError::Invalid(format!(
@@ -234,12 +246,8 @@ impl Broker {
                 format!("{path}: agents have no access to it"),
             ));
         }
-        let led_to = || {
-            let path = self.view.root().join(&relative);
-            self.secret_files()
-                .is_ok_and(|secrets| secrets.contains(&path))
-        };
-        if self.bench.is_secret(&relative) || led_to() {
+        let led_to = secrets.contains(&self.view.root().join(&relative));
+        if self.bench.is_secret(&relative) || led_to {
             return Err(host_denies(
                 "host.secret-path",
                 format!("{path}: may hold secrets"),
@@ -304,6 +312,7 @@ impl Broker {
             Ok(only) => only.map(|glob| (!glob.glob().contains('/'), glob.compile_matcher())),
             Err(error) => return Effect::invalid(format!("not a glob: {error}")),
         };
+        let secrets = self.secrets();
         let mut listing = Listing::default();
         let mut brought = None;
         let complete = files(&self.view, &self.bench.ignores, &mut |path| {
@@ -316,7 +325,7 @@ impl Broker {
             if self.session.cancel.is_cancelled() {
                 return ControlFlow::Break(());
             }
-            let Ok(relative) = self.inside(path) else {
+            let Ok(relative) = self.inside_beside(path, &secrets) else {
                 return ControlFlow::Continue(());
             };
             // Files that are no text are passed over, as grep tools do.
@@ -344,12 +353,13 @@ impl Broker {
             Ok(glob) => glob.compile_matcher(),
             Err(error) => return Effect::invalid(format!("not a glob: {error}")),
         };
+        let secrets = self.secrets();
         let mut listing = Listing::default();
         let complete = files(&self.view, &self.bench.ignores, &mut |path| {
             if self.session.cancel.is_cancelled() {
                 return ControlFlow::Break(());
             }
-            if matcher.is_match(path) && self.inside(path).is_ok() {
+            if matcher.is_match(path) && self.inside_beside(path, &secrets).is_ok() {
                 listing.push(path)?;
             }
             ControlFlow::Continue(())

@@ -275,6 +275,43 @@ mod tests {
         );
     }
 
+    /// As somebody in the sandbox could, who kept a process running.
+    #[test]
+    fn no_link_that_comes_and_goes_leads_anything_elsewhere() {
+        let trees = Trees::new();
+        let (view, layer) = (trees.view(), trees.layer());
+        let outside = trees.base.join("outside");
+        fs::write(outside.join("a.py"), "outside").expect("file");
+        fs::create_dir_all(trees.base.join("upper/src")).expect("directory");
+        let over = std::sync::atomic::AtomicBool::new(false);
+        let ordering = std::sync::atomic::Ordering::SeqCst;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let at = |name: &str| trees.base.join("upper").join(name);
+                while !over.load(ordering) {
+                    // Whatever was made at these names in between is in the way.
+                    let _ = fs::rename(at("src"), at("aside"));
+                    let _ = symlink(&outside, at("src"));
+                    let _ = fs::remove_file(at("src"));
+                    let _ = fs::rename(at("aside"), at("src"));
+                    let _ = fs::remove_dir_all(at("aside"));
+                }
+            });
+            let mut written = 0;
+            for _ in 0..3_000 {
+                written += usize::from(layer.write(&view, "src/a.py", b"inside").is_ok());
+                let read = view.read("src/a.py", 100).unwrap_or_default();
+                let read = read.map(|(bytes, _)| bytes).unwrap_or_default();
+                assert_ne!(read, b"outside");
+            }
+            over.store(true, ordering);
+            assert!(written > 0, "some come through");
+        });
+        let names = fs::read_dir(&outside).expect("list").count();
+        let text = fs::read_to_string(outside.join("a.py")).expect("file");
+        assert_eq!((names, text.as_str()), (1, "outside"));
+    }
+
     #[test]
     fn a_removed_directory_comes_back_empty() {
         let trees = Trees::new();

@@ -29,6 +29,7 @@ mod mcp;
 mod network;
 mod observed;
 mod preview;
+mod secret_files;
 mod session;
 mod taint;
 mod view;

@@ -11,13 +11,15 @@
 use crate::broker::Broker;
 use crate::walk::is_leftover;
 use crate::workbench::Bench;
+use chrono::{DateTime, TimeDelta, Utc};
 use selfheal_domain::ids::RunRef;
-use selfheal_domain::policy::{AccessMode, PastCall, RunCounters, ToolCallFacts};
+use selfheal_domain::policy::{AccessMode, AgentPhase, PastCall, RunCounters, ToolCallFacts};
 use selfheal_domain::tools::ToolError;
 use selfheal_sandbox::{Change, collect_changes};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Under which a call with surplus effects stands in a run's history.
 pub(crate) const SURPLUS_RULE: &str = "host.surplus-effects";
@@ -46,7 +48,18 @@ pub(crate) fn held(upper: &Path, root: &Path) -> Option<Holding> {
     Some(stamped.collect())
 }
 
-fn stamp(path: &Path) -> Stamp {
+impl Stamp {
+    /// It was taken at `looked` of something that had not changed for `age`.
+    pub(crate) fn is_older_than(self, looked: DateTime<Utc>, age: TimeDelta) -> bool {
+        let (seconds, nanoseconds) = self.changed;
+        u32::try_from(nanoseconds)
+            .ok()
+            .and_then(|nanoseconds| DateTime::from_timestamp(seconds, nanoseconds))
+            .is_some_and(|changed| looked - changed > age)
+    }
+}
+
+pub(crate) fn stamp(path: &Path) -> Stamp {
     path.symlink_metadata()
         .map(|metadata| Stamp {
             length: metadata.len(),
@@ -110,6 +123,32 @@ fn compare(
     }
 }
 
+/// Runs whose counters are kept; the oldest give way.
+const RUNS: usize = 256;
+
+/// What runs have done so far, in all their sessions: diagnosis, drafting, checks.
+#[derive(Debug, Default)]
+pub(crate) struct RunsCounters(Mutex<VecDeque<(RunRef, Arc<Mutex<RunCounters>>)>>);
+
+impl RunsCounters {
+    /// Those of a run; a session without one has its own.
+    pub(crate) fn of(&self, run: Option<RunRef>) -> Arc<Mutex<RunCounters>> {
+        let Some(run) = run else {
+            return Arc::default();
+        };
+        let mut runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, counters)) = runs.iter().find(|(known, _)| *known == run) {
+            return Arc::clone(counters);
+        }
+        if runs.len() >= RUNS {
+            runs.pop_front();
+        }
+        let counters = Arc::default();
+        runs.push_back((run, Arc::clone(&counters)));
+        counters
+    }
+}
+
 impl Bench {
     /// Compares, counts and tells the policies. What to add to the outcome.
     pub(crate) fn observe(
@@ -142,6 +181,10 @@ impl Bench {
 impl Broker {
     /// Why the run gets no further call, once its commands have strayed too often.
     pub(crate) fn strayed(&self) -> Option<ToolError> {
+        if self.phase == AgentPhase::Verification {
+            // The host's own checks, which say what became of the run.
+            return None;
+        }
         let surplus = self.counters().surplus;
         let most = self.bench.reach().max_surplus_calls;
         (surplus > u64::from(most)).then(|| {

@@ -12,10 +12,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Directories deeper than this are not entered.
-const MAX_DEPTH: usize = 64;
+pub(crate) const MAX_DEPTH: usize = 64;
 
 /// Entries looked at before a listing stops.
-const MAX_ENTRIES: usize = 300_000;
+pub(crate) const MAX_ENTRIES: usize = 300_000;
 
 /// Longest `.gitignore` that is read, in bytes.
 const MAX_IGNORE_FILE: u64 = 1024 * 1024;
@@ -159,14 +159,15 @@ pub(crate) fn files(
 /// Visits all files that could be the application's, ignored ones included, and links
 /// by their own names.
 pub(crate) fn all_files(view: &View, visit: &mut dyn FnMut(&str) -> ControlFlow<()>) -> bool {
-    let enter = |path: &str, directory: bool| {
-        !directory
-            || !path
-                .rsplit('/')
-                .next()
-                .is_some_and(|name| DEPENDENCIES.contains(&name))
-    };
+    let enter = |path: &str, directory: bool| !directory || !is_dependency(path);
     walk(view, &enter, true, visit)
+}
+
+/// A directory of installed code or caches.
+pub(crate) fn is_dependency(path: &str) -> bool {
+    path.rsplit('/')
+        .next()
+        .is_some_and(|name| DEPENDENCIES.contains(&name))
 }
 
 fn walk(
@@ -210,7 +211,7 @@ fn walk(
 
 /// Names of a directory through all layers, sorted. Names that are no UTF-8 are
 /// left out: no request can spell them.
-fn entries(view: &View, relative: &str) -> Vec<(String, Kind)> {
+pub(crate) fn entries(view: &View, relative: &str) -> Vec<(String, Kind)> {
     let mut names = BTreeSet::new();
     for base in view.bases() {
         let Ok(list) = base.join(relative).read_dir() else {

@@ -5,6 +5,8 @@ use crate::config::{PathRules, WorkbenchConfig, WorkbenchError};
 use crate::history::History;
 use crate::layer::{PREFIX, Throwaway, lay_out, sweep};
 use crate::masking::Masker;
+use crate::observed::RunsCounters;
+use crate::secret_files::SecretFiles;
 use crate::view::View;
 use crate::walk::Ignores;
 use selfheal_domain::patch::{FileChange, Patch, is_test_path};
@@ -49,6 +51,8 @@ pub(crate) struct Bench {
     reach: RwLock<Reach>,
     pub(crate) ignores: Ignores,
     pub(crate) masker: Masker,
+    pub(crate) secret_files: SecretFiles,
+    pub(crate) counters: RunsCounters,
     pub(crate) policies: Arc<dyn PolicyHost>,
     pub(crate) sandbox: Sandbox,
     pub(crate) history: History,
@@ -80,16 +84,17 @@ impl Bench {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The file is no program or document, and a secret of a known shape stands in it,
-    /// as in a key file under any name. (In program text only the secret itself is
-    /// masked: the application would not run without the rest.)
-    pub(crate) fn tells_secret(&self, live: &View, relative: &str) -> bool {
+    /// The file is no program or document, so it may be a key file under any name. (In
+    /// program text only the secret itself is masked: the application would not run
+    /// without the rest.)
+    pub(crate) fn may_tell_secret(&self, relative: &str) -> bool {
         let name = relative.rsplit('/').next().unwrap_or(relative);
         let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
-        if PROGRAM_TEXT.contains(&extension.to_ascii_lowercase().as_str()) || is_test_path(relative)
-        {
-            return false;
-        }
+        !PROGRAM_TEXT.contains(&extension.to_ascii_lowercase().as_str()) && !is_test_path(relative)
+    }
+
+    /// A secret of a known shape stands in the file.
+    pub(crate) fn tells_secret(&self, live: &View, relative: &str) -> bool {
         match live.read(relative, MAX_SCANNED) {
             Ok(Some((bytes, true))) => self.masker.finds_secret(&String::from_utf8_lossy(&bytes)),
             Ok(_) | Err(_) => false,
@@ -177,6 +182,8 @@ impl SandboxWorkbench {
                 config,
                 rules,
                 masker,
+                secret_files: SecretFiles::default(),
+                counters: RunsCounters::default(),
                 policies,
                 sandbox,
                 history: History::default(),

@@ -10,10 +10,11 @@
 mod support;
 
 use selfheal_domain::event::ToolOutcome;
+use selfheal_domain::ids::{IssueNumber, RunId, RunNumber, RunRef};
 use selfheal_domain::patch::{FileChange, Patch};
-use selfheal_domain::ports::Workbench;
+use selfheal_domain::ports::{RunWorktree, ToolSessionSpec, Workbench};
 use selfheal_domain::tools::{
-    Ended, Replacement, ToolError, ToolOutput, ToolRequest, WorkspaceAccess,
+    Ended, Replacement, ToolError, ToolOutput, ToolRequest, Tools, WorkspaceAccess,
 };
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -108,6 +109,99 @@ fn diagnosis_leaves_nothing_behind() {
         .expect("ran");
     assert!(matches!(refused, ToolOutput::Command(output) if !output.ended.success()));
     assert_eq!(bench.picture(), before);
+}
+
+/// The session has looked around already when they come.
+#[test]
+fn secrets_that_are_made_later_are_out_of_reach_too() {
+    let bench = Bench::new();
+    let app = bench.base.join("app");
+    let tools = bench.diagnosis();
+    let sizes = || {
+        let command = "wc -c src/.env notes.txt token src/plain 2>&1 | grep -v total";
+        text(tools.call(bash(command, WorkspaceAccess::Discard)))
+    };
+    assert!(sizes().contains("16 notes.txt"), "{}", sizes());
+    fs::write(app.join("src/.env"), "API_KEY=made-later\n").expect("file");
+    fs::write(app.join("notes.txt"), "key AKIAIOSFODNN7EXAMPLE\n").expect("file");
+    fs::write(
+        app.join("token"),
+        "ghp_0123456789abcdefghijABCDEFGHIJ456789\n",
+    )
+    .expect("file");
+    fs::write(app.join("src/plain"), "x\n").expect("file");
+    // What a secret name leads to is secret as well.
+    symlink("src/plain", app.join("id_rsa")).expect("link");
+    let shown = sizes();
+    for line in ["0 src/.env", "0 notes.txt", "0 token", "0 src/plain"] {
+        assert!(
+            shown.lines().any(|shown| shown.trim() == line),
+            "{line}: {shown}"
+        );
+    }
+    for path in ["src/.env", "src/plain", "id_rsa"] {
+        let error = tools.call(read(path)).expect_err(path);
+        assert!(matches!(error, ToolError::Denied(_)), "{path}: {error}");
+    }
+    // And what holds none any more is shown again.
+    fs::write(app.join("notes.txt"), "no key\n").expect("file");
+    fs::remove_file(app.join("id_rsa")).expect("link");
+    let shown = sizes();
+    assert!(
+        shown.contains("7 notes.txt") && shown.contains("2 src/plain"),
+        "{shown}"
+    );
+}
+
+/// What strays counts against the run, in whatever session it happened.
+#[test]
+fn a_run_has_one_account_of_what_it_changed_unasked() {
+    let bench = Bench::new();
+    let run = |number| RunRef {
+        issue: IssueNumber(1),
+        run: RunNumber(number),
+        id: RunId(uuid::Uuid::from_u128(u128::from(number))),
+    };
+    let session = |number| {
+        let worktree = RunWorktree {
+            upper: bench.base.join("data/upper"),
+            work: bench.base.join("data/work"),
+        };
+        let spec = ToolSessionSpec {
+            run: Some(run(number)),
+            ..bench.spec()
+        };
+        bench.workbench.for_drafting(spec, &worktree)
+    };
+    let stray = |tools: &dyn Tools, name: &str| {
+        let command = format!("python3 -c \"open('src/{name}', 'w').write('x')\"");
+        tools.call(bash(&command, WorkspaceAccess::Keep)).map(drop)
+    };
+    for pair in [["a", "b"], ["c", "d"]] {
+        let tools = session(1);
+        for name in pair {
+            stray(tools.as_tools(), name).expect("ran");
+        }
+    }
+    let stopped = stray(session(1).as_tools(), "e");
+    assert!(
+        matches!(&stopped, Err(ToolError::Unavailable(why)) if why.contains("max_surplus_calls")),
+        "{stopped:?}"
+    );
+    assert_eq!(
+        bench
+            .policies
+            .contexts
+            .lock()
+            .expect("lock")
+            .last()
+            .expect("asked")
+            .counters
+            .surplus,
+        4,
+        "policies see it"
+    );
+    stray(session(2).as_tools(), "e").expect("another run has its own");
 }
 
 #[test]

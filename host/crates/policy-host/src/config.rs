@@ -53,7 +53,7 @@ pub struct HostLimits {
     pub max_files: u32,
     /// Added plus removed lines of a patch.
     pub max_changed_lines: u32,
-    /// Commands of a session that may change files they had not named.
+    /// Commands of a run that may change files they had not named.
     pub max_surplus_calls: u32,
     /// Globs of paths that no patch may touch, as in `.gitignore`.
     pub protected_paths: Vec<String>,
