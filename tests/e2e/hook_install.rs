@@ -103,6 +103,8 @@ fn settings_are_written_proved_and_taken_out_again() {
         assert!(ran.stdout.contains("not proved"), "{ran:?}");
         let ran = desk.hook(&["uninstall", "--agent", agent]);
         assert_eq!(ran.code, 0, "{ran:?}");
+        let left = format!("the account hook-{agent}-1 stays on the host");
+        assert!(ran.stdout.contains(&left), "{ran:?}");
         assert_eq!(read(&file), theirs);
         assert!(!kept.exists());
         let ran = desk.hook(&["uninstall", "--agent", agent]);

@@ -7,6 +7,7 @@ use clap::Args;
 use selfheal_domain::external::ExternalAgent;
 use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,7 +27,7 @@ pub(super) struct Host {
     /// Address of the host
     #[arg(long, env = "SELFHEAL_URL", default_value = "http://127.0.0.1:7700")]
     url: String,
-    /// Token of the hook; without one, the local socket of the host on this machine
+    /// Token of the hook; without one, what `selfheal hook install` wrote for this user
     #[arg(
         long,
         env = "SELFHEAL_TOKEN",
@@ -34,14 +35,10 @@ pub(super) struct Host {
         default_value = ""
     )]
     token: String,
-    /// Configuration of the host on this machine
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "SELFHEAL_CONFIG",
-        default_value = "selfheal.toml"
-    )]
-    config: PathBuf,
+    /// Configuration of a host on this machine, whose local socket is asked; never
+    /// looked for in the directory of the agent, which may be anybody's
+    #[arg(long, value_name = "FILE", env = "SELFHEAL_CONFIG")]
+    config: Option<PathBuf>,
 }
 
 /// What a hook needs to ask; mode 0600, because whoever has it can ask as this hook.
@@ -52,6 +49,9 @@ pub(super) struct Credentials {
     pub(super) url: String,
     /// Token of the hook.
     pub(super) token: String,
+    /// The account that was made for it, where one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) account: Option<String>,
 }
 
 /// Carries a hook's event to the host and its answer back.
@@ -73,13 +73,34 @@ impl Asking for Host {
             let credentials = Credentials {
                 url: self.url.clone(),
                 token: self.token.clone(),
+                account: None,
             };
             return credentials.send(&path, event);
         }
-        let config = Config::read(&self.config)
-            .map_err(|error| format!("no token is given, and {error}"))?;
-        over_socket(&control_socket(&config.data), &path, event)
+        if let Some(file) = &self.config {
+            let config = Config::read(file).map_err(|error| error.to_string())?;
+            return over_socket(file, &control_socket(&config.data), &path, event);
+        }
+        let nowhere = || {
+            "nothing says which host to ask: run `selfheal hook install`, or give --credentials, \
+             --token or --config (a selfheal.toml in this directory is not looked at)"
+                .to_owned()
+        };
+        let installed = installed_credentials(&agent.to_string()).ok_or_else(nowhere)?;
+        if !installed.is_file() {
+            return Err(nowhere());
+        }
+        read_credentials(&installed)?.send(&path, event)
     }
+}
+
+/// Where an installation for this user keeps the credentials called `name`.
+pub(super) fn installed_credentials(name: &str) -> Option<PathBuf> {
+    let named = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+    let home = named
+        .filter(|path| path.is_absolute())
+        .or_else(|| Some(super::settings::home()?.join(".config")))?;
+    Some(home.join("selfheal/hooks").join(format!("{name}.json")))
 }
 
 /// Reads what an installation wrote.
@@ -124,8 +145,9 @@ impl Credentials {
     }
 }
 
-/// One request over the operator's socket, whose file mode is the authentication.
-fn over_socket(socket: &Path, path: &str, event: &[u8]) -> Result<Vec<u8>, String> {
+/// One request over the operator's socket, whose file mode is the authentication. What
+/// answers there must belong to us, to root, or to whom the configuration `file` does.
+fn over_socket(file: &Path, socket: &Path, path: &str, event: &[u8]) -> Result<Vec<u8>, String> {
     let unanswered = |error: std::io::Error| {
         format!(
             "no host answers on {} ({error}); is `selfheal serve` running?",
@@ -133,6 +155,17 @@ fn over_socket(socket: &Path, path: &str, event: &[u8]) -> Result<Vec<u8>, Strin
         )
     };
     let mut stream = UnixStream::connect(socket).map_err(unanswered)?;
+    let peer = rustix::net::sockopt::socket_peercred(&stream)
+        .map_err(|error| unanswered(error.into()))?
+        .uid
+        .as_raw();
+    let owner = std::fs::metadata(file).map(|file| file.uid());
+    if !speaks_for_the_host(peer, rustix::process::geteuid().as_raw(), owner.ok()) {
+        return Err(format!(
+            "a stranger (user {peer}) answers on {}; nothing was asked",
+            socket.display()
+        ));
+    }
     stream
         .set_read_timeout(Some(PATIENCE))
         .map_err(unanswered)?;
@@ -149,6 +182,11 @@ fn over_socket(socket: &Path, path: &str, event: &[u8]) -> Result<Vec<u8>, Strin
         .read_to_end(&mut answer)
         .map_err(unanswered)?;
     body_of(&answer).ok_or_else(|| format!("the answer on {} is not whole", socket.display()))
+}
+
+/// Whether the user `peer` may answer in a host's place.
+fn speaks_for_the_host(peer: u32, ours: u32, owner: Option<u32>) -> bool {
+    peer == 0 || peer == ours || owner == Some(peer)
 }
 
 /// The body of a whole answer with status 200.
@@ -184,6 +222,19 @@ mod tests {
             b"",
         ] {
             assert_eq!(body_of(broken), None);
+        }
+    }
+
+    #[test]
+    fn strangers_answer_for_no_host() {
+        for (peer, owner, may) in [
+            (1000, None, true),
+            (0, None, true),
+            (999, Some(999), true),
+            (1001, Some(999), false),
+            (1001, None, false),
+        ] {
+            assert_eq!(speaks_for_the_host(peer, 1000, owner), may, "{peer}");
         }
     }
 

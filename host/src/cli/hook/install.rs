@@ -1,7 +1,7 @@
 //! `selfheal hook install`, `status`, `uninstall`: writes the hooks into an agent's
 //! settings, and proves that they deny.
 
-use super::host::{Credentials, read_credentials};
+use super::host::{Credentials, installed_credentials, read_credentials};
 use super::prove::prove;
 use super::settings::{self, Scope, Way};
 use crate::cli::output::{self, Colour};
@@ -14,7 +14,7 @@ use selfheal_domain::external::ExternalAgent;
 use selfheal_domain::user::{Role, UserName};
 use serde_json::{Value, json};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Accounts tried for one agent before giving up on a free name.
@@ -64,14 +64,10 @@ pub(super) struct Install {
     /// A token made by `selfheal user add NAME --role hook`, for a host on another machine
     #[arg(long)]
     token: Option<String>,
-    /// Configuration of the host on this machine
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "SELFHEAL_CONFIG",
-        default_value = "selfheal.toml"
-    )]
-    config: PathBuf,
+    /// Configuration of the host on this machine; by default selfheal.toml here, unless
+    /// it lies in a repository or belongs to somebody else: then name it
+    #[arg(long, value_name = "FILE", env = "SELFHEAL_CONFIG")]
+    config: Option<PathBuf>,
 }
 
 impl Install {
@@ -117,17 +113,17 @@ impl Install {
     /// Address and token: the ones given, the ones of an earlier installation, or new
     /// ones from the host on this machine.
     fn credentials(&self, place: &Place) -> Result<(Credentials, Option<String>), Failure> {
-        let config = Config::read(&self.config);
-        let url = match (&self.url, &config) {
-            (Some(url), _) => url.clone(),
-            (None, Ok(config)) => format!("http://{}", config.listen),
-            (None, Err(_)) => config
-                .because(Exit::Usage)
-                .map(|config| format!("http://{}", config.listen))?,
+        let url = match &self.url {
+            Some(url) => url.clone(),
+            None => format!("http://{}", self.config()?.listen),
+        };
+        let with = |token: String, account: Option<String>| Credentials {
+            url: url.clone(),
+            token,
+            account,
         };
         if let Some(token) = &self.token {
-            let token = token.clone();
-            return Ok((Credentials { url, token }, None));
+            return Ok((with(token.clone(), None), None));
         }
         if let Ok(earlier) = read_credentials(&place.credentials)
             && earlier.url == url
@@ -136,19 +132,22 @@ impl Install {
             return Ok((earlier, None));
         }
         if self.dry_run {
-            let token = "sfh_…".to_owned();
-            return Ok((Credentials { url, token }, None));
+            return Ok((with("sfh_…".to_owned(), None), None));
         }
-        let config = Config::read(&self.config).map_err(|error| Failure {
-            exit: Exit::Usage,
-            error: anyhow::Error::new(error)
+        let config = self.config().map_err(|failure| Failure {
+            error: failure
+                .error
                 .context("no token is given, and no host on this machine can make one"),
+            ..failure
         })?;
         for number in 1..=MOST_ACCOUNTS {
             let name =
                 UserName::new(format!("hook-{}-{number}", place.agent)).because(Exit::Usage)?;
             match compose::accounts::save_user(&config.data, &name, Role::Hook, None) {
-                Ok(token) => return Ok((Credentials { url, token }, Some(name.to_string()))),
+                Ok(token) => {
+                    let account = Some(name.to_string());
+                    return Ok((with(token, account.clone()), account));
+                }
                 Err(failure) if is_taken(&failure) => {}
                 Err(failure) => return Err(failure),
             }
@@ -157,6 +156,25 @@ impl Install {
             Exit::Unavailable,
             "no free name for another hook's account; give --token",
         ))
+    }
+
+    /// The host on this machine. What nobody named must be ours: a repository can bring a
+    /// `selfheal.toml` along that leads to a host which allows everything.
+    fn config(&self) -> Result<Config, Failure> {
+        if let Some(file) = &self.config {
+            return Config::read(file).because(Exit::Usage);
+        }
+        let file = Path::new("selfheal.toml");
+        if let Some(why) = not_ours(file) {
+            return Err(Failure::new(
+                Exit::Usage,
+                format!(
+                    "{} {why}; if it is yours, name it: --config {0}",
+                    file.display()
+                ),
+            ));
+        }
+        Config::read(file).because(Exit::Usage)
     }
 
     fn way(&self, place: &Place, credentials: &Credentials) -> Result<Way, Failure> {
@@ -178,6 +196,21 @@ impl Install {
             quoted(&place.credentials)?
         )))
     }
+}
+
+/// Why a configuration that nobody named is not believed; one that is not there is for
+/// the reader to complain of.
+fn not_ours(file: &Path) -> Option<String> {
+    let found = file.canonicalize().ok()?;
+    let owner = found.metadata().ok()?.uid();
+    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        return Some(format!("belongs to another user ({owner})"));
+    }
+    found
+        .ancestors()
+        .skip(1)
+        .find(|directory| directory.join(".git").exists())
+        .map(|repository| format!("lies in the repository {}", repository.display()))
 }
 
 fn is_taken(failure: &Failure) -> bool {
@@ -240,6 +273,9 @@ impl Uninstall {
         } else {
             None
         };
+        let account = read_credentials(&place.credentials)
+            .ok()
+            .and_then(|credentials| credentials.account);
         match std::fs::remove_file(&place.credentials) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(error).because(Exit::Unavailable);
@@ -249,10 +285,15 @@ impl Uninstall {
         if self.target.json {
             output::json(&json!({
                 "agent": place.agent.as_str(), "settings": place.file, "removed": found,
-                "backup": backup,
+                "backup": backup, "account": account,
             }));
         } else if found {
             output::line(format!("taken out of {}", place.file.display()));
+            if let Some(account) = &account {
+                output::line(format!(
+                    "the account {account} stays on the host, without anybody who has its token"
+                ));
+            }
         } else {
             output::line(format!("no hook of ours is in {}", place.file.display()));
         }
@@ -277,11 +318,6 @@ impl Place {
         };
         let usage = |why: String| Failure::new(Exit::Usage, why);
         let file = settings::file_of(target.agent, target.scope, &project).map_err(usage)?;
-        let named = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
-        let home = named
-            .filter(|path| path.is_absolute())
-            .or_else(|| Some(settings::home()?.join(".config")))
-            .ok_or_else(|| usage("there is no home directory to keep the token in".to_owned()))?;
         let name = match target.scope {
             Scope::User => target.agent.to_string(),
             Scope::Project => {
@@ -292,7 +328,9 @@ impl Place {
         };
         Ok(Self {
             agent: target.agent,
-            credentials: home.join("selfheal/hooks").join(format!("{name}.json")),
+            credentials: installed_credentials(&name).ok_or_else(|| {
+                usage("there is no home directory to keep the token in".to_owned())
+            })?,
             project,
             file,
         })

@@ -78,6 +78,7 @@ fn send(way: &Way, event: &[u8], directory: &Path) -> Result<Heard, String> {
             let credentials = Credentials {
                 url: base.to_owned(),
                 token: token.clone(),
+                account: None,
             };
             let answer = credentials.send(path, event)?;
             let answer = serde_json::from_slice(&answer)
