@@ -1,7 +1,10 @@
 //! `selfheal heal` on repositories that have never heard of Selfheal.
 
 use crate::programs::{TEST_COMMAND, cart, healed_cart, hopeless};
-use selfheal_tests::{Project, Ran};
+use selfheal_tests::{Project, Ran, foreign_command};
+
+#[path = "../../host/crates/worktree/src/tests/trapped.rs"]
+mod trapped;
 
 fn heal(project: &Project, options: &[&str]) -> Ran {
     let mut arguments = vec!["heal", "--timeout", "60"];
@@ -140,4 +143,39 @@ fn a_mistyped_command_is_not_taken_for_a_broken_program() {
         let expected = format!("command not found: {}", command.first().unwrap());
         assert!(ran.stderr.contains(&expected), "{ran:?}");
     }
+}
+
+/// Git as anybody runs it, whose own settings are those of the repository alone.
+fn git(project: &Project, arguments: &[&str]) -> String {
+    let output = foreign_command("git")
+        .args(arguments)
+        .current_dir(project.app())
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Hooks, filters, drivers, includes, submodules, false objects: nothing of a hostile
+/// repository runs while one command in it is healed, and the heal is the right one.
+#[test]
+fn no_trap_of_a_hostile_repository_is_sprung() {
+    let project = cart();
+    let app = project.app();
+    trapped::lay(&app, &|arguments| git(&project, arguments));
+    for options in [&["--json"][..], &["--apply"]] {
+        let ran = heal(&project, options);
+        assert_eq!(ran.code, 0, "{options:?}: {ran:?}");
+        assert_eq!(trapped::sprung(&app), Vec::<String>::new(), "{options:?}");
+    }
+    assert_eq!(project.read("cart.py"), healed_cart());
+    // The traps are real: git itself steps into them.
+    git(&project, &["status"]);
+    let sprung = trapped::sprung(&app);
+    assert!(
+        sprung.iter().any(|name| name.contains("fsmonitor")),
+        "{sprung:?}"
+    );
 }

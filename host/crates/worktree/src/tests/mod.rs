@@ -10,4 +10,5 @@ mod kinds;
 mod oneshot;
 mod random;
 mod texts;
+mod trapped;
 mod traps;
