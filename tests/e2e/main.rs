@@ -5,16 +5,19 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "tests start processes and stop at surprises"
+    clippy::print_stdout,
+    reason = "tests start processes, say what they measured, and stop at surprises"
 )]
 
 mod authoring;
 mod crash;
+mod external;
 mod heal;
 mod hook;
 mod hook_claude;
 mod hook_install;
 mod hook_others;
+mod mcp;
 mod measured;
 mod model;
 mod policy;

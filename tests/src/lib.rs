@@ -20,7 +20,7 @@ pub use host::{Answer, TestHost};
 pub use model::{ModelServer, Turn, answers, calls, offered, says};
 pub use project::{Project, Ran};
 pub use registry::Registry;
-pub use scripted::{Dialect, ScriptedModel};
+pub use scripted::{Dialect, Line, ScriptedModel};
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

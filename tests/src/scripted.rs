@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Whose API.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,6 +19,19 @@ pub enum Dialect {
     /// Gemini's `generateContent`.
     Gemini,
 }
+
+/// What a scripted model says in one turn.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Line {
+    /// It asks for a tool, by name and input.
+    Call(String, Value),
+    /// It says something, which ends the agent's turn.
+    Text(String),
+    /// Nothing, for as long as the agent waits.
+    Silence,
+}
+
+type Script = dyn Fn(&Value, usize) -> Line + Send + Sync;
 
 /// Answers until the process ends.
 pub struct ScriptedModel {
@@ -35,27 +49,32 @@ impl ScriptedModel {
 
     /// The same in another API.
     pub fn speaking(dialect: Dialect, calls: &[(&str, Value)]) -> Self {
+        let calls: Vec<Line> = calls
+            .iter()
+            .map(|(name, input)| Line::Call((*name).to_owned(), input.clone()))
+            .collect();
+        Self::following(dialect, move |_, turn| {
+            let done = || Line::Text("done".to_owned());
+            calls.get(turn).cloned().unwrap_or_else(done)
+        })
+    }
+
+    /// Says what `script` says to a request and to how many turns the model had in that
+    /// conversation before.
+    pub fn following(
+        dialect: Dialect,
+        script: impl Fn(&Value, usize) -> Line + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let turns: Vec<Value> = calls
-            .iter()
-            .enumerate()
-            .map(|(number, (name, input))| match dialect {
-                Dialect::Anthropic => json!({ "type": "tool_use",
-                        "id": format!("toolu_test{number:04}"), "name": name, "input": input }),
-                Dialect::OpenAi => json!({ "type": "function_call",
-                        "id": format!("fc_{number}"), "call_id": format!("call_{number}"),
-                        "name": name, "arguments": input.to_string() }),
-                Dialect::Gemini => json!({ "functionCall": { "name": name, "args": input } }),
-            })
-            .collect();
-        let (turns, seen) = (Arc::new(turns), Arc::clone(&requests));
+        let script: Arc<Script> = Arc::new(script);
+        let seen = Arc::clone(&requests);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (turns, seen) = (Arc::clone(&turns), Arc::clone(&seen));
+                let (script, seen) = (Arc::clone(&script), Arc::clone(&seen));
                 // A client that goes away is no failure of the model.
-                std::thread::spawn(move || drop(talk(stream, dialect, &turns, &seen)));
+                std::thread::spawn(move || drop(talk(stream, dialect, script.as_ref(), &seen)));
             }
         });
         Self {
@@ -74,6 +93,12 @@ impl ScriptedModel {
     pub fn last(&self) -> String {
         let requests = self.requests.lock().expect("lock");
         requests.last().map(Value::to_string).unwrap_or_default()
+    }
+
+    /// Everything that the agent sent, as text.
+    pub fn told(&self) -> String {
+        let requests = self.requests.lock().expect("lock");
+        requests.iter().map(Value::to_string).collect()
     }
 
     /// What tools answered so far, as the agent reported it: whether it was an error,
@@ -103,7 +128,7 @@ impl ScriptedModel {
 fn talk(
     mut stream: TcpStream,
     dialect: Dialect,
-    turns: &[Value],
+    script: &Script,
     seen: &Mutex<Vec<Value>>,
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
@@ -135,11 +160,11 @@ fn talk(
                 json!({ "input_tokens": 10 }).to_string(),
             )
         } else if path.starts_with("/v1/messages") {
-            say(&request, turns, seen)
+            say(&request, script, seen)
         } else if dialect == Dialect::OpenAi && path.ends_with("/responses") {
-            respond(&request, turns, seen)
+            respond(&request, script, seen)
         } else if dialect == Dialect::Gemini && path.contains("enerateContent") {
-            generate(&request, path.contains("stream"), turns, seen)
+            generate(&request, path.contains("stream"), script, seen)
         } else {
             ("application/json", "{}".to_owned())
         };
@@ -152,7 +177,17 @@ fn talk(
     }
 }
 
-fn say(request: &Value, turns: &[Value], seen: &Mutex<Vec<Value>>) -> (&'static str, String) {
+/// What the script says; one that is silent is so for longer than any test.
+fn next(script: &Script, request: &Value, turn: usize, seen: &Mutex<Vec<Value>>) -> Line {
+    seen.lock().expect("lock").push(request.clone());
+    let line = script(request, turn);
+    if line == Line::Silence {
+        std::thread::sleep(Duration::from_secs(600));
+    }
+    line
+}
+
+fn say(request: &Value, script: &Script, seen: &Mutex<Vec<Value>>) -> (&'static str, String) {
     let spoken = request["messages"]
         .as_array()
         .into_iter()
@@ -162,13 +197,17 @@ fn say(request: &Value, turns: &[Value], seen: &Mutex<Vec<Value>>) -> (&'static 
     let works = request["tools"]
         .as_array()
         .is_some_and(|tools| !tools.is_empty());
-    let block = match turns.get(spoken).filter(|_| works) {
-        Some(call) => call.clone(),
-        None => json!({ "type": "text", "text": "done" }),
+    let line = if works {
+        next(script, request, spoken, seen)
+    } else {
+        Line::Text("done".to_owned())
     };
-    if works {
-        seen.lock().expect("lock").push(request.clone());
-    }
+    let block = match line {
+        Line::Call(name, input) => json!({ "type": "tool_use",
+            "id": format!("toolu_test{spoken:04}"), "name": name, "input": input }),
+        Line::Text(text) => json!({ "type": "text", "text": text }),
+        Line::Silence => json!({ "type": "text", "text": "" }),
+    };
     let stop = if block["type"] == "tool_use" {
         "tool_use"
     } else {
@@ -217,18 +256,22 @@ fn say(request: &Value, turns: &[Value], seen: &Mutex<Vec<Value>>) -> (&'static 
 }
 
 /// OpenAI's Responses, streamed.
-fn respond(request: &Value, turns: &[Value], seen: &Mutex<Vec<Value>>) -> (&'static str, String) {
+fn respond(request: &Value, script: &Script, seen: &Mutex<Vec<Value>>) -> (&'static str, String) {
     let spoken = request["input"]
         .as_array()
         .into_iter()
         .flatten()
         .filter(|item| item["type"] == "function_call")
         .count();
-    seen.lock().expect("lock").push(request.clone());
-    let item = turns.get(spoken).cloned().unwrap_or_else(|| {
-        json!({ "type": "message", "id": "m", "role": "assistant",
-            "content": [{ "type": "output_text", "text": "done" }] })
-    });
+    let item = match next(script, request, spoken, seen) {
+        Line::Call(name, input) => json!({ "type": "function_call",
+            "id": format!("fc_{spoken}"), "call_id": format!("call_{spoken}"),
+            "name": name, "arguments": input.to_string() }),
+        Line::Text(text) => json!({ "type": "message", "id": "m", "role": "assistant",
+            "content": [{ "type": "output_text", "text": text }] }),
+        Line::Silence => json!({ "type": "message", "id": "m", "role": "assistant",
+            "content": [] }),
+    };
     let usage = json!({ "input_tokens": 1, "input_tokens_details": null, "output_tokens": 1,
         "output_tokens_details": null, "total_tokens": 2 });
     let events = [
@@ -247,7 +290,7 @@ fn respond(request: &Value, turns: &[Value], seen: &Mutex<Vec<Value>>) -> (&'sta
 fn generate(
     request: &Value,
     streams: bool,
-    turns: &[Value],
+    script: &Script,
     seen: &Mutex<Vec<Value>>,
 ) -> (&'static str, String) {
     let parts = request["contents"]
@@ -260,13 +303,16 @@ fn generate(
         .filter(|part| part.get("functionResponse").is_some())
         .count();
     let works = streams && request["tools"].is_array();
-    let part = match turns.get(spoken).filter(|_| works) {
-        Some(call) => call.clone(),
-        None => json!({ "text": "done" }),
+    let line = if works {
+        next(script, request, spoken, seen)
+    } else {
+        Line::Text("done".to_owned())
     };
-    if works {
-        seen.lock().expect("lock").push(request.clone());
-    }
+    let part = match line {
+        Line::Call(name, input) => json!({ "functionCall": { "name": name, "args": input } }),
+        Line::Text(text) => json!({ "text": text }),
+        Line::Silence => json!({ "text": "" }),
+    };
     let answer = json!({
         "candidates": [{ "content": { "role": "model", "parts": [part] },
             "finishReason": "STOP", "index": 0 }],
