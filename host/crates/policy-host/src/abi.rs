@@ -118,14 +118,14 @@ pub(crate) trait PolicyModule: Send + Sync {
     fn describe(&self) -> Result<Description, Fault>;
     /// Tries settings; the inner error is the module's own words.
     fn try_settings(&self, settings: &str) -> Result<Result<(), String>, Fault>;
-    /// Makes it faster, where that is possible: its settings have been accepted and
-    /// stay as they are, so that what follows from them can be computed once. What
-    /// takes long happens later, on a thread of its own.
-    fn settle(&self, code: Code);
     /// Takes up the form that was kept when the module was settled before with the same
     /// settings, if it can be used under the limits of now. Then they need not be
     /// offered to it again.
     fn resume(&self, code: &Code) -> bool;
+    /// Makes it faster, where that is possible and nothing could be resumed: its settings
+    /// have been accepted and stay as they are, so that what follows from them can be
+    /// computed once. What takes long happens later, on a thread of its own.
+    fn settle(&self, code: Code);
     /// Whether that is done.
     fn settled(&self) -> bool;
     /// Instances that were made beforehand and wait.

@@ -246,10 +246,13 @@ impl SingleModule {
         settings: &str,
     ) -> Result<(), ModuleProblem> {
         self.try_settings(settings)?;
-        self.module.settle(abi::Code {
+        let code = abi::Code {
             cache: cache.clone(),
             bytes: Arc::new(Fetched::new(bytes.to_vec(), None)),
-        });
+        };
+        if !self.module.resume(&code) {
+            self.module.settle(code);
+        }
         Ok(())
     }
 

@@ -419,15 +419,11 @@ impl Runner {
         fits.is_ok() && (self.settled.set(linked).is_ok() || self.settled())
     }
 
-    /// Sees to the form whose instances begin configured: from the cache, or made on
-    /// a thread of its own, because compiling takes long. Nothing is done where
-    /// compiled code is not kept. Where the form cannot be made, the log says why
-    /// and nothing changes.
+    /// Makes the form whose instances begin configured, on a thread of its own, because
+    /// compiling takes long. Nothing is done where compiled code is not kept. Where the
+    /// form cannot be made, the log says why and nothing changes.
     pub(super) fn settle(self: &Arc<Self>, code: Code) {
         if !code.cache.keeps() || self.settled() {
-            return;
-        }
-        if self.resume(&code) {
             return;
         }
         let (this, engine) = (Arc::downgrade(self), self.engine.clone());
