@@ -27,38 +27,19 @@ use selfheal_domain::ports::EventStore;
 use selfheal_domain::report::Report;
 use selfheal_domain::user::{Actor, TrustClass, UserName};
 use selfheal_policy_host::{
-    BundledModules, CodeCache, DEFAULT_POLICY_TOML, KeeperPlaces, PolicyEngine, PolicyKeeper,
-    WasmPolicyHost,
+    CodeCache, DEFAULT_POLICY_TOML, KeeperPlaces, PolicyEngine, PolicyKeeper, WasmPolicyHost,
 };
 use selfheal_store::{JournalStore, Options};
-use std::borrow::Cow;
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
-use support::config;
+use support::{STANDARD, bundled, config};
 
 const DECISIONS: u64 = 10_000;
 
-fn bundled() -> BundledModules {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../target/policies");
-    let names = [
-        "shell-guard",
-        "path-guard",
-        "patch-guard",
-        "risk-score",
-        "autonomy",
-    ];
-    let read = |name: &str| std::fs::read(directory.join(name).with_extension("wasm")).unwrap();
-    BundledModules(
-        names
-            .map(|name| (name.to_owned(), Cow::Owned(read(name))))
-            .into(),
-    )
-}
-
 fn policies(code: &Path) -> WasmPolicyHost {
     let cache = CodeCache::in_directory(code.to_owned());
-    WasmPolicyHost::new(PolicyEngine::new().unwrap(), cache, bundled())
+    WasmPolicyHost::new(PolicyEngine::new().unwrap(), cache, bundled(&STANDARD))
 }
 
 /// A journal with the decisions of the default set.

@@ -466,11 +466,10 @@ mod tests {
             (config, set)
         };
         let (before, after) = (read(before), read(after));
-        let side = |(config, set): &'static (PolicyConfig, PreparedSet)| Side { config, set };
-        compare(
-            side(Box::leak(Box::new(before))),
-            side(Box::leak(Box::new(after))),
-        )
+        fn side((config, set): &(PolicyConfig, PreparedSet)) -> Side<'_> {
+            Side { config, set }
+        }
+        compare(side(&before), side(&after))
     }
 
     const BASE: &str = "environment = \"staging\"\nfour_eyes = true\n[autonomy]\nceiling = 2\nlevel = 1\n\

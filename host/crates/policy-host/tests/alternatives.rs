@@ -21,9 +21,9 @@ use selfheal_policy_host::{
     SingleModule,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
-use support::{config, context, patch};
+use support::{config, context, patch, policies_dir};
 
 /// Files that commands of the corpora and alternatives are about. Those below
 /// `path/to` are the agent's own; the others are known to git.
@@ -52,8 +52,7 @@ struct Chain {
 
 impl Chain {
     fn load() -> Self {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../target/policies");
-        let directory = std::env::var_os("SELFHEAL_POLICIES_DIR").map_or(directory, PathBuf::from);
+        let directory = policies_dir();
         let engine = PolicyEngine::new().unwrap();
         let standard = config(DEFAULT_POLICY_TOML);
         let (mut inside, mut beside) = (Vec::new(), Vec::new());

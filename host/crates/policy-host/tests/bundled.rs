@@ -11,41 +11,16 @@ use selfheal_domain::ids::{IssueNumber, RunId, RunNumber, RunRef};
 use selfheal_domain::policy::{AccessMode, PathAccess, PolicySet};
 use selfheal_domain::risk::{AutonomyAction, AutonomyLevel, RiskLevel};
 use selfheal_policy_host::{
-    ActiveSet, BundledModules, CodeCache, DEFAULT_POLICY_TOML, PolicyEngine, WasmPolicyHost,
+    ActiveSet, CodeCache, DEFAULT_POLICY_TOML, PolicyEngine, WasmPolicyHost,
 };
-use std::borrow::Cow;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
-use support::{bash, config, context, patch};
-
-fn bundled() -> BundledModules {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../target/policies");
-    let directory = std::env::var_os("SELFHEAL_POLICIES_DIR").map_or(directory, PathBuf::from);
-    let modules = [
-        "shell-guard",
-        "path-guard",
-        "patch-guard",
-        "risk-score",
-        "autonomy",
-    ]
-    .map(|name| {
-        let path = directory.join(name).with_extension("wasm");
-        let bytes = std::fs::read(&path).unwrap_or_else(|error| {
-            panic!(
-                "{}: {error}; run `cargo xtask build-policies` first",
-                path.display()
-            )
-        });
-        (name.to_owned(), Cow::Owned(bytes))
-    });
-    BundledModules(modules.into())
-}
+use support::{STANDARD, bash, bundled, config, context, patch};
 
 /// Compiled once for all tests of this file.
 fn host() -> WasmPolicyHost {
     static CODE: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
     let cache = CodeCache::in_directory(CODE.path().join("code"));
-    WasmPolicyHost::new(PolicyEngine::new().unwrap(), cache, bundled())
+    WasmPolicyHost::new(PolicyEngine::new().unwrap(), cache, bundled(&STANDARD))
 }
 
 fn active(text: &str) -> Arc<ActiveSet> {

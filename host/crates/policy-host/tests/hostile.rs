@@ -1,5 +1,5 @@
-//! Modules that loop, recurse, allocate, flood, trap or lie: each is denied, and
-//! the host answers the next question as if nothing had been.
+//! What a hostile module cannot do to the modules and decisions beside it, and what is
+//! said where one is not loaded. What becomes of its own answers: `hostile_corpus.rs`.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -10,145 +10,12 @@ mod support;
 
 use selfheal_domain::policy::PolicySet;
 use selfheal_domain::risk::{Admission, AutonomyAction, RiskScore};
-use selfheal_domain::verdict::{Answer, Fault, Verdict};
+use selfheal_domain::verdict::Verdict;
 use selfheal_policy_host::{PrepareError, WasmPolicyHost};
 use support::{bash, component_with, config, context, guardrail, host_with, issue, one, patch};
 
 const ALLOW: &str = "(i32.const 1024)";
 const DENY: &str = "(i32.const 1088)";
-
-/// What a guardrail with this body answers, after a healthy one proved that the
-/// host still works.
-fn fault_of(body: &str, parts: &str) -> Fault {
-    let host = host_with(&[
-        ("hostile", guardrail(body, parts)),
-        ("healthy", guardrail(ALLOW, "")),
-    ]);
-    let hostile = host.activate(host.prepare(&config(&one("hostile", "guardrail"))).unwrap());
-    let calls = [
-        hostile.judge_tool_call(&context(), &bash("ls")),
-        hostile.judge_patch(&context(), &patch("a.py", "a", "b")),
-    ];
-    let healthy = host.activate(host.prepare(&config(&one("healthy", "guardrail"))).unwrap());
-    assert_eq!(
-        healthy.judge_tool_call(&context(), &bash("ls")).verdict,
-        Verdict::Allow
-    );
-    for judgement in &calls {
-        assert!(
-            matches!(&judgement.verdict, Verdict::Deny(reason) if reason.rule == "host.fault"),
-            "{judgement:?}"
-        );
-    }
-    match calls.map(|judgement| judgement.answers.into_iter().next().unwrap().answer) {
-        [Answer::Fault(fault), Answer::Fault(_)] => fault,
-        other => panic!("no fault: {other:?}"),
-    }
-}
-
-#[test]
-fn an_endless_loop_ends_at_its_deadline() {
-    assert_eq!(
-        fault_of("(loop $again (br $again)) unreachable", ""),
-        Fault::Deadline { milliseconds: 50 }
-    );
-}
-
-#[test]
-fn endless_recursion_ends_at_the_stack() {
-    let parts = "(func $deep (param i64 i64 i64 i64) (result i64) \
-                 (i64.add (local.get 0) (call $deep (local.get 1) (local.get 2) (local.get 3) (local.get 0))))";
-    let body = "(drop (call $deep (i64.const 1) (i64.const 2) (i64.const 3) (i64.const 4))) (i32.const 1024)";
-    assert_eq!(
-        fault_of(body, parts),
-        Fault::Trap {
-            message: "wasm trap: call stack exhausted".to_owned()
-        }
-    );
-}
-
-#[test]
-fn growing_without_end_ends_at_the_memory_limit() {
-    let body = "(loop $more (drop (memory.grow (i32.const 1))) (br $more)) unreachable";
-    assert_eq!(fault_of(body, ""), Fault::Memory { bytes: 1 << 20 });
-}
-
-#[test]
-fn a_trap_denies() {
-    let fault = fault_of("unreachable", "");
-    assert!(
-        matches!(&fault, Fault::Trap { message } if message.contains("unreachable")),
-        "{fault:?}"
-    );
-}
-
-#[test]
-fn an_answer_above_the_limit_denies() {
-    // A message of 100,000 bytes.
-    let large = "(i32.store (i32.const 1100) (i32.const 4096)) (i32.store (i32.const 1104) (i32.const 100000)) (i32.const 1088)";
-    let fault = fault_of(large, "");
-    assert!(
-        matches!(fault, Fault::Output { bytes: 100_009 }),
-        "{fault:?}"
-    );
-    // Far beyond, the copy itself is cut short.
-    let huge = "(i32.store (i32.const 1100) (i32.const 0)) (i32.store (i32.const 1104) (i32.const 250000)) (i32.const 1088)";
-    let fault = fault_of(huge, "");
-    assert!(
-        matches!(fault, Fault::Nonsense { .. } | Fault::Output { .. }),
-        "{fault:?}"
-    );
-}
-
-#[test]
-fn nonsense_is_no_answer() {
-    for (what, body) in [
-        (
-            "a verdict that does not exist",
-            "(i32.store8 (i32.const 1024) (i32.const 7)) (i32.const 1024)",
-        ),
-        ("a verdict outside of memory", "(i32.const 0x7ffffff0)"),
-        (
-            "text that is none",
-            "(i32.store8 (i32.const 64) (i32.const 255)) (i32.const 1088)",
-        ),
-        (
-            "a text outside of memory",
-            "(i32.store (i32.const 1092) (i32.const 0x7fffffff)) (i32.const 1088)",
-        ),
-        (
-            "an empty rule",
-            "(i32.store (i32.const 1096) (i32.const 0)) (i32.const 1088)",
-        ),
-        (
-            "a rule with blanks",
-            "(i32.store8 (i32.const 66) (i32.const 32)) (i32.const 1088)",
-        ),
-    ] {
-        let fault = fault_of(body, "");
-        assert!(
-            matches!(fault, Fault::Nonsense { .. } | Fault::Trap { .. }),
-            "{what}: {fault:?}"
-        );
-    }
-}
-
-#[test]
-fn a_flood_of_log_lines_is_cut_and_denied() {
-    let fault = fault_of(
-        "(loop $more (call $log (i32.const 1) (i32.const 16) (i32.const 7)) (br $more)) unreachable",
-        "",
-    );
-    assert!(
-        matches!(&fault, Fault::Trap { message } if message.contains("calls of the host")),
-        "{fault:?}"
-    );
-    let fault = fault_of(
-        "(call $log (i32.const 1) (i32.const 0) (i32.const 250000)) (i32.const 1024)",
-        "",
-    );
-    assert!(matches!(fault, Fault::Nonsense { .. }), "{fault:?}");
-}
 
 #[test]
 fn nothing_is_remembered_from_one_decision_to_the_next() {
@@ -377,30 +244,4 @@ fn only_the_pinned_bytes_are_loaded() {
     assert!(host.prepare(&config(&pinned(&digest.to_string()))).is_ok());
     let message = refused(&host, &pinned(&"0".repeat(64)));
     assert!(message.contains("policy.toml pins 0000"), "{message}");
-}
-
-#[test]
-fn faulty_risk_and_autonomy_modules_count_as_the_worst() {
-    let hundred_and_one = "(i32.store (i32.const 2048) (i32.const 101)) (i32.const 2048)";
-    let nobody = "(i32.store8 (i32.const 2048) (i32.const 1)) (i32.const 2048)";
-    let host = host_with(&[
-        ("risk", support::risk(hundred_and_one, "")),
-        ("autonomy", support::autonomy(nobody, "unreachable", "")),
-    ]);
-    let text = one("risk", "risk")
-        + one("autonomy", "autonomy").trim_start_matches("environment = \"dev\"\n");
-    let set = host.activate(host.prepare(&config(&text)).unwrap());
-    let assessment = set.assess(&context(), &patch("a.py", "a", "b"));
-    assert_eq!(assessment.score, RiskScore::MAX);
-    assert!(
-        matches!(assessment.faults.as_slice(), [(name, Fault::Nonsense { .. })] if name == "risk")
-    );
-    let decision = set.decide(&context(), &patch("a.py", "a", "b"), &assessment);
-    assert_eq!(decision.action, AutonomyAction::Stop);
-    assert!(
-        matches!(decision.faults.as_slice(), [(name, Fault::Nonsense { .. })] if name == "autonomy")
-    );
-    assert!(
-        matches!(set.admit(&context(), &issue()), Admission::NeedsAdmin(reason) if reason.rule == "host.fault")
-    );
 }

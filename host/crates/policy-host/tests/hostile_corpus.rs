@@ -293,6 +293,12 @@ fn try_one(hostile: &Hostile) -> Result<(), String> {
     if !fault.to_string().contains(text) {
         return Err(format!("{fault}"));
     }
+    // The limits are those that were configured.
+    match fault {
+        Fault::Deadline { milliseconds } if *milliseconds != 50 => return Err(fault.to_string()),
+        Fault::Memory { bytes } if *bytes != 1 << 20 => return Err(fault.to_string()),
+        _ => {}
+    }
     // Quarantine: two faults in a row, or four among sound answers, and nobody asks
     // it any more; it is said why.
     let mut last = faults;

@@ -10,11 +10,9 @@ mod support;
 
 use selfheal_domain::policy::PolicySet;
 use selfheal_domain::verdict::{Answer, Fault, Verdict};
-use selfheal_policy_host::{BundledModules, CodeCache, PolicyEngine, WasmPolicyHost};
-use std::borrow::Cow;
-use std::path::{Path, PathBuf};
+use selfheal_policy_host::{CodeCache, PolicyEngine, WasmPolicyHost};
 use std::sync::LazyLock;
-use support::{bash, config, context, patch};
+use support::{bash, bundled, config, context, patch};
 
 const NO_PUSH: &str = include_str!("../../../../policies/rules/examples/no-push.rego");
 const LARGE: &str = include_str!("../../../../policies/rules/examples/large-patches-ask.rego");
@@ -22,19 +20,10 @@ const LARGE: &str = include_str!("../../../../policies/rules/examples/large-patc
 /// Compiled once for all tests of this file.
 fn host() -> WasmPolicyHost {
     static CODE: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../target/policies");
-    let directory = std::env::var_os("SELFHEAL_POLICIES_DIR").map_or(directory, PathBuf::from);
-    let path = directory.join("rules.wasm");
-    let bytes = std::fs::read(&path).unwrap_or_else(|error| {
-        panic!(
-            "{}: {error}; run `cargo xtask build-policies` first",
-            path.display()
-        )
-    });
     WasmPolicyHost::new(
         PolicyEngine::new().unwrap(),
         CodeCache::in_directory(CODE.path().join("code")),
-        BundledModules([("rules".to_owned(), Cow::Owned(bytes))].into()),
+        bundled(&["rules"]),
     )
 }
 

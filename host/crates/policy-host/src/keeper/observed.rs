@@ -10,9 +10,10 @@ use super::state::Watched;
 use crate::files;
 use crate::generations::{Kept, modules_of};
 use crate::host::Canary;
-use crate::set::SetCore;
+use crate::set::{ActiveSet, SetCore};
 use crate::trial::{Conduct, Trial};
 use chrono::{DateTime, Utc};
+use selfheal_domain::digest::Digest;
 use selfheal_domain::policy_control::{ChangeSource, Rollout};
 use selfheal_domain::user::Actor;
 use serde::{Deserialize, Serialize};
@@ -123,10 +124,7 @@ impl PolicyKeeper {
     /// Goes on with what an earlier process observed, as far as the log vouches for it:
     /// `tried` is the generation that the last recorded change put on trial, with its
     /// digest and rollout.
-    pub(super) fn observe_again(
-        &self,
-        tried: Option<&(u64, selfheal_domain::digest::Digest, Rollout)>,
-    ) {
+    pub(super) fn observe_again(&self, tried: Option<&(u64, Digest, Rollout)>) {
         let observed = Observed::read(&self.places.data);
         let now = self.clock.now();
         if let Some(watch) = observed.watched {
@@ -169,7 +167,7 @@ impl PolicyKeeper {
     }
 
     /// Lets a trial decide for its share of the runs, where it has one.
-    pub(super) fn begin_canary(&self, set: Arc<crate::set::ActiveSet>, rollout: Rollout) {
+    pub(super) fn begin_canary(&self, set: Arc<ActiveSet>, rollout: Rollout) {
         if let Rollout::Canary { percent } = rollout {
             let canary = Canary {
                 set,

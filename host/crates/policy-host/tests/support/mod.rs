@@ -1,6 +1,7 @@
 //! Guests written by hand, and the facts they are asked about.
 #![allow(
     dead_code,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "each test file uses its part; a test may stop at a surprise"
 )]
@@ -14,7 +15,7 @@ use selfheal_domain::risk::AutonomyLevel;
 use selfheal_domain::user::TrustClass;
 use selfheal_policy_host::{BundledModules, CodeCache, PolicyConfig, PolicyEngine, WasmPolicyHost};
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
 /// A guardrail in core WebAssembly, made a component. `body` judges tool calls and
@@ -151,6 +152,36 @@ pub(crate) fn encode(
         .validate(true)
         .encode()
         .unwrap()
+}
+
+/// The modules of the default policy.
+pub(crate) const STANDARD: [&str; 5] = [
+    "shell-guard",
+    "path-guard",
+    "patch-guard",
+    "risk-score",
+    "autonomy",
+];
+
+/// Where `cargo xtask build-policies` leaves modules.
+pub(crate) fn policies_dir() -> PathBuf {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../target/policies");
+    std::env::var_os("SELFHEAL_POLICIES_DIR").map_or(directory, PathBuf::from)
+}
+
+/// Modules as they were built.
+pub(crate) fn bundled(names: &[&str]) -> BundledModules {
+    let module = |name: &&str| {
+        let path = policies_dir().join(name).with_extension("wasm");
+        let bytes = std::fs::read(&path).unwrap_or_else(|error| {
+            panic!(
+                "{}: {error}; run `cargo xtask build-policies` first",
+                path.display()
+            )
+        });
+        ((*name).to_owned(), Cow::Owned(bytes))
+    };
+    BundledModules(names.iter().map(module).collect())
 }
 
 /// A host that has `modules` built in.
