@@ -47,12 +47,10 @@ pub enum McpConfigError {
     #[error("agent.mcp {0:?}: it has either a command or a url")]
     Reach(String),
     /// The address is none that is allowed.
-    #[error("agent.mcp {name:?}: url {url:?}: {why}")]
+    #[error("agent.mcp {name:?}: url: {why}")]
     Address {
         /// The server.
         name: String,
-        /// The address.
-        url: String,
         /// What is wrong.
         why: String,
     },
@@ -156,7 +154,6 @@ pub(crate) fn checked(
                 Way::Http {
                     url: address(url).map_err(|why| McpConfigError::Address {
                         name: name.clone(),
-                        url: url.clone(),
                         why,
                     })?,
                     token,
@@ -267,6 +264,7 @@ mod tests {
                 .unwrap_or_else(|| panic!("{text}"))
                 .to_string();
             assert!(error.contains(why), "{text}: {error}");
+            assert!(!error.contains("u:p"), "{error}");
         }
     }
 }

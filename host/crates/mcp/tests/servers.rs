@@ -371,7 +371,7 @@ fn an_aborted_run_waits_for_no_server() {
     let _echo = text(tools.call(mcp("good", "echo", json!({"text": "x"}))));
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| tools.call(mcp("good", "stall", json!({}))));
-        while bench.records().0 < 3 {
+        while bench.records().0 < 3 && !waiting.is_finished() {
             std::thread::yield_now();
         }
         bench.cancel.cancel();
