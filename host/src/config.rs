@@ -11,6 +11,7 @@ use selfheal_model::ModelLimits;
 use selfheal_model::config::ProviderConfig;
 use selfheal_services::{ProbeConfig, ServiceConfig};
 use serde::Deserialize;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -162,6 +163,9 @@ pub(crate) enum AgentChoice {
     Acp,
 }
 
+/// Longest key that is read, in bytes.
+const LONGEST_KEY: u64 = 8 * 1024;
+
 /// Who diagnoses and drafts, and what that may cost.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AgentConfig {
@@ -180,11 +184,35 @@ pub(crate) struct AgentConfig {
 impl AgentConfig {
     /// Files that hold keys: agents must not read them.
     pub(crate) fn key_files(&self) -> impl Iterator<Item = PathBuf> {
-        let models = self.models.iter().map(|model| &model.key_file);
+        self.key_places()
+            .filter_map(|(_, file)| file.as_ref()?.canonicalize().ok())
+    }
+
+    /// The keys themselves, as far as they can be read: whoever gets one may repeat it,
+    /// and no record may hold it then.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        let read = |file: &PathBuf| {
+            let mut key = String::new();
+            let opened = std::fs::File::open(file).ok()?;
+            opened.take(LONGEST_KEY).read_to_string(&mut key).ok()?;
+            Some(key)
+        };
+        let key = |(variable, file): (&Option<String>, &Option<PathBuf>)| {
+            let set = variable.as_ref().and_then(|name| std::env::var(name).ok());
+            set.or_else(|| file.as_ref().and_then(read))
+        };
+        self.key_places().filter_map(key).collect()
+    }
+
+    /// Variable and file that are named for each key.
+    fn key_places(&self) -> impl Iterator<Item = (&Option<String>, &Option<PathBuf>)> {
+        let models = self.models.iter();
+        let models = models.map(|model| (&model.key_env, &model.key_file));
+        let external = self.external.iter();
+        let servers = self.mcp.iter();
         models
-            .chain(self.external.iter().map(|external| &external.key_file))
-            .chain(self.mcp.iter().map(|server| &server.token_file))
-            .filter_map(|file| file.as_ref()?.canonicalize().ok())
+            .chain(external.map(|external| (&external.key_env, &external.key_file)))
+            .chain(servers.map(|server| (&server.token_env, &server.token_file)))
     }
 }
 
@@ -513,6 +541,30 @@ mod tests {
         assert_eq!(config.checks[0].command, "make test");
         assert_eq!(config.data, Path::new("/etc/.selfheal"));
         assert_eq!(config.listen.port(), 7700);
+    }
+
+    #[test]
+    fn keys_are_known_wherever_they_are_written() {
+        let home = tempfile::tempdir().unwrap();
+        let place = |name: &str| {
+            let file = home.path().join(name);
+            std::fs::write(&file, format!("{name}-key")).unwrap();
+            file.display().to_string()
+        };
+        let config = parse(&format!(
+            "[application]\nrepository = \"/\"\n\
+             [[agent.model]]\nkind = \"anthropic\"\nmodel = \"m\"\nkey_file = {:?}\n\
+             [agent.external]\ncommand = [\"claude\"]\nkey_file = {:?}\n\
+             [[agent.mcp]]\nname = \"a\"\nurl = \"https://a\"\ntoken_file = {:?}\n\
+             [[agent.mcp]]\nname = \"b\"\nurl = \"https://b\"\ntoken_env = \"PATH\"\n",
+            place("model"),
+            place("external"),
+            place("server"),
+        ))
+        .unwrap();
+        let path = std::env::var("PATH").unwrap();
+        let keys = ["model-key", "external-key", "server-key", path.as_str()];
+        assert_eq!(config.agent.keys(), keys);
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(crate) fn save_user(
     role: Role,
     password: Option<&str>,
 ) -> Result<String, Failure> {
-    let options = Options::new(masker(&super::default_policy_config()?)?);
+    let options = Options::new(masker(&super::default_policy_config()?, &[])?);
     match JournalStore::open(data, options) {
         Ok(store) => save_in_journal(&store, name, role, password),
         Err(OpenError::Lock(LockError::Held { .. })) => {

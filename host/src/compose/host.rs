@@ -50,10 +50,10 @@ impl Host {
         // The keeper writes generations: never beside another host's.
         let claim = JournalStore::claim(&config.data).because(Exit::Unavailable)?;
         let keeper = keeper_of(&config)?;
-        let policy = keeper.config();
+        let (policy, keys) = (keeper.config(), config.agent.keys());
         let policies: Arc<dyn PolicyHost> = keeper.host();
         let journal = Arc::new(
-            JournalStore::open_claimed(claim, Options::new(masker(&policy)?))
+            JournalStore::open_claimed(claim, Options::new(masker(&policy, &keys)?))
                 .because(Exit::Unavailable)?,
         );
         let store = Arc::clone(&journal) as Arc<dyn EventStore>;
@@ -117,9 +117,15 @@ impl Host {
         }
         let services = Arc::new(services);
         let settings = Arc::new(settings(&config, &policy)?);
-        follow(&keeper, settings.rules.clone(), bench.clone(), &journal);
+        follow(
+            &keeper,
+            settings.rules.clone(),
+            bench.clone(),
+            &journal,
+            keys.clone(),
+        );
         let doors = Doors {
-            agent: agent_of(&config.agent, &masker(&policy)?, Some(&config.data))?,
+            agent: agent_of(&config.agent, &masker(&policy, &keys)?, Some(&config.data))?,
             workbench: Arc::new(bench),
             repository,
             policies: Arc::clone(&policies),
@@ -289,12 +295,13 @@ fn follow(
     rules: RulesInForce,
     bench: SandboxWorkbench,
     journal: &Arc<JournalStore>,
+    keys: Vec<String>,
 ) {
     // The journal's listener holds the keeper: not the other way round as well.
     let journal = Arc::downgrade(journal);
     keeper.follow(Box::new(move |policy| {
         let put = || -> Result<(), Failure> {
-            let (found, masker) = (rules_of(policy)?, masker(policy)?);
+            let (found, masker) = (rules_of(policy)?, masker(policy, &keys)?);
             let secret = super::secret_paths(policy);
             let protected = super::protected_paths(policy);
             bench

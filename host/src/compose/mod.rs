@@ -117,11 +117,13 @@ fn user_code_cache() -> Option<PathBuf> {
     Some(cache.join("selfheal/compiled"))
 }
 
-/// Takes the values of the secrets that `policy.toml` names out of every record.
-fn masker(policy: &PolicyConfig) -> Result<Masker, Failure> {
+/// Takes the values of the secrets that `policy.toml` names, and the keys of agents, out
+/// of every record.
+fn masker(policy: &PolicyConfig, keys: &[String]) -> Result<Masker, Failure> {
     let secrets = variables()
-        .filter(|(name, _)| is_named(policy, name) || selfheal_sandbox::looks_secret(name));
-    Masker::new(secrets.map(|(_, value)| value)).because(Exit::Unavailable)
+        .filter(|(name, _)| is_named(policy, name) || selfheal_sandbox::looks_secret(name))
+        .map(|(_, value)| value);
+    Masker::new(secrets.chain(keys.iter().cloned())).because(Exit::Unavailable)
 }
 
 /// The environment of this process, as far as it is text.

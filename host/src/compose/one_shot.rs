@@ -146,7 +146,7 @@ impl OneShot {
         let journal = options
             .audit
             .map_or_else(|| state.join("audit"), Path::to_owned);
-        let masker = masker(&policy)?;
+        let masker = masker(&policy, &options.agent.keys())?;
         let agent = agent_of(options.agent, &masker, options.audit)?;
         let store =
             JournalStore::open(&journal, Options::new(masker)).because(Exit::Unavailable)?;
