@@ -65,6 +65,7 @@ impl Forwarder {
             .http_status_as_error(false)
             // Wherever it would lead is not what was configured.
             .max_redirects(0)
+            .proxy(proxy(&upstream.base_url, ureq::Proxy::try_from_env()))
             .timeout_connect(Some(Duration::from_secs(15)))
             .timeout_recv_response(Some(Duration::from_secs(600)))
             .timeout_per_read(Some(Duration::from_secs(300)))
@@ -203,6 +204,11 @@ fn mask(value: &mut Value, with: &super::Mask) {
     }
 }
 
+/// What plain HTTP carries, the key above all, is for the endpoint and for no proxy.
+fn proxy(base_url: &str, configured: Option<ureq::Proxy>) -> Option<ureq::Proxy> {
+    configured.filter(|_| base_url.starts_with("https:"))
+}
+
 /// Path and query below the base URL; none for what is not the model's interface.
 fn place(dialect: Dialect, method: &str, target: &str) -> Option<String> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -267,8 +273,8 @@ impl Drop for Answer<'_> {
     fn drop(&mut self) {
         self.meter.finish();
         let mut usage = self.forwarder.counted();
-        usage.input_tokens += self.meter.input;
-        usage.output_tokens += self.meter.output;
+        usage.input_tokens = usage.input_tokens.saturating_add(self.meter.input);
+        usage.output_tokens = usage.output_tokens.saturating_add(self.meter.output);
     }
 }
 
@@ -312,6 +318,13 @@ mod tests {
                 "{method} {target}"
             );
         }
+    }
+
+    #[test]
+    fn a_proxy_carries_what_it_cannot_read() {
+        let configured = || ureq::Proxy::new("http://10.0.0.1:3128").ok();
+        assert!(proxy("https://api.example.org", configured()).is_some());
+        assert!(proxy("http://127.0.0.1:8000", configured()).is_none());
     }
 
     #[test]

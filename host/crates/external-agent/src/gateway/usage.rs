@@ -97,9 +97,11 @@ impl Meter {
             let of = |name: &str| usage.get(name).and_then(Value::as_u64);
             let input = of("input_tokens").or_else(|| of("prompt_tokens"));
             if let Some(input) = input {
-                let cached = of("cache_creation_input_tokens").unwrap_or(0)
-                    + of("cache_read_input_tokens").unwrap_or(0);
-                self.input = self.input.max(input.saturating_add(cached));
+                let cached = ["cache_creation_input_tokens", "cache_read_input_tokens"]
+                    .map(|name| of(name).unwrap_or(0));
+                self.input = self
+                    .input
+                    .max(cached.into_iter().fold(input, u64::saturating_add));
             }
             if let Some(output) = of("output_tokens").or_else(|| of("completion_tokens")) {
                 self.output = self.output.max(output);
