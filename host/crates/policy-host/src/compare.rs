@@ -492,6 +492,11 @@ mod tests {
             ("names = [\"T\"]", "names = []"),
             ("deadline_ms = 50", "deadline_ms = 60"),
             ("[secrets]", "[quarantine]\nfaults = 9\n[secrets]"),
+            ("max_files = 5", "max_files = 5\nmax_surplus_calls = 9"),
+            (
+                "[secrets]",
+                "[network]\nallow = [\"r.example:443\"]\n[secrets]",
+            ),
             ("[secrets]", "[trust]\nunsigned = true\n[secrets]"),
             (
                 "[secrets]",

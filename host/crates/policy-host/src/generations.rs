@@ -157,6 +157,12 @@ impl Generations {
     /// Keeps the modules' bytes and the generation, not in force yet. Durable when it
     /// returns.
     pub(crate) fn write_pending(&self, kept: &Kept, core: &SetCore) -> Result<(), FileProblem> {
+        self.keep_modules(core)?;
+        self.write(kept, "pending")
+    }
+
+    /// Keeps the modules' bytes alone: of a candidate, for as long as it is on trial.
+    pub(crate) fn keep_modules(&self, core: &SetCore) -> Result<(), FileProblem> {
         for loaded in &core.modules {
             files::crash::point("before a module is kept");
             let bytes = &loaded.bytes;
@@ -167,7 +173,7 @@ impl Generations {
                     message: format!("module `{}` cannot be kept: {error}", loaded.identity.name),
                 })?;
         }
-        self.write(kept, "pending")
+        Ok(())
     }
 
     /// Keeps a generation that is in force, again.
@@ -199,13 +205,11 @@ impl Generations {
 
     /// Forgets what is too old to be gone back to, and the bytes that only it needed.
     /// `needed` are digests that somebody else counts on.
-    pub(crate) fn thin_out(&self, needed: &BTreeSet<Digest>) {
+    pub(crate) fn thin_out(&self) {
         let Ok(all) = self.list() else { return };
         let (keep, drop) = all.split_at(all.len().min(KEPT));
-        let mut needed = needed.clone();
-        for kept in keep {
-            needed.extend(kept.modules.iter().map(|module| module.digest));
-        }
+        let modules = keep.iter().flat_map(|kept| &kept.modules);
+        let needed: BTreeSet<Digest> = modules.map(|module| module.digest).collect();
         for kept in drop {
             files::remove(&self.path(kept.generation, "json"));
             for module in &kept.modules {

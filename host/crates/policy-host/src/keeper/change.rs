@@ -294,8 +294,7 @@ impl PolicyKeeper {
         drop(state);
         self.keep_observed();
         self.withdraw_stale();
-        self.generations
-            .thin_out(&std::collections::BTreeSet::new());
+        self.generations.thin_out();
         tracing::info!(generation, source = ?order.source, by = %order.by, "policies changed");
         Ok(generation)
     }
@@ -309,8 +308,9 @@ impl PolicyKeeper {
     ) -> Result<ChangeOutcome, PolicyRefusal> {
         let generation = self.state().next_generation();
         let Planned { ready, plan, .. } = planned;
-        self.keep_modules(&ready.set.core)
-            .map_err(PolicyRefusal::Unavailable)?;
+        self.generations
+            .keep_modules(&ready.set.core)
+            .map_err(|error| PolicyRefusal::Unavailable(error.to_string()))?;
         let set = self.host.apart(&ready.set, generation);
         let event = Event::PolicyChanged(PolicyChange {
             generation,

@@ -10,7 +10,7 @@ use super::state::Watched;
 use crate::files;
 use crate::generations::{Kept, modules_of};
 use crate::host::Canary;
-use crate::set::{ActiveSet, SetCore};
+use crate::set::ActiveSet;
 use crate::trial::{Conduct, Trial};
 use chrono::{DateTime, Utc};
 use selfheal_domain::digest::Digest;
@@ -65,18 +65,6 @@ impl Observed {
 }
 
 impl PolicyKeeper {
-    /// Keeps the bytes of a candidate's modules, for as long as it is on trial.
-    pub(super) fn keep_modules(&self, core: &SetCore) -> Result<(), String> {
-        for loaded in &core.modules {
-            let bytes = &loaded.bytes;
-            self.generations
-                .modules()
-                .put(&bytes.bytes, bytes.signature.as_deref())
-                .map_err(|error| error.to_string())?;
-        }
-        Ok(())
-    }
-
     /// Writes what is under observation now. Where that fails a restart forgets it,
     /// which the log says then.
     pub(super) fn keep_observed(&self) {
