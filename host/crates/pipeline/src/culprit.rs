@@ -276,6 +276,7 @@ impl Agent for Reverter {
             confidence: proposal.confidence,
             files: proposal.patch.files.clone(),
             rivals: Vec::new(),
+            log: String::new(),
         })
     }
 }
