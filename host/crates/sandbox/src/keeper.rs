@@ -1,24 +1,30 @@
-//! The process between the host and one service. It sees the host's end by its
-//! closed socket and adopts whatever the service daemonises, so nothing of the
-//! service outlives either of them.
+//! The process between the host and one service. It adopts whatever the service
+//! daemonises, and sees the host's end by its closed socket. Then it ends the service,
+//! or, where it was told to, keeps it for a while for the next host to come and ask.
+//! So nothing of the service outlives the keeper, and the keeper outlives the host
+//! only for a time that was set.
 
 use crate::inside::supervisor::{receive_order, say, silence};
+use crate::usage::descendants_of;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal, WaitOptions};
 use selfheal_domain::tools::Ended;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio, exit};
 use std::time::{Duration, Instant};
 
 /// How long after `SIGKILL` a process may take to vanish.
 const LAST_WAIT: Duration = Duration::from_secs(5);
+/// How long a copy that an earlier host left may take to end; the host waits longer.
+const LOCK_WAIT: Duration = Duration::from_secs(12);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct KeeperOrder {
@@ -26,11 +32,33 @@ pub(crate) struct KeeperOrder {
     pub(crate) directory: PathBuf,
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) grace: Duration,
+    /// How the service is asked to end.
+    pub(crate) stop_signal: i32,
+    /// Held as long as the keeper lives: nobody starts a second copy meanwhile.
+    pub(crate) lock: Option<PathBuf>,
+    /// What becomes of the service when the host is gone; it is ended without.
+    pub(crate) adoption: Option<Adoption>,
+}
+
+/// Where another host finds the keeper when the first one is gone.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Adoption {
+    /// Name in the abstract namespace of sockets.
+    pub(crate) name: String,
+    /// How long the service runs on without a host.
+    pub(crate) patience: Duration,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum KeeperRequest {
-    Stop { grace: Duration },
+    Stop {
+        grace: Duration,
+    },
+    Signal {
+        signal: i32,
+    },
+    /// The record is written: another host can find the keeper from now on.
+    Recorded,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,35 +72,88 @@ pub(crate) enum KeeperReport {
 pub(crate) fn main() -> ! {
     // SAFETY: the host made the control socket our standard input, and nothing
     // else in this process uses that descriptor.
-    let control = unsafe { UnixStream::from_raw_fd(0) };
-    let report = match keep(&control) {
+    let mut control = Some(unsafe { UnixStream::from_raw_fd(0) });
+    let report = match keep(&mut control) {
         Ok(ended) => KeeperReport::Ended(ended),
         Err(error) => KeeperReport::Failed(error.to_string()),
     };
-    let _ = say(&control, &report);
+    if let Some(control) = &control {
+        let _ = say(control, &report);
+    }
     exit(0)
 }
 
-fn keep(control: &UnixStream) -> io::Result<Ended> {
-    let order: KeeperOrder = receive_order(control)?;
+fn keep(control: &mut Option<UnixStream>) -> io::Result<Ended> {
+    let host = control.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+    let order: KeeperOrder = receive_order(host)?;
     let _ = rustix::process::setsid();
     // Orphans of the service become our children instead of the system's.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let signals = signals()?;
+    let _lock = order.lock.as_deref().map(lock).transpose()?;
+    // Before the service: whoever finds its record can reach its keeper.
+    let listener = order.adoption.as_ref().map(listen).transpose()?;
     let child = start(&order)?;
     let _ = silence();
-    say(
-        control,
-        &KeeperReport::Started {
-            pid: child.as_raw_nonzero().get().unsigned_abs(),
-        },
-    )?;
-    let mut service = Service { child, ended: None };
-    let grace = service.attend(control, &signals, order.grace);
+    say(host, &started(child))?;
+    let mut service = Service {
+        child,
+        ended: None,
+        stop_signal: Signal::from_named_raw(order.stop_signal).unwrap_or(Signal::TERM),
+    };
+    let grace = service.attend(control, listener.as_ref(), &signals, &order);
+    // Nobody adopts what is about to end.
+    drop(listener);
     service.stop(&signals, grace);
     Ok(service
         .ended
         .unwrap_or(Ended::Signal(Signal::KILL.as_raw())))
+}
+
+/// Waits for the keeper of a host that crashed to end, should there be one.
+fn lock(path: &Path) -> io::Result<File> {
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    let deadline = Instant::now() + LOCK_WAIT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(io::Error::other(format!(
+                    "it still runs under the keeper of an earlier host, which holds {}",
+                    path.display()
+                )));
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}
+
+fn started(child: Pid) -> KeeperReport {
+    KeeperReport::Started {
+        pid: child.as_raw_nonzero().get().unsigned_abs(),
+    }
+}
+
+fn listen(adoption: &Adoption) -> io::Result<UnixListener> {
+    let address = SocketAddr::from_abstract_name(&adoption.name)?;
+    let listener = UnixListener::bind_addr(&address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// The next host, if the one that knocks is of our own user.
+fn admit(listener: &UnixListener) -> Option<UnixStream> {
+    let (stream, _) = listener.accept().ok()?;
+    let peer = rustix::net::sockopt::socket_peercred(&stream).ok()?;
+    stream.set_nonblocking(false).ok()?;
+    (peer.uid == rustix::process::getuid()).then_some(stream)
 }
 
 /// `SIGCHLD` and polite requests to end, as a descriptor.
@@ -144,50 +225,75 @@ fn start(order: &KeeperOrder) -> io::Result<Pid> {
 struct Service {
     child: Pid,
     ended: Option<Ended>,
+    stop_signal: Signal,
 }
 
 impl Service {
-    /// Waits for a reason to stop: its own end, the host's word, the host's end.
-    fn attend(&mut self, control: &UnixStream, signals: &File, grace: Duration) -> Duration {
+    /// Waits for a reason to stop: its own end, the host's word, the host's end and
+    /// that of the time in which another one may come.
+    fn attend(
+        &mut self,
+        control: &mut Option<UnixStream>,
+        listener: Option<&UnixListener>,
+        signals: &File,
+        order: &KeeperOrder,
+    ) -> Duration {
         let mut heard = Vec::new();
+        let mut alone_until = None;
+        let mut recorded = false;
         loop {
             self.reap();
             if self.ended.is_some() {
                 // What it left behind gets the same chance to end in order.
-                return grace;
+                return order.grace;
             }
-            let mut fds = [
-                PollFd::new(signals, PollFlags::IN),
-                PollFd::from_borrowed_fd(control.as_fd(), PollFlags::IN),
-            ];
-            let _ = rustix::event::poll(&mut fds, None);
-            let [signalled, spoken] = fds.map(|fd| !fd.revents().is_empty());
-            if signalled && drain(signals) {
-                return grace;
+            let timeout = match (control.is_some(), alone_until) {
+                (false, Some(until)) if Instant::now() >= until => return order.grace,
+                (false, Some(until)) => Some(until.saturating_duration_since(Instant::now())),
+                _ => None,
+            };
+            let waited = wait(signals, control.as_ref(), listener, timeout);
+            if waited.signalled && drain(signals) {
+                return order.grace;
             }
-            if spoken {
-                let mut chunk = [0; 1024];
-                let mut reader = control;
-                match reader.read(&mut chunk) {
-                    Ok(0) => return grace,
-                    Ok(count) => heard.extend(chunk.iter().take(count)),
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(_) => return grace,
+            if waited.knocked
+                && control.is_none()
+                && let Some(host) = listener.and_then(admit)
+            {
+                if say(&host, &started(self.child)).is_ok() {
+                    *control = Some(host);
+                    heard.clear();
                 }
-                if let Some(end) = heard.iter().position(|byte| *byte == b'\n') {
-                    let line: Vec<u8> = heard.drain(..=end).collect();
-                    return match serde_json::from_slice(&line) {
-                        Ok(KeeperRequest::Stop { grace }) => grace,
-                        Err(_) => grace,
+                continue;
+            }
+            if !waited.spoken {
+                continue;
+            }
+            match hear(control.as_ref(), &mut heard) {
+                Heard::Gone => {
+                    *control = None;
+                    // Without a record nobody would find it.
+                    let Some(adoption) = order.adoption.as_ref().filter(|_| recorded) else {
+                        return order.grace;
                     };
+                    alone_until = Some(Instant::now() + adoption.patience);
                 }
+                Heard::Stop(grace) => return grace,
+                Heard::Signal(signal) => {
+                    if let Some(signal) = Signal::from_named_raw(signal) {
+                        let _ = rustix::process::kill_process(self.child, signal);
+                    }
+                }
+                Heard::Recorded => recorded = true,
+                Heard::Unclear => return order.grace,
+                Heard::Nothing => {}
             }
         }
     }
 
     /// Ends everything below us.
     fn stop(&mut self, signals: &File, grace: Duration) {
-        for (signal, patience) in [(Signal::TERM, grace), (Signal::KILL, LAST_WAIT)] {
+        for (signal, patience) in [(self.stop_signal, grace), (Signal::KILL, LAST_WAIT)] {
             let deadline = Instant::now() + patience;
             let mut next = Instant::now();
             while self.reap() {
@@ -196,11 +302,11 @@ impl Service {
                     break;
                 }
                 if now >= next {
-                    for pid in descendants() {
+                    for pid in descendants_of(rustix::process::getpid()) {
                         let _ = rustix::process::kill_process(pid, signal);
                     }
                     // Politely once; by force until nobody forks any more.
-                    next = if signal == Signal::TERM {
+                    next = if signal != Signal::KILL {
                         deadline
                     } else {
                         now + Duration::from_millis(5)
@@ -233,6 +339,72 @@ impl Service {
     }
 }
 
+/// What there is to see to.
+struct Waited {
+    signalled: bool,
+    spoken: bool,
+    knocked: bool,
+}
+
+fn wait(
+    signals: &File,
+    control: Option<&UnixStream>,
+    listener: Option<&UnixListener>,
+    timeout: Option<Duration>,
+) -> Waited {
+    let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
+    // Whoever knocks while there is a host waits: there is one at a time.
+    match (control, listener) {
+        (Some(control), _) => fds.push(PollFd::from_borrowed_fd(control.as_fd(), PollFlags::IN)),
+        (None, Some(listener)) => {
+            fds.push(PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN));
+        }
+        (None, None) => {}
+    }
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    let _ = rustix::event::poll(&mut fds, timeout.as_ref());
+    let ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
+    Waited {
+        signalled: ready(0),
+        spoken: control.is_some() && ready(1),
+        knocked: control.is_none() && ready(1),
+    }
+}
+
+/// What the host said.
+enum Heard {
+    Nothing,
+    Gone,
+    Stop(Duration),
+    Signal(i32),
+    Recorded,
+    Unclear,
+}
+
+fn hear(control: Option<&UnixStream>, heard: &mut Vec<u8>) -> Heard {
+    let Some(mut reader) = control else {
+        return Heard::Nothing;
+    };
+    // Byte by byte: what follows the line stays where `poll` sees it.
+    let mut byte = [0; 1];
+    match reader.read(&mut byte) {
+        Ok(0) => return Heard::Gone,
+        Ok(_) => heard.extend(byte),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => return Heard::Nothing,
+        Err(_) => return Heard::Gone,
+    }
+    let Some(end) = heard.iter().position(|byte| *byte == b'\n') else {
+        return Heard::Nothing;
+    };
+    let line: Vec<u8> = heard.drain(..=end).collect();
+    match serde_json::from_slice(&line) {
+        Ok(KeeperRequest::Stop { grace }) => Heard::Stop(grace),
+        Ok(KeeperRequest::Signal { signal }) => Heard::Signal(signal),
+        Ok(KeeperRequest::Recorded) => Heard::Recorded,
+        Err(_) => Heard::Unclear,
+    }
+}
+
 /// Empties the descriptor; says whether somebody asked us to end.
 fn drain(signals: &File) -> bool {
     let mut asked = false;
@@ -247,27 +419,4 @@ fn drain(signals: &File) -> bool {
         asked |= i32::from_ne_bytes([a, b, c, d]) != libc::SIGCHLD;
     }
     asked
-}
-
-/// All processes below this one.
-fn descendants() -> Vec<Pid> {
-    let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
-            continue;
-        };
-        if let Some(parent) = crate::record::stat_field(pid, 4) {
-            children.entry(parent).or_default().push(pid);
-        }
-    }
-    let mut found = Vec::new();
-    let mut pending = vec![rustix::process::getpid().as_raw_nonzero().get()];
-    while let Some(parent) = pending.pop() {
-        for child in children.remove(&parent).unwrap_or_default() {
-            pending.push(child);
-            found.extend(Pid::from_raw(child));
-        }
-    }
-    found
 }

@@ -50,6 +50,7 @@ mod sandbox;
 mod session;
 mod spec;
 mod trusted;
+mod usage;
 
 pub use cancel::CancelToken;
 pub use changes::{Change, ChangeKind, collect_changes};
@@ -62,3 +63,4 @@ pub use sandbox::{Containment, Sandbox};
 pub use session::Session;
 pub use spec::{ASSETS_PATH, Access, Limits, Replacement, SandboxSpec, Workspace};
 pub use trusted::{TrustedCommand, run_trusted};
+pub use usage::{ProcessTree, signal_number, usage_of};

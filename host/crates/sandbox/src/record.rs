@@ -14,6 +14,21 @@ struct Record {
     boot: String,
     keeper: Identity,
     program: Identity,
+    /// Where the keeper waits for the next host; empty: it waits for none.
+    #[serde(default)]
+    socket: String,
+    /// Digest of what the program was started with.
+    #[serde(default)]
+    order: String,
+}
+
+/// What a host that crashed left running.
+pub(crate) struct Leftover {
+    /// Handle of the keeper.
+    pub(crate) keeper: OwnedFd,
+    pub(crate) keeper_pid: u32,
+    pub(crate) program_pid: u32,
+    pub(crate) socket: String,
 }
 
 /// A process id with the time of its start, in clock ticks since boot.
@@ -56,15 +71,39 @@ fn boot() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
 }
 
-pub(crate) fn write(path: &Path, keeper: u32, program: u32) -> io::Result<()> {
+pub(crate) fn write(
+    path: &Path,
+    keeper: u32,
+    program: u32,
+    socket: &str,
+    order: &str,
+) -> io::Result<()> {
     let record = Record {
         boot: boot(),
         keeper: Identity::of(keeper),
         program: Identity::of(program),
+        socket: socket.to_owned(),
+        order: order.to_owned(),
     };
     let draft = path.with_extension("new");
     std::fs::write(&draft, serde_json::to_vec(&record)?)?;
     std::fs::rename(draft, path)
+}
+
+/// What still runs of a record, if it was started with `order` and can be adopted.
+pub(crate) fn find_leftover(path: &Path, order: &str) -> Option<Leftover> {
+    let record: Record = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+    if record.boot != boot() || record.order != order || record.socket.is_empty() {
+        return None;
+    }
+    let keeper = record.keeper.open()?;
+    record.program.open()?;
+    Some(Leftover {
+        keeper,
+        keeper_pid: record.keeper.pid.unsigned_abs(),
+        program_pid: record.program.pid.unsigned_abs(),
+        socket: record.socket,
+    })
 }
 
 pub(crate) fn stop_leftover(path: &Path, grace: Duration) -> io::Result<Option<u32>> {
@@ -102,7 +141,7 @@ pub(crate) fn stop_leftover(path: &Path, grace: Duration) -> io::Result<Option<u
     Ok(found)
 }
 
-fn ends(handle: &OwnedFd, deadline: Instant) -> bool {
+pub(crate) fn ends(handle: &OwnedFd, deadline: Instant) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec};
     let remaining = deadline.saturating_duration_since(Instant::now());
     let mut fds = [PollFd::new(handle, PollFlags::IN)];

@@ -7,7 +7,9 @@
 )]
 
 use selfheal_domain::tools::Ended;
-use selfheal_sandbox::{ManagedProcess, ManagedSpec, SandboxError, TrustedCommand, run_trusted};
+use selfheal_sandbox::{
+    ManagedProcess, ManagedSpec, SandboxError, TrustedCommand, run_trusted, signal_number,
+};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -25,6 +27,8 @@ fn spec(place: &Path, command: &str) -> ManagedSpec {
         environment: environment(),
         log_file: place.join("log"),
         grace: GRACE,
+        stop_signal: libc::SIGTERM,
+        orphan: None,
         record: Some(place.join("record")),
     }
 }
@@ -183,6 +187,108 @@ fn a_killed_keeper_takes_the_program_along() {
     }
     eventually("end", || process.try_wait().is_some());
     eventually("the program's end", || !alive(process.pid()));
+}
+
+fn orphan(place: &Path, patience: Duration) -> ManagedSpec {
+    ManagedSpec {
+        orphan: Some(patience),
+        ..spec(place, "echo $$ > service; exec sleep 98765")
+    }
+}
+
+#[test]
+fn a_service_that_outlived_its_host_is_adopted_once_and_by_its_identity() {
+    let place = tempfile::tempdir().unwrap();
+    let orphan = orphan(place.path(), Duration::from_secs(60));
+    let process = ManagedProcess::spawn(&orphan).unwrap();
+    let pid = process.pid();
+    process.leave();
+    assert!(alive(pid));
+    // Not with other words than it was started with.
+    let other = ManagedSpec {
+        directory: "/".into(),
+        ..orphan.clone()
+    };
+    assert!(ManagedProcess::adopt(&other).is_none());
+    let mut adopted = ManagedProcess::adopt(&orphan).unwrap();
+    assert_eq!(adopted.pid(), pid);
+    assert!(adopted.is_adopted() && adopted.try_wait().is_none());
+    let (usage, _) = adopted.tree().usage().unwrap();
+    assert!(usage.processes >= 1 && usage.resident_bytes > 0 && usage.open_files > 0);
+    // And again by the one after that, which stops it in order.
+    adopted.leave();
+    let mut adopted = ManagedProcess::adopt(&orphan).unwrap();
+    assert_eq!(adopted.stop(GRACE), Ended::Signal(libc::SIGTERM));
+    assert!(!alive(pid));
+    assert!(!place.path().join("record").exists());
+    assert!(ManagedProcess::adopt(&orphan).is_none());
+}
+
+#[test]
+fn nobody_adopts_a_recycled_process_id() {
+    let place = tempfile::tempdir().unwrap();
+    let orphan = orphan(place.path(), Duration::from_secs(60));
+    let process = ManagedProcess::spawn(&orphan).unwrap();
+    let pid = process.pid();
+    process.leave();
+    let record = place.path().join("record");
+    let text = std::fs::read_to_string(&record).unwrap();
+    for who in ["keeper", "program"] {
+        let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        value[who]["started"] = 1.into();
+        std::fs::write(&record, value.to_string()).unwrap();
+        assert!(ManagedProcess::adopt(&orphan).is_none(), "{who}");
+    }
+    std::fs::write(&record, &text).unwrap();
+    ManagedProcess::stop_leftover(&record, GRACE).unwrap();
+    assert!(!alive(pid));
+}
+
+#[test]
+fn one_that_nobody_comes_for_is_stopped() {
+    let place = tempfile::tempdir().unwrap();
+    let process = ManagedProcess::spawn(&orphan(place.path(), Duration::from_millis(300))).unwrap();
+    let pid = process.pid();
+    process.leave();
+    eventually("its end", || !alive(pid));
+}
+
+#[test]
+fn there_are_never_two_copies_even_without_a_record() {
+    let place = tempfile::tempdir().unwrap();
+    let orphan = orphan(place.path(), Duration::from_millis(500));
+    let first = ManagedProcess::spawn(&orphan).unwrap();
+    let pid = first.pid();
+    first.leave();
+    std::fs::remove_file(place.path().join("record")).unwrap();
+    assert!(ManagedProcess::adopt(&orphan).is_none());
+    assert_eq!(
+        ManagedProcess::stop_leftover(&place.path().join("record"), GRACE).unwrap(),
+        None
+    );
+    // Waits until the keeper of the first one is gone.
+    let second = ManagedProcess::spawn(&orphan).unwrap();
+    assert!(!alive(pid));
+    drop(second);
+}
+
+#[test]
+fn a_signal_reaches_the_program_and_the_signal_to_stop_can_be_chosen() {
+    let place = tempfile::tempdir().unwrap();
+    let mut spec = spec(
+        place.path(),
+        "trap 'echo again' HUP; trap 'echo interrupted; exit 0' INT; echo $$ > ready; \
+         while :; do sleep 0.01; done",
+    );
+    spec.stop_signal = signal_number("SIGINT").unwrap();
+    let mut process = ManagedProcess::spawn(&spec).unwrap();
+    noted(place.path(), "ready");
+    process.signal(signal_number("HUP").unwrap()).unwrap();
+    let log = || std::fs::read_to_string(place.path().join("log")).unwrap();
+    eventually("the reload", || log().contains("again"));
+    assert_eq!(process.stop(GRACE), Ended::Exit(0));
+    assert!(log().contains("interrupted"));
+    assert_eq!(signal_number("KILL"), None);
 }
 
 fn trusted(command: &str) -> TrustedCommand {
