@@ -9,7 +9,7 @@ use selfheal_domain::agent::CheckCommand;
 use selfheal_mcp::McpConfig;
 use selfheal_model::ModelLimits;
 use selfheal_model::config::ProviderConfig;
-use selfheal_services::{ProbeConfig, ServiceConfig};
+use selfheal_services::{ProbeConfig, ServiceConfig, check_services};
 use serde::Deserialize;
 use std::io::Read;
 use std::net::SocketAddr;
@@ -488,17 +488,8 @@ impl Config {
         {
             *key = base.join(&key);
         }
-        let mut names: Vec<&str> = document
-            .services
-            .iter()
-            .map(|service| service.name.as_str())
-            .collect();
-        names.sort_unstable();
-        if let Some(pair) = names.windows(2).find(|pair| pair.first() == pair.last()) {
-            return Err(wrong(
-                "service.name",
-                format!("{:?} is used twice", pair.first().unwrap_or(&"")),
-            ));
+        if let Err(message) = check_services(&document.services) {
+            return Err(wrong("service", message));
         }
         Ok(Self {
             policy_file: base.join("policy.toml"),
@@ -615,6 +606,14 @@ mod tests {
             parse("[application]\nrepository = \"/\"\n[verification]\ntimeout_seconds = 0\n")
                 .unwrap_err();
         assert!(error.contains("verification.timeout_seconds"), "{error}");
+        let service = "[application]\nrepository = \"/\"\n[[service]]\nname = \"a\"\n\
+            command = \"x\"\nafter = [\"b\"]\n[[service]]\nname = \"b\"\ncommand = \"x\"\n";
+        assert!(parse(&service.replace("after = [\"b\"]\n", "")).is_ok());
+        let error = parse(&format!("{service}after = [\"a\"]\n")).unwrap_err();
+        assert!(
+            error.contains("/etc/selfheal.toml") && error.contains("a after b after a"),
+            "{error}"
+        );
         let error =
             parse("[application]\nrepository = \"/\"\n[verification]\ntests = [1]\n").unwrap_err();
         assert!(error.contains("a command as text"), "{error}");

@@ -9,6 +9,7 @@ use crate::failure::{Because, Exit, Failure};
 use crate::machine::Machine;
 use selfheal_agent::{CheckerConfig, SandboxWorkbench};
 use selfheal_api::{ApiOptions, ApiState, SecureCookies};
+use selfheal_audit::Masker;
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{Event, Record};
 use selfheal_domain::ledger::Ledger;
@@ -22,12 +23,12 @@ use selfheal_pipeline::feed::{Feed, FeedItem};
 use selfheal_pipeline::healer::{Doors, Healer};
 use selfheal_pipeline::settings::{HostRules, RulesInForce, Settings};
 use selfheal_policy_host::{PolicyConfig, PolicyKeeper, RecordEvent};
-use selfheal_services::{HttpProbes, ServiceManager, ServicePlaces};
+use selfheal_services::{HttpProbes, ServiceHooks, ServiceManager, ServicePlaces};
 use selfheal_store::{JournalStore, Options};
 use selfheal_worktree::GitRepository;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -108,8 +109,11 @@ impl Host {
             logs: config.data.join("logs"),
             records: config.data.join("services"),
         };
-        let services = ServiceManager::new(config.services.clone(), &places, Arc::new(Machine))
-            .because(Exit::Usage)?;
+        let secrets = Arc::new(RwLock::new(masker(&policy)?));
+        let hooks = service_hooks(&ledger, &secrets);
+        let services =
+            ServiceManager::new(config.services.clone(), &places, Arc::new(Machine), hooks)
+                .because(Exit::Usage)?;
         for (name, started) in services.start_all() {
             if let Err(error) = started {
                 tracing::warn!(service = name, %error, "a service did not come up; it is tried again");
@@ -122,7 +126,7 @@ impl Host {
             settings.rules.clone(),
             bench.clone(),
             &journal,
-            keys.clone(),
+            (secrets, keys.clone()),
         );
         let doors = Doors {
             agent: agent_of(&config.agent, &masker(&policy, &keys)?, Some(&config.data))?,
@@ -273,6 +277,30 @@ fn recorder_of(ledger: &Arc<Ledger>) -> RecordEvent {
     })
 }
 
+/// What happens to services is on record, and what they say passes the masker in force.
+fn service_hooks(ledger: &Arc<Ledger>, secrets: &Arc<RwLock<Masker>>) -> ServiceHooks {
+    let (ledger, secrets) = (Arc::downgrade(ledger), Arc::clone(secrets));
+    ServiceHooks {
+        notice: Arc::new(move |name, notice| {
+            let event = Event::ServiceNoticed {
+                service: name.to_owned(),
+                notice,
+            };
+            let recorded = ledger
+                .upgrade()
+                .map(|ledger| ledger.record_host(Actor::Host, event));
+            // The application goes on: a service that crashed is started all the same.
+            if let Some(Err(error)) = recorded {
+                tracing::error!(service = name, %error, "what happened to a service could not be recorded");
+            }
+        }),
+        mask: Arc::new(move |text| {
+            let masker = secrets.read().unwrap_or_else(PoisonError::into_inner);
+            masker.text(&text).into_owned()
+        }),
+    }
+}
+
 /// An empty layer, where a marker would write that is not refused.
 fn proving_ground(directory: &Path) -> std::io::Result<RunWorktree> {
     match std::fs::remove_dir_all(directory) {
@@ -295,13 +323,14 @@ fn follow(
     rules: RulesInForce,
     bench: SandboxWorkbench,
     journal: &Arc<JournalStore>,
-    keys: Vec<String>,
+    (secrets, keys): (Arc<RwLock<Masker>>, Vec<String>),
 ) {
     // The journal's listener holds the keeper: not the other way round as well.
     let journal = Arc::downgrade(journal);
     keeper.follow(Box::new(move |policy| {
         let put = || -> Result<(), Failure> {
             let (found, masker) = (rules_of(policy)?, masker(policy, &keys)?);
+            *secrets.write().unwrap_or_else(PoisonError::into_inner) = masker.clone();
             let secret = super::secret_paths(policy);
             let protected = super::protected_paths(policy);
             bench

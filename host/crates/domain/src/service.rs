@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What somebody wants of a service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -112,6 +113,8 @@ pub struct ServiceDetails {
     pub after: Vec<String>,
     /// Since when it runs, if it does.
     pub started_at: Option<DateTime<Utc>>,
+    /// For how long.
+    pub uptime: Option<Duration>,
     /// What it uses, if it runs and that can be seen.
     pub usage: Option<ResourceUsage>,
     /// Crashes in a row.

@@ -1,19 +1,17 @@
-//! The thread that owns one service: it starts, watches, restarts and stops the
-//! process, and nobody else touches it.
+//! The thread that owns one service: it starts, watches, restarts and stops it, and
+//! nobody else touches it.
 
-use crate::backoff::Backoff;
-use crate::config::{Health, RestartPolicy, ServiceConfig};
-use crate::health::{self, Surroundings};
-use crate::log::Log;
-use chrono::{DateTime, Utc};
-use selfheal_domain::ports::Clock;
+use crate::breaker::{Bounds, Breaker, Next};
+use crate::config::{Health, Ready, RestartPolicy};
+use crate::foreign::Seen;
+use crate::health;
+use crate::shared::{Shared, State, locked};
+use selfheal_domain::service::{ServiceNotice, ServiceOperation};
 use selfheal_domain::tools::Ended;
-use selfheal_sandbox::{ManagedProcess, ManagedSpec, TrustedCommand, run_trusted};
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use selfheal_sandbox::{ManagedProcess, ManagedSpec, signal_number};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often a running service is looked at.
@@ -27,123 +25,44 @@ const SETTLED: Duration = Duration::from_millis(300);
 
 /// What somebody else asks of the thread.
 pub(crate) enum Request {
-    /// Start it, or stop and start it; answers when it is ready.
-    Restart(Sender<Result<(), String>>),
+    /// Bring it up because the host starts.
+    Boot(Answer),
+    /// On somebody's word; answers when it is done.
+    Operate(ServiceOperation, Answer),
+    /// Have it take up new code.
+    Renew(Answer),
     /// Stop it and end the thread.
     Shutdown,
 }
 
-/// Where a service is in its life.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum State {
-    Stopped,
-    Starting,
-    Running,
-    BackingOff,
-    Failed,
-}
-
-impl State {
-    /// As in `ServiceStatus::state`.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Stopped => "stopped",
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::BackingOff => "backing-off",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-/// What everybody may look at.
-#[derive(Clone, Debug)]
-pub(crate) struct Standing {
-    pub(crate) state: State,
-    pub(crate) pid: Option<u32>,
-    pub(crate) since: DateTime<Utc>,
-    pub(crate) restarts: u32,
-    pub(crate) healthy: Option<bool>,
-    pub(crate) detail: String,
-}
-
-/// What the thread and those who look share.
-pub(crate) struct Shared {
-    pub(crate) config: ServiceConfig,
-    pub(crate) directory: PathBuf,
-    pub(crate) environment: BTreeMap<String, String>,
-    pub(crate) record: PathBuf,
-    pub(crate) log: Log,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) standing: Mutex<Standing>,
-    // Interrupts a start that waits for readiness.
-    pub(crate) closing: AtomicBool,
-}
-
-impl Shared {
-    pub(crate) fn standing(&self) -> Standing {
-        self.standing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Standing)) {
-        change(&mut self.standing.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    fn enter(&self, state: State, pid: Option<u32>, detail: &str) {
-        let now = self.clock.now();
-        self.change(|standing| {
-            standing.state = state;
-            standing.pid = pid;
-            standing.since = now;
-            standing.healthy = None;
-            detail.clone_into(&mut standing.detail);
-        });
-    }
-
-    /// Asks its health and notes the answer.
-    pub(crate) fn ask(&self, at_most: Duration) -> Result<String, String> {
-        let Some(health) = &self.config.health else {
-            return Ok("it runs; no health check is configured".to_owned());
-        };
-        let surroundings = Surroundings {
-            directory: &self.directory,
-            environment: &self.environment,
-        };
-        let answer = health::check(health, &surroundings, at_most);
-        self.change(|standing| {
-            standing.healthy = Some(answer.is_ok());
-            let (Ok(seen) | Err(seen)) = &answer;
-            seen.clone_into(&mut standing.detail);
-        });
-        answer
-    }
-
-    /// Somebody else runs it; we can only tell them to restart it.
-    pub(crate) fn is_foreign(&self) -> bool {
-        self.config.command.is_empty()
-    }
-}
+pub(crate) type Answer = Sender<Result<(), String>>;
 
 /// The thread's own.
 pub(crate) struct Actor {
     shared: Arc<Shared>,
     process: Option<ManagedProcess>,
     started: Instant,
-    backoff: Backoff,
+    breaker: Breaker,
     again: Option<Instant>,
     next_health: Instant,
 }
 
 impl Actor {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    /// With the process of an earlier host, if it was adopted.
+    pub(crate) fn new(shared: Arc<Shared>, process: Option<ManagedProcess>) -> Self {
+        let config = &shared.config;
+        let bounds = Bounds {
+            first: config.backoff,
+            longest: config.backoff_max,
+            stable: config.stable,
+            limit: config.crash_limit,
+            pause: Some(config.breaker).filter(|pause| !pause.is_zero()),
+        };
         Self {
+            breaker: Breaker::new(bounds),
             shared,
-            process: None,
+            process,
             started: Instant::now(),
-            backoff: Backoff::default(),
             again: None,
             next_health: Instant::now(),
         }
@@ -152,24 +71,27 @@ impl Actor {
     /// Serves requests until told to end.
     pub(crate) fn run(mut self, requests: &Receiver<Request>) {
         loop {
-            match requests.recv_timeout(TICK) {
-                Ok(Request::Restart(answer)) => {
-                    let result = self.restart();
-                    // Whoever asked may have gone.
-                    let _ = answer.send(result);
-                }
+            let (answer, result) = match requests.recv_timeout(TICK) {
+                Ok(Request::Boot(answer)) => (answer, self.boot()),
+                Ok(Request::Operate(operation, answer)) => (answer, self.operate(operation)),
+                Ok(Request::Renew(answer)) => (answer, self.renew()),
                 Ok(Request::Shutdown) | Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => self.tick(),
-            }
+                Err(RecvTimeoutError::Timeout) => {
+                    self.tick();
+                    continue;
+                }
+            };
+            // Whoever asked may have gone.
+            let _ = answer.send(result);
         }
-        self.stop();
+        self.stop("the host stops");
     }
 
     fn tick(&mut self) {
-        if let Err(error) = self.shared.log.rotate() {
-            tracing::warn!(service = %self.shared.config.name, %error, "the log cannot be rotated");
-        }
-        if let Some(process) = &mut self.process {
+        self.read_logs();
+        if self.shared.foreign.is_some() {
+            self.tick_foreign();
+        } else if let Some(process) = &mut self.process {
             if let Some(ended) = process.try_wait() {
                 self.process = None;
                 self.ended(ended);
@@ -177,92 +99,260 @@ impl Actor {
                 let _ = self.shared.ask(HEALTH_EVERY);
                 self.next_health = Instant::now() + HEALTH_EVERY;
             }
-        } else if self.again.is_some_and(|again| Instant::now() >= again) {
+        }
+        if self.shared.standing().state == State::Running
+            && self.breaker.settled(self.started.elapsed())
+        {
+            self.show_breaker();
+            self.shared.notice(ServiceNotice::CircuitClosed);
+        }
+        if self.again.is_some_and(|again| Instant::now() >= again) {
             self.again = None;
             self.shared.change(|standing| standing.restarts += 1);
             if let Err(error) = self.start() {
-                tracing::warn!(service = %self.shared.config.name, %error, "the service did not come up");
+                tracing::warn!(service = %self.shared.name(), %error, "the service did not come up");
+                self.not_ready(error);
             }
         }
     }
 
-    /// A new beginning: crashes of the past do not count.
-    fn restart(&mut self) -> Result<(), String> {
-        self.backoff = Backoff::default();
-        self.again = None;
-        if self.shared.is_foreign() {
-            return self.restart_foreign();
+    fn read_logs(&self) {
+        let shared = &self.shared;
+        let mut watch = locked(&shared.watch);
+        // Told when somebody asks for what is new.
+        let _ = watch.poll();
+        if shared.log.is_full()
+            && let Err(error) = shared.log.rotate()
+        {
+            tracing::warn!(service = %shared.name(), %error, "the log cannot be rotated");
         }
-        let known = self.process.is_some() || self.shared.standing().restarts > 0;
-        self.stop();
-        if known {
+    }
+
+    fn boot(&mut self) -> Result<(), String> {
+        // What it logs from its very first start on is news; later marks are made
+        // when somebody has it take up something new.
+        if !locked(&self.shared.watch).is_marked() {
+            self.shared.mark_logs();
+        }
+        if self.process.is_some() {
+            let _ = self.shared.ask(self.shared.config.start_timeout);
+            return Ok(());
+        }
+        if let Some(foreign) = &self.shared.foreign {
+            let up = matches!(
+                foreign.look(&self.shared.ground(self.shared.config.start_timeout)),
+                Seen::Up(..) | Seen::Coming(_)
+            );
+            if up || !foreign.is_startable() {
+                self.tick_foreign();
+                return Ok(());
+            }
+            return self.foreign(ServiceOperation::Start);
+        }
+        let result = self.start();
+        if let Err(error) = &result {
+            self.not_ready(error.clone());
+        }
+        result
+    }
+
+    /// A new beginning: crashes of the past do not count.
+    fn operate(&mut self, operation: ServiceOperation) -> Result<(), String> {
+        let running = match operation {
+            ServiceOperation::Reload => return self.reload(),
+            _ => self.process.is_some() || self.is_up(),
+        };
+        if operation == ServiceOperation::Start && running {
+            return Ok(());
+        }
+        self.breaker.reset();
+        self.show_breaker();
+        self.again = None;
+        if operation == ServiceOperation::Restart
+            && (running || self.shared.standing().restarts > 0)
+        {
             self.shared.change(|standing| standing.restarts += 1);
         }
-        self.start()
+        if self.shared.foreign.is_some() {
+            if operation != ServiceOperation::Stop {
+                self.shared.mark_logs();
+            }
+            return self.foreign(operation);
+        }
+        self.stop("stopped");
+        match operation {
+            ServiceOperation::Stop => {
+                let now = self.shared.standing();
+                if now.state != State::Stopped {
+                    self.shared.enter(State::Stopped, None, "stopped");
+                }
+                Ok(())
+            }
+            _ => {
+                // What it said while it was going down is not about what comes now.
+                self.shared.mark_logs();
+                self.start()
+            }
+        }
+    }
+
+    fn renew(&mut self) -> Result<(), String> {
+        let shared = Arc::clone(&self.shared);
+        let config = &shared.config;
+        let reloads = match &shared.foreign {
+            Some(foreign) => foreign.is_reloadable() && !foreign.is_supervised(),
+            None => config.reload.is_some(),
+        };
+        if reloads && self.is_up() {
+            match self.reload() {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    tracing::warn!(service = %config.name, %error, "it could not be reloaded and is restarted");
+                }
+            }
+        }
+        self.operate(ServiceOperation::Restart)
+    }
+
+    fn is_up(&self) -> bool {
+        self.shared.standing().state == State::Running
+    }
+
+    fn reload(&mut self) -> Result<(), String> {
+        if !self.is_up() {
+            return Err("it does not run, so there is nothing to reload; start it".to_owned());
+        }
+        let shared = Arc::clone(&self.shared);
+        if shared.foreign.is_some() {
+            shared.mark_logs();
+            return self.foreign(ServiceOperation::Reload);
+        }
+        let signal = shared.config.reload.as_deref().and_then(signal_number);
+        let (Some(signal), Some(process)) = (signal, &mut self.process) else {
+            return Err(
+                "nobody said how to reload it; set `reload`, as in `reload = \"HUP\"`".to_owned(),
+            );
+        };
+        shared.mark_logs();
+        process
+            .signal(signal)
+            .map_err(|error| with_causes(&error))?;
+        let deadline = Instant::now() + shared.config.start_timeout;
+        let settled = Instant::now() + SETTLED;
+        loop {
+            if let Some(process) = &mut self.process
+                && let Some(ended) = process.try_wait()
+            {
+                self.process = None;
+                self.ended(ended);
+                return Err(format!("it {} on the signal", describe(ended)));
+            }
+            // What it was before the signal reached it says nothing.
+            if Instant::now() >= settled {
+                match shared.ask(shared.config.start_timeout) {
+                    Ok(_) => return Ok(()),
+                    Err(seen) if Instant::now() >= deadline || self.is_closing() => {
+                        return Err(seen);
+                    }
+                    Err(_) => {}
+                }
+            }
+            std::thread::sleep(READY_EVERY);
+        }
+    }
+
+    fn is_closing(&self) -> bool {
+        self.shared.closing.load(Ordering::SeqCst)
     }
 
     /// It ended by itself, ready or not.
     fn ended(&mut self, ended: Ended) {
-        let shared = &self.shared;
-        let what = describe(ended);
-        tracing::warn!(service = %shared.config.name, what, "the service ended");
+        self.shared.enter(State::Failed, None, &describe(ended));
+        self.crashed(describe(ended), ended.success());
+    }
+
+    /// It was started by itself and did not come up.
+    fn not_ready(&mut self, detail: String) {
+        let state = self.shared.standing().state;
+        if state == State::Failed && self.again.is_none() && !self.breaker.is_open() {
+            self.crashed(detail, false);
+        }
+    }
+
+    fn crashed(&mut self, what: String, success: bool) {
+        let shared = Arc::clone(&self.shared);
+        tracing::warn!(service = %shared.name(), what, "the service ended");
         let again = match shared.config.restart {
             RestartPolicy::Never => false,
-            RestartPolicy::OnFailure => !ended.success(),
+            RestartPolicy::OnFailure => !success,
             RestartPolicy::Always => true,
         };
+        let masked = |text: &str| (shared.hooks.mask)(text.to_owned());
         if !again {
-            let state = if ended.success() {
+            let state = if success {
                 State::Stopped
             } else {
                 State::Failed
             };
             shared.enter(state, None, &what);
+            let detail = masked(&what);
+            shared.notice(ServiceNotice::Ended { detail });
             return;
         }
-        match self.backoff.after(self.started.elapsed()) {
-            Some(delay) => {
+        match self.breaker.crashed(self.started.elapsed()) {
+            Next::Again(delay) => {
                 self.again = Some(Instant::now() + delay);
                 let detail = format!("{what}; next start in {:.1} s", delay.as_secs_f64());
                 shared.enter(State::BackingOff, None, &detail);
+                let detail = masked(&detail);
+                shared.notice(ServiceNotice::Ended { detail });
             }
-            None => {
-                let detail = format!("{what}; it crashed too often and stays down until restarted");
+            Next::Open(pause) => {
+                self.again = pause.map(|pause| Instant::now() + pause);
+                let next = pause.map_or_else(
+                    || "until somebody starts it".to_owned(),
+                    |pause| format!("for {:.0} s, then one start is tried", pause.as_secs_f64()),
+                );
+                let detail = format!(
+                    "{what}; it crashed too often: the circuit breaker is open and it stays down \
+                     {next}"
+                );
                 shared.enter(State::Failed, None, &detail);
+                shared.notice(ServiceNotice::CircuitOpened {
+                    crashes: self.breaker.crashes(),
+                    retry_seconds: pause.map(|pause| pause.as_secs()),
+                    detail: masked(&what),
+                });
             }
         }
+        self.show_breaker();
+    }
+
+    fn show_breaker(&self) {
+        let (crashes, open) = (self.breaker.crashes(), self.breaker.is_open());
+        self.shared.change(|standing| {
+            standing.crashes = crashes;
+            standing.circuit_open = open;
+        });
     }
 
     fn start(&mut self) -> Result<(), String> {
         let shared = Arc::clone(&self.shared);
-        let spec = ManagedSpec {
-            argv: ManagedSpec::shell(&shared.config.command),
-            directory: shared.directory.clone(),
-            environment: shared.environment.clone(),
-            log_file: shared.log.path().to_owned(),
-            grace: shared.config.stop_grace,
-            record: Some(shared.record.clone()),
-        };
-        if let Some(health @ (Health::Http { .. } | Health::Tcp { .. })) = &shared.config.health {
-            let surroundings = Surroundings {
-                directory: &shared.directory,
-                environment: &shared.environment,
-            };
-            if let Ok(seen) = health::check(health, &surroundings, SETTLED) {
-                let detail = format!("something else is in its place already: {seen}");
-                shared.enter(State::Failed, None, &detail);
-                return Err(detail);
-            }
+        if shared.foreign.is_some() {
+            return self.foreign(ServiceOperation::Start);
+        }
+        if let Some(seen) = somebody_else(&shared) {
+            let detail = format!("something else is in its place already: {seen}");
+            shared.enter(State::Failed, None, &detail);
+            return Err(detail);
         }
         self.started = Instant::now();
         let begin = shared.log.position();
-        match ManagedProcess::spawn(&spec) {
+        match ManagedProcess::spawn(&spec_of(&shared)) {
             Ok(process) => {
-                shared.enter(
-                    State::Starting,
-                    Some(process.pid()),
-                    "started, not ready yet",
-                );
+                let pid = Some(process.pid());
+                shared.enter(State::Starting, pid, "started, not ready yet");
+                shared.change(|standing| standing.tree = Some(process.tree()));
                 self.process = Some(process);
             }
             Err(error) => {
@@ -276,7 +366,8 @@ impl Actor {
 
     fn await_ready(&mut self, begin: u64) -> Result<(), String> {
         let shared = Arc::clone(&self.shared);
-        let deadline = self.started + shared.config.start_timeout;
+        let config = &shared.config;
+        let deadline = self.started + config.start_timeout;
         loop {
             let Some(process) = &mut self.process else {
                 return Err("it does not run".to_owned());
@@ -291,19 +382,25 @@ impl Actor {
                 ));
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            let answer = match &shared.config.health {
-                Some(_) => shared.ask(left.max(Duration::from_millis(50))),
-                None if self.started.elapsed() >= SETTLED.min(shared.config.start_timeout) => {
+            let left = left.max(Duration::from_millis(50));
+            let came_up = match &config.ready {
+                Some(ready) => health::came_up(ready, &shared.log, begin, left),
+                None => Ok(String::new()),
+            };
+            let answer = came_up.and_then(|seen| match &config.health {
+                Some(_) => shared.ask(left),
+                None if config.ready.is_some() => Ok(seen),
+                None if self.started.elapsed() >= SETTLED.min(config.start_timeout) => {
                     Ok("it runs".to_owned())
                 }
                 None => Err("just started".to_owned()),
-            };
+            });
             match answer {
                 // Asked of a process that ended meanwhile: somebody else answered.
                 Ok(seen) if process.try_wait().is_none() => {
                     let pid = Some(process.pid());
                     shared.enter(State::Running, pid, &seen);
-                    if shared.config.health.is_some() {
+                    if config.health.is_some() {
                         shared.change(|standing| standing.healthy = Some(true));
                     }
                     self.next_health = Instant::now() + HEALTH_EVERY;
@@ -311,12 +408,11 @@ impl Actor {
                 }
                 Ok(_) => continue,
                 Err(seen) => {
-                    let closing = shared.closing.load(Ordering::SeqCst);
-                    if closing || Instant::now() >= deadline {
-                        self.stop();
+                    if self.is_closing() || Instant::now() >= deadline {
+                        self.stop("not ready");
                         let detail = format!(
                             "it was not ready within {:.1} s: {seen}; its output: {}",
-                            shared.config.start_timeout.as_secs_f64(),
+                            config.start_timeout.as_secs_f64(),
                             shared.log.since(begin, 2000).trim()
                         );
                         shared.enter(State::Failed, None, &detail);
@@ -328,59 +424,52 @@ impl Actor {
         }
     }
 
-    fn stop(&mut self) {
+    fn stop(&mut self, why: &str) {
         if let Some(mut process) = self.process.take() {
             let ended = process.stop(self.shared.config.stop_grace);
-            self.shared.enter(
-                State::Stopped,
-                None,
-                &format!("stopped: {}", describe(ended)),
-            );
+            let detail = format!("{why}: {}", describe(ended));
+            self.shared.enter(State::Stopped, None, &detail);
         }
     }
 
-    fn restart_foreign(&self) -> Result<(), String> {
-        let shared = &self.shared;
-        let Some(command) = &shared.config.restart_command else {
-            return Err("nobody said how to restart it".to_owned());
+    /// Has whoever runs it do it, and waits until that shows.
+    fn foreign(&mut self, operation: ServiceOperation) -> Result<(), String> {
+        let shared = Arc::clone(&self.shared);
+        let Some(foreign) = &shared.foreign else {
+            return Err("the host runs it itself".to_owned());
         };
-        shared.change(|standing| standing.restarts += 1);
-        shared.enter(State::Starting, None, "restarting");
-        let started = Instant::now();
-        let output = run_trusted(&TrustedCommand {
-            argv: ManagedSpec::shell(command),
-            directory: shared.directory.clone(),
-            environment: shared.environment.clone(),
-            timeout: shared.config.start_timeout,
-            output_bytes: 8 * 1024,
-        })
-        .map_err(|error| with_causes(&error))
-        .and_then(|output| {
-            if output.ended.success() {
-                Ok(())
-            } else {
-                let said = format!("{}{}", output.stdout, output.stderr);
-                Err(format!(
-                    "{command} {}: {}",
-                    describe(output.ended),
-                    said.trim()
-                ))
-            }
-        });
-        if let Err(detail) = output {
+        let timeout = shared.config.start_timeout;
+        if operation != ServiceOperation::Reload {
+            shared.enter(State::Starting, None, operation.name());
+        }
+        self.started = Instant::now();
+        let deadline = self.started + timeout;
+        if let Err(detail) = foreign.operate(operation, &shared.ground(timeout)) {
             shared.enter(State::Failed, None, &detail);
             return Err(detail);
         }
         loop {
-            match shared.ask(shared.config.start_timeout) {
-                Ok(seen) => {
-                    shared.enter(State::Running, None, &seen);
+            let seen = foreign.look(&shared.ground(timeout));
+            let answer = match (operation, seen) {
+                (ServiceOperation::Stop, Seen::Down(seen) | Seen::Broken(seen)) => {
+                    shared.enter(State::Stopped, None, &seen);
                     return Ok(());
                 }
-                Err(seen)
-                    if started.elapsed() >= shared.config.start_timeout
-                        || shared.closing.load(Ordering::SeqCst) =>
-                {
+                (ServiceOperation::Stop, Seen::Unknown) => {
+                    shared.enter(State::Stopped, None, "stopped");
+                    return Ok(());
+                }
+                (ServiceOperation::Stop, Seen::Up(_, seen) | Seen::Coming(seen)) => Err(seen),
+                (_, Seen::Down(seen) | Seen::Broken(seen) | Seen::Coming(seen)) => Err(seen),
+                (_, Seen::Up(pid, seen)) => self.ready_foreign().map(|_| (pid, seen)),
+                (_, Seen::Unknown) => self.ready_foreign().map(|seen| (None, seen)),
+            };
+            match answer {
+                Ok((pid, seen)) => {
+                    shared.enter(State::Running, pid, &seen);
+                    return Ok(());
+                }
+                Err(seen) if Instant::now() >= deadline || self.is_closing() => {
                     shared.enter(State::Failed, None, &seen);
                     return Err(seen);
                 }
@@ -388,9 +477,82 @@ impl Actor {
             }
         }
     }
+
+    fn ready_foreign(&self) -> Result<String, String> {
+        let shared = &self.shared;
+        let timeout = shared.config.start_timeout;
+        if let Some(ready) = &shared.config.ready {
+            health::came_up(ready, &shared.log, 0, timeout)?;
+        }
+        shared.ask(timeout)
+    }
+
+    fn tick_foreign(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let Some(foreign) = &shared.foreign else {
+            return;
+        };
+        if Instant::now() < self.next_health || self.again.is_some() {
+            return;
+        }
+        self.next_health = Instant::now() + HEALTH_EVERY;
+        let now = shared.standing().state;
+        let supervised = foreign.is_supervised() || !foreign.is_startable();
+        match foreign.look(&shared.ground(HEALTH_EVERY)) {
+            Seen::Up(pid, seen) => {
+                if now != State::Running || shared.standing().pid != pid {
+                    shared.enter(State::Running, pid, &seen);
+                }
+                let _ = shared.ask(HEALTH_EVERY);
+            }
+            Seen::Unknown => {
+                if now == State::Running {
+                    let _ = shared.ask(HEALTH_EVERY);
+                }
+            }
+            Seen::Coming(seen) => shared.enter(State::Starting, None, &seen),
+            Seen::Down(seen) | Seen::Broken(seen) if now == State::Running && !supervised => {
+                self.crashed(seen, false);
+            }
+            Seen::Down(seen) if now != State::Failed => {
+                shared.enter(State::Stopped, None, &seen);
+            }
+            Seen::Broken(seen) => shared.enter(State::Failed, None, &seen),
+            Seen::Down(_) => {}
+        }
+    }
 }
 
-fn describe(ended: Ended) -> String {
+/// Whoever answers in the place of a service that does not run.
+fn somebody_else(shared: &Shared) -> Option<String> {
+    let port = shared.config.ready.as_ref().and_then(|ready| match ready {
+        Ready::Port(_) => health::came_up(ready, &shared.log, 0, SETTLED).ok(),
+        Ready::Log(_) => None,
+    });
+    port.or_else(|| match &shared.config.health {
+        Some(health @ (Health::Http { .. } | Health::Tcp { .. })) => {
+            health::check(health, &shared.surroundings(), SETTLED).ok()
+        }
+        Some(Health::Command { .. }) | None => None,
+    })
+}
+
+/// What its process is started with.
+pub(crate) fn spec_of(shared: &Shared) -> ManagedSpec {
+    let config = &shared.config;
+    ManagedSpec {
+        argv: ManagedSpec::shell(&config.command),
+        directory: shared.directory.clone(),
+        environment: shared.environment.clone(),
+        log_file: shared.log.path().to_owned(),
+        grace: config.stop_grace,
+        stop_signal: signal_number(&config.stop_signal).unwrap_or(libc::SIGTERM),
+        orphan: Some(config.orphan).filter(|orphan| !orphan.is_zero()),
+        record: Some(shared.record.clone()),
+    }
+}
+
+pub(crate) fn describe(ended: Ended) -> String {
     match ended {
         Ended::Exit(code) => format!("exited with {code}"),
         Ended::Signal(signal) => format!("was killed by signal {signal}"),
@@ -399,7 +561,7 @@ fn describe(ended: Ended) -> String {
     }
 }
 
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

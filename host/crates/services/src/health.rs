@@ -1,6 +1,7 @@
 //! Asks a service how it is.
 
-use crate::config::Health;
+use crate::config::{Health, Ready};
+use crate::log::Log;
 use selfheal_sandbox::{ManagedSpec, TrustedCommand, run_trusted};
 use std::collections::BTreeMap;
 use std::net::{TcpStream, ToSocketAddrs};
@@ -9,6 +10,9 @@ use std::time::{Duration, Instant};
 
 /// How much of an answer is shown, in characters.
 const SHOWN: usize = 300;
+/// How much of its output a service may write before it says that it is ready, in
+/// bytes.
+const READY_OUTPUT: usize = 1024 * 1024;
 
 /// Where a health command runs.
 pub(crate) struct Surroundings<'a> {
@@ -30,6 +34,31 @@ pub(crate) fn check(
         } => http(url, *expect_status, at_most.min(*timeout)),
         Health::Tcp { address, timeout } => tcp(address, at_most.min(*timeout)),
         Health::Command { run, timeout } => command(run, surroundings, at_most.min(*timeout)),
+    }
+}
+
+/// Whether it came up: what was written to `log` behind `begin`, or a port.
+pub(crate) fn came_up(
+    ready: &Ready,
+    log: &Log,
+    begin: u64,
+    at_most: Duration,
+) -> Result<String, String> {
+    match ready {
+        Ready::Log(text) => {
+            let said = log.since(begin, READY_OUTPUT);
+            let line = said.lines().find(|line| line.contains(text.as_str()));
+            line.map_or_else(
+                || Err(format!("it has not said {text:?} yet")),
+                |line| {
+                    Ok(format!(
+                        "it said: {}",
+                        line.chars().take(SHOWN).collect::<String>()
+                    ))
+                },
+            )
+        }
+        Ready::Port(port) => tcp(&format!("localhost:{port}"), at_most),
     }
 }
 

@@ -1,25 +1,30 @@
-//! A service's log file: bounded, with positions that survive its rotation.
+//! A service's log file and those before it: bounded in size and number, with
+//! positions that survive their rotation.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// The file a service appends to, and its predecessor `<file>.1`.
+/// The file a service appends to, and its predecessors `<file>.1` (the latest),
+/// `<file>.2` and so on.
 #[derive(Debug)]
 pub(crate) struct Log {
     path: PathBuf,
     most: u64,
+    count: u32,
     // Bytes that were moved out of the file: a position counts from the first
     // byte that this host saw.
     moved: Mutex<u64>,
 }
 
 impl Log {
-    pub(crate) fn new(path: PathBuf, most: u64) -> Self {
+    /// Moved away when it has more than `most` bytes; `count` such files are kept.
+    pub(crate) fn new(path: PathBuf, most: u64, count: u32) -> Self {
         Self {
             path,
             most,
+            count,
             moved: Mutex::new(0),
         }
     }
@@ -29,9 +34,18 @@ impl Log {
     }
 
     fn old(&self) -> PathBuf {
+        self.older(1)
+    }
+
+    fn older(&self, number: u32) -> PathBuf {
         let mut name = self.path.clone().into_os_string();
-        name.push(".1");
+        name.push(format!(".{number}"));
         name.into()
+    }
+
+    /// There is more in it than there should be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.length() > self.most
     }
 
     fn length(&self) -> u64 {
@@ -41,10 +55,16 @@ impl Log {
     /// Moves the content to `<file>.1` when it is too much. The writer keeps its
     /// descriptor: it appends, so it goes on at the new end.
     pub(crate) fn rotate(&self) -> io::Result<()> {
-        if self.length() <= self.most {
+        if !self.is_full() {
             return Ok(());
         }
         let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        for number in (1..self.count).rev() {
+            match std::fs::rename(self.older(number), self.older(number + 1)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
         let copied = std::fs::copy(&self.path, self.old())?;
         // What is written between the copy and here is lost: a few lines at most,
         // in exchange for a service that never waits for us.
@@ -134,7 +154,7 @@ mod tests {
     #[test]
     fn positions_survive_rotation() {
         let place = tempfile::tempdir().unwrap();
-        let log = Log::new(place.path().join("web.log"), 10);
+        let log = Log::new(place.path().join("web.log"), 10, 2);
         assert_eq!((log.position(), log.tail(100)), (0, String::new()));
         append(&log, "0123456789");
         log.rotate().unwrap();
@@ -156,9 +176,25 @@ mod tests {
     }
 
     #[test]
+    fn there_are_never_more_files_than_wanted() {
+        let place = tempfile::tempdir().unwrap();
+        let log = Log::new(place.path().join("web.log"), 3, 2);
+        for number in 0..5 {
+            append(&log, &format!("round {number}\n"));
+            log.rotate().unwrap();
+        }
+        let read = |name: &str| std::fs::read_to_string(place.path().join(name)).unwrap();
+        assert_eq!(
+            (read("web.log.1"), read("web.log.2")),
+            ("round 4\n".into(), "round 3\n".into())
+        );
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 3);
+    }
+
+    #[test]
     fn a_writer_that_holds_the_file_goes_on_at_the_new_end() {
         let place = tempfile::tempdir().unwrap();
-        let log = Log::new(place.path().join("web.log"), 4);
+        let log = Log::new(place.path().join("web.log"), 4, 1);
         let mut writer = File::options()
             .append(true)
             .create(true)

@@ -1,16 +1,18 @@
 //! All services of the application, and the port through which rooms use them.
 
-use crate::actor::{Actor, Request, Shared, Standing, State};
-use crate::config::ServiceConfig;
-use crate::log::Log;
+use crate::actor::{Answer, Request};
+use crate::config::{Kind, ServiceConfig, check_services};
+use crate::foreign::Seen;
+use crate::prepare::{prepare, stop_unknown};
+use crate::shared::{ServiceHooks, Shared, State, locked};
 use selfheal_domain::ports::{Clock, ServiceError, ServiceStatus, Services};
+use selfheal_domain::service::{LogError, ServiceDetails, ServiceOperation};
 use selfheal_domain::verification::{CheckEvidence, VerificationResult};
-use selfheal_sandbox::{ManagedProcess, allowed_environment};
-use std::collections::BTreeSet;
+use selfheal_sandbox::usage_of;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,24 +26,25 @@ pub struct ServicePlaces {
     pub application: PathBuf,
     /// For log files; made if missing.
     pub logs: PathBuf,
-    /// For the records of running processes; made if missing.
+    /// For the records of running processes and of their logs; made if missing.
     pub records: PathBuf,
 }
 
 /// Runs the services. Stops them, last one first, when dropped.
 pub struct ServiceManager {
     services: Vec<Service>,
+    hooks: ServiceHooks,
 }
 
-struct Service {
-    shared: Arc<Shared>,
-    requests: Mutex<Sender<Request>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+pub(crate) struct Service {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) requests: Mutex<Sender<Request>>,
+    pub(crate) thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl ServiceManager {
-    /// Prepares the services and stops what a host that crashed left behind.
-    /// Nothing is started yet.
+    /// Prepares the services, goes on with what a host that crashed left of them, or
+    /// stops it. Nothing is started yet.
     ///
     /// # Errors
     /// A configuration is wrong, or a directory cannot be made.
@@ -49,31 +52,27 @@ impl ServiceManager {
         configs: Vec<ServiceConfig>,
         places: &ServicePlaces,
         clock: Arc<dyn Clock>,
+        hooks: ServiceHooks,
     ) -> Result<Self, ServiceError> {
-        let mut names = BTreeSet::new();
+        let order = check_services(&configs).map_err(|message| ServiceError::Failed {
+            name: "configuration".to_owned(),
+            message,
+        })?;
+        stop_unknown(&places.records, &configs, &hooks);
         let mut services = Vec::new();
-        for config in configs {
-            let failed = |message: String| ServiceError::Failed {
-                name: config.name.clone(),
-                message,
-            };
-            config.check().map_err(failed)?;
-            if !names.insert(config.name.clone()) {
-                return Err(failed("the name is used twice".to_owned()));
-            }
-            services.push(prepare(config, places, &clock)?);
+        for config in order.iter().filter_map(|at| configs.get(*at)) {
+            services.push(prepare(config.clone(), places, &clock, &hooks)?);
         }
-        Ok(Self { services })
+        Ok(Self { services, hooks })
     }
 
-    /// Starts all in order, each when the one before is ready. One that does not
-    /// come up does not keep the next from starting: the result tells, and it is
-    /// tried again as its restart policy says.
+    /// Starts all in order, each when the one before is ready, but for those that run
+    /// already. One that does not come up does not keep the next from starting: the
+    /// result tells, and it is tried again as its restart policy says.
     pub fn start_all(&self) -> Vec<(String, Result<(), ServiceError>)> {
         self.services
             .iter()
-            .filter(|service| !service.shared.is_foreign())
-            .map(|service| (service.name().to_owned(), service.restart()))
+            .map(|service| (service.name().to_owned(), service.request(Request::Boot)))
             .collect()
     }
 
@@ -90,104 +89,32 @@ impl ServiceManager {
     fn find(&self, name: &str) -> Option<&Service> {
         self.services.iter().find(|service| service.name() == name)
     }
-}
 
-fn prepare(
-    config: ServiceConfig,
-    places: &ServicePlaces,
-    clock: &Arc<dyn Clock>,
-) -> Result<Service, ServiceError> {
-    let name = config.name.clone();
-    let failed = |what: &str, error: &dyn std::fmt::Display| ServiceError::Failed {
-        name: name.clone(),
-        message: format!("{what}: {error}"),
-    };
-    let log_file = places.logs.join(
-        config
-            .log_file
-            .clone()
-            .unwrap_or_else(|| PathBuf::from(format!("{name}.log"))),
-    );
-    for directory in [Some(places.records.as_path()), log_file.parent()]
-        .into_iter()
-        .flatten()
-    {
-        std::fs::create_dir_all(directory)
-            .map_err(|error| failed("its directory cannot be made", &error))?;
+    fn known(&self, name: &str) -> Result<&Service, ServiceError> {
+        self.find(name).ok_or_else(|| ServiceError::Unknown {
+            name: name.to_owned(),
+            known: self.names().join(", "),
+        })
     }
-    let record = places.records.join(format!("{name}.json"));
-    if let Some(pid) = ManagedProcess::stop_leftover(&record, config.stop_grace)
-        .map_err(|error| failed("a leftover of an earlier host", &error))?
-    {
-        tracing::warn!(service = %name, pid, "stopped a leftover of an earlier host");
+
+    fn masked(&self, text: String) -> String {
+        (self.hooks.mask)(text)
     }
-    let mut environment = allowed_environment(&[]);
-    // A service is not contained and has the host's own temporary directory.
-    environment.remove("TMPDIR");
-    for variable in ["TMPDIR"]
-        .into_iter()
-        .chain(config.inherit.iter().map(String::as_str))
-    {
-        if let Ok(value) = std::env::var(variable) {
-            environment.insert(variable.to_owned(), value);
-        }
-    }
-    environment.extend(config.environment.clone());
-    let foreign = config.command.is_empty();
-    let shared = Arc::new(Shared {
-        directory: places.application.join(&config.directory),
-        environment,
-        record,
-        log: Log::new(log_file, config.log_bytes),
-        standing: Mutex::new(Standing {
-            state: if foreign {
-                State::Running
-            } else {
-                State::Stopped
-            },
-            pid: None,
-            since: clock.now(),
-            restarts: 0,
-            healthy: None,
-            detail: if foreign {
-                "run by somebody else"
-            } else {
-                "not started"
-            }
-            .to_owned(),
-        }),
-        clock: Arc::clone(clock),
-        closing: AtomicBool::new(false),
-        config,
-    });
-    let (requests, inbox) = channel();
-    let actor = Actor::new(Arc::clone(&shared));
-    let thread = std::thread::Builder::new()
-        .name(format!("service-{name}"))
-        .spawn(move || actor.run(&inbox))
-        .map_err(|error| failed("its thread cannot be started", &error))?;
-    Ok(Service {
-        shared,
-        requests: Mutex::new(requests),
-        thread: Mutex::new(Some(thread)),
-    })
 }
 
 impl Service {
     fn name(&self) -> &str {
-        &self.shared.config.name
+        self.shared.name()
     }
 
-    fn restart(&self) -> Result<(), ServiceError> {
+    fn request(&self, request: impl FnOnce(Answer) -> Request) -> Result<(), ServiceError> {
         let failed = |message: String| ServiceError::Failed {
             name: self.name().to_owned(),
-            message,
+            message: (self.shared.hooks.mask)(message),
         };
         let (answer, result) = channel();
-        self.requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .send(Request::Restart(answer))
+        locked(&self.requests)
+            .send(request(answer))
             .map_err(|_| failed("the host is shutting down".to_owned()))?;
         result
             .recv()
@@ -197,20 +124,44 @@ impl Service {
 
     fn end(&self) {
         // Fails when the thread is gone already.
-        let _ = self
-            .requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .send(Request::Shutdown);
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let _ = locked(&self.requests).send(Request::Shutdown);
+        let thread = locked(&self.thread).take();
         if let Some(thread) = thread
             && thread.join().is_err()
         {
             tracing::error!(service = %self.name(), "the thread of the service panicked");
+        }
+    }
+
+    fn details(&self) -> ServiceDetails {
+        let shared = &self.shared;
+        let config = &shared.config;
+        let standing = shared.standing();
+        let used = match (standing.tree, standing.pid) {
+            (Some(tree), _) => tree.usage(),
+            (None, Some(pid)) => usage_of(pid),
+            (None, None) => None,
+        };
+        let age = used.and_then(|(_, age)| chrono::Duration::from_std(age).ok());
+        ServiceDetails {
+            kind: config.kind().name().to_owned(),
+            after: config.after.clone(),
+            started_at: age.map(|age| shared.clock.now() - age),
+            uptime: used.map(|(_, age)| age),
+            usage: used.map(|(usage, _)| usage),
+            crashes: standing.crashes,
+            circuit_open: standing.circuit_open,
+            adopted: standing.adopted,
+            reloads: match config.kind() {
+                Kind::Process => config.reload.is_some(),
+                Kind::Systemd => true,
+                Kind::Command => config.reload_command.is_some(),
+            },
+            logs: locked(&shared.watch)
+                .paths()
+                .map(|path| path.display().to_string())
+                .collect(),
+            health: locked(&shared.history).samples(),
         }
     }
 
@@ -222,10 +173,18 @@ impl Service {
                 VerificationResult::Fail,
                 format!("{}: {}", standing.state.name(), standing.detail),
             ),
-            State::Starting | State::Running => match self.shared.ask(LONGEST_QUESTION) {
-                Ok(seen) => (VerificationResult::Pass, seen),
-                Err(seen) => (VerificationResult::Fail, seen),
-            },
+            State::Starting | State::Running => {
+                let down = self.shared.foreign.as_ref().and_then(|foreign| {
+                    match foreign.look(&self.shared.ground(LONGEST_QUESTION)) {
+                        Seen::Down(seen) | Seen::Broken(seen) | Seen::Coming(seen) => Some(seen),
+                        Seen::Up(..) | Seen::Unknown => None,
+                    }
+                });
+                match down.map_or_else(|| self.shared.ask(LONGEST_QUESTION), Err) {
+                    Ok(seen) => (VerificationResult::Pass, seen),
+                    Err(seen) => (VerificationResult::Fail, seen),
+                }
+            }
         }
     }
 }
@@ -239,13 +198,34 @@ impl Services for ServiceManager {
     }
 
     fn restart(&self, name: &str) -> Result<(), ServiceError> {
-        match self.find(name) {
-            Some(service) => service.restart(),
-            None => Err(ServiceError::Unknown {
-                name: name.to_owned(),
-                known: self.names().join(", "),
-            }),
+        self.operate(name, ServiceOperation::Restart)
+    }
+
+    fn reload_or_restart(&self, name: &str) -> Result<(), ServiceError> {
+        self.known(name)?.request(Request::Renew)
+    }
+
+    fn operate(&self, name: &str, operation: ServiceOperation) -> Result<(), ServiceError> {
+        let request = |answer| Request::Operate(operation, answer);
+        self.known(name)?.request(request)
+    }
+
+    fn details(&self, name: &str) -> Option<ServiceDetails> {
+        self.find(name).map(Service::details)
+    }
+
+    fn new_errors(&self, name: &str) -> Result<Vec<LogError>, ServiceError> {
+        let service = self.known(name)?;
+        let found = locked(&service.shared.watch).fresh();
+        let mut errors = found.map_err(|error| ServiceError::Failed {
+            name: name.to_owned(),
+            message: format!("its logs cannot be read: {error}"),
+        })?;
+        for error in &mut errors {
+            error.line = self.masked(std::mem::take(&mut error.line));
+            error.text = self.masked(std::mem::take(&mut error.text));
         }
+        Ok(errors)
     }
 
     fn health(&self, name: &str) -> CheckEvidence {
@@ -260,7 +240,7 @@ impl Services for ServiceManager {
         CheckEvidence {
             name: format!("health: {name}"),
             result,
-            detail,
+            detail: self.masked(detail),
             seconds: started.elapsed().as_secs_f64(),
         }
     }
@@ -277,7 +257,7 @@ impl Services for ServiceManager {
                     since: standing.since,
                     restarts: standing.restarts,
                     healthy: standing.healthy,
-                    detail: standing.detail,
+                    detail: self.masked(standing.detail),
                 }
             })
             .collect()
@@ -285,7 +265,7 @@ impl Services for ServiceManager {
 
     fn log_tail(&self, name: &str, max_bytes: usize) -> String {
         self.find(name)
-            .map(|service| service.shared.log.tail(max_bytes))
+            .map(|service| self.masked(service.shared.log.tail(max_bytes)))
             .unwrap_or_default()
     }
 
@@ -296,7 +276,7 @@ impl Services for ServiceManager {
 
     fn log_since(&self, name: &str, position: u64, max_bytes: usize) -> String {
         self.find(name)
-            .map(|service| service.shared.log.since(position, max_bytes))
+            .map(|service| self.masked(service.shared.log.since(position, max_bytes)))
             .unwrap_or_default()
     }
 }
