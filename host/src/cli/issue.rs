@@ -4,6 +4,40 @@ use super::output::{self, Colour};
 use crate::failure::{Because, Exit, Failure};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+fn save_pack(server: &Server, issue: &str, output: Option<&Path>) -> Result<Exit, Failure> {
+    if issue.is_empty()
+        || !issue
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("{issue:?} is neither number nor id of an issue"),
+        ));
+    }
+    let bytes = server.fetch("GET", &format!("/issues/{issue}/pack"), None)?;
+    let named = PathBuf::from(format!("issue-{issue}-evidence.zip"));
+    let file = output.unwrap_or(&named);
+    std::fs::write(file, &bytes).map_err(|error| Failure {
+        exit: Exit::Unavailable,
+        error: anyhow::Error::new(error).context(format!("{} cannot be written", file.display())),
+    })?;
+    if server.json {
+        output::json(&json!({ "file": file, "bytes": bytes.len() }));
+    } else {
+        output::line(format!(
+            "{} ({} bytes); unpack it and open index.html, README.md says how to check it",
+            file.display(),
+            bytes.len()
+        ));
+    }
+    Ok(Exit::Done)
+}
+
+/// Largest answer that is taken, in bytes.
+const MOST_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Where the server is and who asks.
 #[derive(Args, Debug, Clone)]
@@ -27,7 +61,7 @@ pub(crate) struct Server {
     token: String,
     /// Print the server's answer as JSON
     #[arg(long, global = true)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Reports and decides on issues, over HTTP.
@@ -40,6 +74,7 @@ Examples:
   selfheal issue approve 1
   selfheal issue patch show 1
   selfheal issue patch approve 1
+  selfheal issue pack 1 --output evidence.zip
 
 The server comes from SELFHEAL_URL, the token from SELFHEAL_TOKEN."
 )]
@@ -119,6 +154,15 @@ enum Action {
         issue: String,
         /// Markdown
         content: String,
+    },
+    /// Saves everything on record about one as an archive that people can read and
+    /// check (admins and auditors)
+    Pack {
+        /// Number or id
+        issue: String,
+        /// Where to; `issue-N-evidence.zip` here unless said otherwise
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
     },
     /// Reads and reviews the pending patch
     #[command(subcommand)]
@@ -208,6 +252,9 @@ impl Issue {
                 &at(issue, "/comments"),
                 Some(json!({ "content": content })),
             )?,
+            Action::Pack { issue, output } => {
+                return save_pack(server, issue, output.as_deref());
+            }
             Action::Patch(Patch::Show { issue }) => {
                 server.send("GET", &at(issue, "/patch"), None)?
             }
@@ -245,7 +292,24 @@ impl Issue {
 }
 
 impl Server {
-    fn send(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, Failure> {
+    /// Sends a request under `/api/v1`; the answer's JSON.
+    pub(super) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Value, Failure> {
+        let bytes = self.fetch(method, path, body)?;
+        Ok(serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    /// Sends a request under `/api/v1`; the answer's bytes.
+    pub(super) fn fetch(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Vec<u8>, Failure> {
         let url = format!("{}/api/v1{path}", self.url.trim_end_matches('/'));
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -268,14 +332,12 @@ impl Server {
             )),
         })?;
         let status = response.status().as_u16();
-        let text = response
-            .body_mut()
-            .read_to_string()
-            .because(Exit::Unavailable)?;
-        let answer: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+        let body = response.body_mut().with_config().limit(MOST_BYTES);
+        let bytes = body.read_to_vec().because(Exit::Unavailable)?;
         if status < 400 {
-            return Ok(answer);
+            return Ok(bytes);
         }
+        let answer = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         Err(Failure::new(exit_of(status), problem(status, &answer)))
     }
 }

@@ -13,6 +13,7 @@ mod mcp;
 mod output;
 mod policy;
 mod serve;
+mod service;
 mod user;
 
 use crate::failure::{Because, Exit, Failure};
@@ -52,6 +53,7 @@ enum Command {
     Freeze(freeze::Freeze),
     Unfreeze(freeze::Unfreeze),
     Issue(issue::Issue),
+    Service(service::Service),
     Heal(heal::Heal),
     Hook(hook::Hook),
     #[command(subcommand)]
@@ -86,6 +88,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Freeze(command) => command.run(),
         Command::Unfreeze(command) => command.run(),
         Command::Issue(command) => command.run(),
+        Command::Service(command) => command.run(),
         Command::Heal(command) => command.run(),
         // Its exit codes are those that agents know.
         Command::Hook(command) => match command.run() {

@@ -74,6 +74,17 @@ fn paint(colour: Colour, text: impl std::fmt::Display, stream: &impl IsTerminal)
     format!("\u{1b}[{code}m{text}\u{1b}[0m")
 }
 
+/// `text` without characters that steer a terminal.
+pub(crate) fn harmless(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '\n' | '\t' => c,
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        })
+        .collect()
+}
+
 /// A unified diff with coloured lines.
 pub(crate) fn diff(text: &str) -> String {
     let colour_of = |line: &str| match line.as_bytes().first() {

@@ -36,7 +36,11 @@ const EDGES: [(&str, &[&str]); 21] = [
         &["selfheal-domain", "selfheal-sandbox"],
     ),
     ("selfheal-pipeline", &["selfheal-domain"]),
-    ("selfheal-api", &["selfheal-domain", "selfheal-pipeline"]),
+    ("selfheal-evidence", &["selfheal-domain"]),
+    (
+        "selfheal-api",
+        &["selfheal-domain", "selfheal-evidence", "selfheal-pipeline"],
+    ),
     ("selfheal-guest-build", &[]),
     ("selfheal-policy-sdk", &[]),
     ("selfheal-faults", &[]),
@@ -69,7 +73,7 @@ const EDGES: [(&str, &[&str]); 21] = [
 const GUEST_PREFIX: &str = "selfheal-policy-";
 
 /// Engines, and the only crates that name them.
-const ENGINES: [(&str, &[&str]); 9] = [
+const ENGINES: [(&str, &[&str]); 10] = [
     ("sled", &["selfheal-store"]),
     ("wasmtime", &["selfheal-policy-host"]),
     ("git2", &["selfheal-worktree"]),
@@ -82,6 +86,7 @@ const ENGINES: [(&str, &[&str]); 9] = [
         &["selfheal-mcp", "selfheal-model", "selfheal-policy-source"],
     ),
     ("sse-stream", &["selfheal-model"]),
+    ("zip", &["selfheal-evidence"]),
 ];
 
 /// Longest module, in lines.

@@ -20,7 +20,10 @@ use utoipa::OpenApi;
     admin::EnforcementAge,
     admin::PolicyModule,
     admin::Service,
+    admin::ServiceDetails,
+    admin::ServiceHealth,
     admin::ServicePage,
+    admin::ServiceUsage,
     admin::Session,
     admin::User,
     admin::UserPage,
@@ -333,6 +336,9 @@ fn responses(route: &Route) -> Value {
         }
         Content::Json => Some(json!({ "application/json": { "schema": { "type": "object" } } })),
         Content::Text(media) => Some(json!({ media: { "schema": { "type": "string" } } })),
+        Content::Bytes(media) => {
+            Some(json!({ media: { "schema": { "type": "string", "format": "binary" } } }))
+        }
         Content::Nothing => None,
     };
     if let (Some(content), Some(object)) = (content, success.as_object_mut()) {
@@ -358,7 +364,7 @@ fn refusals(route: &Route) -> Vec<(&'static str, &'static str)> {
     let takes_body = route.verb != Verb::Get;
     let decides = takes_body
         && (route.has_issue()
-            || route.path.ends_with("/restart")
+            || route.path.contains("/services/")
             || route.path.contains("/policies")
             || route.path.ends_with("/users"));
     let conditions = [

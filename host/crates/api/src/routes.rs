@@ -4,7 +4,8 @@
 use crate::call::Call;
 use crate::gate::{self, Door};
 use crate::handlers::{
-    accounts, assets, audit, hook, issues, operations, patches, policies, session, streams,
+    accounts, assets, audit, hook, issues, operations, pack, patches, policies, services, session,
+    streams,
 };
 use crate::problem::Problem;
 use crate::state::{ApiState, Shared};
@@ -106,6 +107,7 @@ pub(crate) enum Shape {
 pub(crate) enum Content {
     Schema(&'static str),
     Text(&'static str),
+    Bytes(&'static str),
     Json,
     Nothing,
 }
@@ -290,6 +292,7 @@ pub static ROUTES: &[Route] = &[
     row(Get, "/api/v1/issues/{issue}", Reader, ("getIssue", "One issue, by number or id."), "Issue", issues::get).query(&[INCLUDE]),
     row(Post, "/api/v1/issues/{issue}/comments", Reporter, ("comment", "Adds a comment."), "Comment", issues::comment).takes("CommentRequest").answers(201, Content::Schema("Comment")),
     row(Get, "/api/v1/issues/{issue}/events", Reader, ("listIssueEvents", "What happened to an issue, oldest first."), "EventPage", audit::issue_events).query(PAGE),
+    row(Get, "/api/v1/issues/{issue}/pack", AdminOrAuditor, ("getEvidencePack", "Everything that is on record about an issue in one archive, with a page for people and proofs that it is in the audit log."), "", pack::get).answers(200, Content::Bytes("application/zip")),
     row(Get, "/api/v1/issues/{issue}/stream", Reader, ("streamIssue", "What happened and happens to an issue, as server-sent events: records carry their position in the log as `id` and are complete and in order after `Last-Event-ID` (from the beginning without it); progress notes are `event: progress` without `id`."), "", streams::issue).query(LAST_EVENT).answers(200, Content::Text("text/event-stream")),
     row(Get, "/api/v1/stream", Reader, ("stream", "What happens to all issues the caller may see, as server-sent events, after `Last-Event-ID` (from now on without it)."), "", streams::all).query(LAST_EVENT).answers(200, Content::Text("text/event-stream")),
 
@@ -306,8 +309,13 @@ pub static ROUTES: &[Route] = &[
     row(Put, "/api/v1/autonomy", Admin, ("setAutonomy", "Sets the autonomy level, up to the ceiling."), "Autonomy", operations::set_autonomy).takes("AutonomyRequest"),
     row(Post, "/api/v1/freeze", Admin, ("freeze", "Stops all healing."), "Autonomy", operations::freeze).takes("ReasonRequest").locally(),
     row(Delete, "/api/v1/freeze", Admin, ("unfreeze", "Lets healing go on."), "Autonomy", operations::unfreeze).takes("ReasonRequest").locally(),
-    row(Get, "/api/v1/services", Admin, ("listServices", "The application's services."), "ServicePage", operations::services),
-    row(Post, "/api/v1/services/{name}/restart", Admin, ("restartService", "Restarts a service and waits until it is ready."), "Service", operations::restart_service).takes("EmptyRequest"),
+    row(Get, "/api/v1/services", Admin, ("listServices", "The application's services."), "ServicePage", services::list),
+    row(Get, "/api/v1/services/{name}", Admin, ("getService", "One service with what it uses and how it was lately."), "ServiceDetails", services::get),
+    row(Get, "/api/v1/services/{name}/logs", Admin, ("getServiceLog", "The end of its output, without secrets, at most 256 KiB."), "", services::log).answers(200, Content::Text("text/plain")),
+    row(Post, "/api/v1/services/{name}/start", Admin, ("startService", "Starts a service and waits until it is ready."), "Service", services::start).takes("EmptyRequest"),
+    row(Post, "/api/v1/services/{name}/stop", Admin, ("stopService", "Stops a service; it stays down until somebody starts it."), "Service", services::stop).takes("EmptyRequest"),
+    row(Post, "/api/v1/services/{name}/restart", Admin, ("restartService", "Restarts a service and waits until it is ready."), "Service", services::restart).takes("EmptyRequest"),
+    row(Post, "/api/v1/services/{name}/reload", Admin, ("reloadService", "Has a service read its code and settings again, and waits until it is ready."), "Service", services::reload).takes("EmptyRequest"),
     row(Get, "/api/v1/users", Admin, ("listUsers", "All accounts."), "UserPage", accounts::list),
     row(Post, "/api/v1/users", Admin, ("addUser", "Makes an account; its token is shown once."), "NewUser", accounts::add).takes("UserRequest").answers(201, Content::Schema("NewUser")),
 

@@ -14,7 +14,7 @@ use selfheal_pipeline::desk::{DeskError, visible};
 use uuid::Uuid;
 
 /// Records read from the store at once.
-const CHUNK: usize = 256;
+pub(super) const CHUNK: usize = 256;
 /// Records looked at for one page of decisions.
 const DECISION_SCAN: usize = 4_096;
 

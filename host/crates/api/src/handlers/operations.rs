@@ -4,12 +4,11 @@ use crate::call::{Call, bytes_of, json};
 use crate::handlers::policies::{proof, standing};
 use crate::openapi;
 use crate::problem::Problem;
-use crate::views::admin::{Autonomy, AutonomyRequest, Health, Service, ServicePage, Status};
-use crate::views::issue::{EmptyRequest, ReasonRequest};
+use crate::views::admin::{Autonomy, AutonomyRequest, Health, Service, Status};
+use crate::views::issue::ReasonRequest;
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
 use selfheal_domain::policy_control::{ModuleState, ModuleStatus};
-use selfheal_domain::service::ServiceOperation;
 use selfheal_pipeline::desk::Freeze;
 use std::fmt::Write as _;
 use std::sync::PoisonError;
@@ -179,29 +178,6 @@ pub(crate) fn freeze(call: &Call) -> Result<Response<Body>, Problem> {
 
 pub(crate) fn unfreeze(call: &Call) -> Result<Response<Body>, Problem> {
     set_frozen(call, Freeze::Off)
-}
-
-pub(crate) fn services(call: &Call) -> Result<Response<Body>, Problem> {
-    let items = call
-        .shared
-        .desk
-        .services()
-        .into_iter()
-        .map(Service::from)
-        .collect();
-    json(StatusCode::OK, &ServicePage { items })
-}
-
-pub(crate) fn restart_service(call: &Call) -> Result<Response<Body>, Problem> {
-    let EmptyRequest {} = call.json()?;
-    let name = call.param("name")?;
-    let all = call
-        .shared
-        .desk
-        .operate_service(call.caller()?, name, ServiceOperation::Restart)?;
-    let one = all.into_iter().find(|status| status.name == name);
-    let one = one.ok_or_else(|| Problem::not_found(format!("there is no service {name:?}")))?;
-    json(StatusCode::OK, &Service::from(one))
 }
 
 pub(crate) fn status(call: &Call) -> Result<Response<Body>, Problem> {

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use selfheal_domain::policy::{ModuleIdentity, ModuleKind};
 use selfheal_domain::policy_control::ModuleStatus;
 use selfheal_domain::ports::ServiceStatus;
+use selfheal_domain::service;
 use selfheal_domain::user::{Account, Role};
 use selfheal_pipeline::desk::AutonomyView;
 use serde::{Deserialize, Serialize};
@@ -130,6 +131,93 @@ impl From<ServiceStatus> for Service {
             restarts: status.restarts,
             healthy: status.healthy,
             detail: status.detail,
+        }
+    }
+}
+
+/// A service with what it uses and how it was lately.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServiceDetails {
+    #[serde(flatten)]
+    service: Service,
+    /// `process`, `systemd` or `command`.
+    kind: String,
+    /// Services that come up before it.
+    after: Vec<String>,
+    /// Since when its process runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uptime_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<ServiceUsage>,
+    /// Crashes in a row.
+    crashes: u32,
+    /// It crashed too often: it is not started by itself.
+    circuit_open: bool,
+    /// A host before this one started it, and crashed.
+    adopted: bool,
+    /// It can be reloaded.
+    reloads: bool,
+    /// Files that are watched for errors.
+    logs: Vec<String>,
+    /// Latest answers about its health, oldest first, at most 50.
+    health: Vec<ServiceHealth>,
+}
+
+/// What all processes of a service use together.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServiceUsage {
+    processes: u32,
+    /// User and kernel mode.
+    cpu_seconds: f64,
+    resident_bytes: u64,
+    open_files: u64,
+}
+
+/// One answer about a service's health; equal ones in a row are one.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServiceHealth {
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+    count: u32,
+    healthy: bool,
+    detail: String,
+}
+
+impl ServiceDetails {
+    pub(crate) fn of(status: ServiceStatus, details: service::ServiceDetails) -> Self {
+        Self {
+            service: status.into(),
+            kind: details.kind,
+            after: details.after,
+            started_at: details.started_at,
+            uptime_seconds: details.uptime.map(|uptime| uptime.as_secs()),
+            usage: details.usage.map(|usage| ServiceUsage {
+                processes: usage.processes,
+                cpu_seconds: usage.cpu_seconds,
+                resident_bytes: usage.resident_bytes,
+                open_files: usage.open_files,
+            }),
+            crashes: details.crashes,
+            circuit_open: details.circuit_open,
+            adopted: details.adopted,
+            reloads: details.reloads,
+            logs: details.logs,
+            health: details
+                .health
+                .into_iter()
+                .map(|sample| ServiceHealth {
+                    from: sample.from,
+                    until: sample.until,
+                    count: sample.count,
+                    healthy: sample.healthy,
+                    detail: sample.detail,
+                })
+                .collect(),
         }
     }
 }
