@@ -31,4 +31,4 @@ mod watch;
 pub use config::{Health, Kind, Ready, RestartPolicy, ServiceConfig, check_services};
 pub use manager::{ServiceManager, ServicePlaces};
 pub use probes::{HttpProbes, ProbeConfig};
-pub use shared::ServiceHooks;
+pub use shared::{Notice, ServiceHooks};

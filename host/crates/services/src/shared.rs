@@ -17,11 +17,14 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+/// Told the name of a service and what happened to it.
+pub type Notice = dyn Fn(&str, ServiceNotice) + Send + Sync;
+
 /// What the host does with what services say and what happens to them.
 #[derive(Clone)]
 pub struct ServiceHooks {
     /// Puts on record what happened to the service of that name.
-    pub notice: Arc<dyn Fn(&str, ServiceNotice) + Send + Sync>,
+    pub notice: Arc<Notice>,
     /// Takes secrets out of texts of services before anybody sees them.
     pub mask: Arc<dyn Fn(String) -> String + Send + Sync>,
 }

@@ -67,7 +67,7 @@ pub(crate) fn without_colours(text: &str) -> String {
     while let Some(c) = rest.next() {
         if c == '\u{1b}' {
             if rest.next_if_eq(&'[').is_some() {
-                while let Some(c) = rest.next() {
+                for c in rest.by_ref() {
                     if c.is_ascii_alphabetic() {
                         break;
                     }
