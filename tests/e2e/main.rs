@@ -27,6 +27,6 @@ mod programs;
 mod registry;
 mod roles;
 mod rollback;
-mod strategies;
 mod services;
+mod strategies;
 mod walk;

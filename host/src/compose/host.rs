@@ -109,7 +109,7 @@ impl Host {
             logs: config.data.join("logs"),
             records: config.data.join("services"),
         };
-        let secrets = Arc::new(RwLock::new(masker(&policy)?));
+        let secrets = Arc::new(RwLock::new(masker(&policy, &keys)?));
         let hooks = service_hooks(&ledger, &secrets);
         let services =
             ServiceManager::new(config.services.clone(), &places, Arc::new(Machine), hooks)
