@@ -78,7 +78,10 @@ const ENGINES: [(&str, &[&str]); 10] = [
     ("wasmtime", &["selfheal-policy-host"]),
     ("git2", &["selfheal-worktree"]),
     ("libgit2-sys", &["selfheal-worktree"]),
-    ("ed25519-dalek", &["selfheal-policy-source"]),
+    (
+        "ed25519-dalek",
+        &["selfheal-policy-source", "selfheal-worktree"],
+    ),
     ("oci-client", &["selfheal-policy-source"]),
     ("reqwest", &["selfheal-mcp", "selfheal-model"]),
     (

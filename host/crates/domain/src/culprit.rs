@@ -46,7 +46,8 @@ impl std::fmt::Debug for CulpritSearch<'_> {
     }
 }
 
-/// Asked for each tree: the commit, and what makes the live tree that commit's.
+/// Asked for each tree: the commit, and what makes the live tree that commit's: files
+/// only, the patch has no diff to read.
 pub type TreeJudge<'a> = dyn FnMut(&CommitId, &Patch) -> TreeState + 'a;
 
 /// What a search found.

@@ -302,6 +302,15 @@ pub struct Applied {
     pub commit: CommitId,
 }
 
+/// How a patch fits the live tree.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Fit {
+    /// Its files are what they were when it was made.
+    Exact,
+    /// These files moved on, and it will be merged with what they are now.
+    Merges(Vec<String>),
+}
+
 /// Why git work failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RepositoryError {
@@ -404,12 +413,13 @@ pub trait Repository: Send + Sync {
     /// See [`RepositoryError`].
     fn close_worktree(&self, run: RunRef) -> Result<(), RepositoryError>;
 
-    /// Whether the files of `patch` are in the live tree as they were in `snapshot`,
-    /// and the live branch is still the same one.
+    /// Whether `patch` can be applied to live tree, branch and index as they are now:
+    /// the same branch, and files that are as they were in `snapshot` or changed in
+    /// other places since. Changes nothing.
     ///
     /// # Errors
-    /// [`RepositoryError::Conflict`] says what moved.
-    fn check_fits(&self, snapshot: &Snapshot, patch: &Patch) -> Result<(), RepositoryError>;
+    /// [`RepositoryError::Conflict`] says what stands in the way.
+    fn check_fits(&self, snapshot: &Snapshot, patch: &Patch) -> Result<Fit, RepositoryError>;
 
     /// Makes the heal commit on the live branch and updates the live tree, file by
     /// file, each atomically. Dirty content of other files and hunks is kept.

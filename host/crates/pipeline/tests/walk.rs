@@ -5,6 +5,7 @@ mod support;
 
 use selfheal_domain::event::Event;
 use selfheal_domain::issue::Issue;
+use selfheal_domain::ports::Fit;
 use selfheal_domain::risk::{AutonomyAction, AutonomyLevel};
 use selfheal_domain::run::RunStatus;
 use selfheal_domain::state::Phase;
@@ -433,6 +434,26 @@ fn a_tree_that_keeps_moving_does_not_keep_an_agent_busy() {
     world.set(|it| it.fits = true);
     host.desk.retry(&admin("ada"), "1").unwrap();
     host.rests_in(Phase::Resolved);
+}
+
+#[test]
+fn a_tree_that_moved_on_is_merged_unless_the_patch_was_reviewed() {
+    let moved = || Fit::Merges(vec!["app.py".to_owned()]);
+    let world = world();
+    world.set(|it| it.fit = moved());
+    let issue = Host::with_issue(&world, AutonomyLevel::AutoAll).rests_in(Phase::Resolved);
+    assert_eq!(issue.runs.len(), 1);
+
+    // A review is of files as they were: the next draft is of what they are now.
+    let world = self::world();
+    let host = Host::with_issue(&world, AutonomyLevel::Suggest);
+    host.rests_in(Phase::PatchPending);
+    world.set(|it| it.fit = moved());
+    host.approve_patch();
+    let issue = host.rests_in(Phase::PatchPending);
+    assert_eq!(issue.runs.len(), 2);
+    assert_eq!(issue.runs[0].status, RunStatus::Interrupted);
+    assert_eq!(live(&world), BROKEN);
 }
 
 #[test]

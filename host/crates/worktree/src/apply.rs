@@ -24,7 +24,7 @@ impl GitRepository {
         patch: &Patch,
         message: &CommitMessage,
     ) -> Result<Applied, RepositoryError> {
-        let _serial = self.serial();
+        let _serial = self.serial()?;
         let repo = self.open_git()?;
         let branch = refuse_unsettled(&repo)?;
         same_branch(&branch, snapshot)?;
@@ -135,7 +135,7 @@ pub(crate) fn prepare(
         .find_commit(tip)
         .map_err(failed("reading the live branch"))?;
     let tip_tree = parent.tree().map_err(failed("reading the live branch"))?;
-    let index = lock.read()?;
+    let index = lock.read(order.scratch)?;
     let memory = workshop(repo)?;
     let mut ready = Ready {
         tip,
@@ -145,8 +145,13 @@ pub(crate) fn prepare(
         index: None,
     };
     let mut tree_edits = Vec::new();
+    let places = Places {
+        repo,
+        memory: &memory,
+        live,
+    };
     for change in &order.patch.files {
-        let (planned, edit) = plan_file(repo, live, &tip_tree, &index, change)?;
+        let (planned, edit) = plan_file(&places, &tip_tree, &index, change)?;
         for directory in live.missing_directories(&change.path)? {
             if change.after.is_some() && !ready.made_directories.contains(&directory) {
                 ready.made_directories.push(directory);
@@ -166,24 +171,70 @@ pub(crate) fn prepare(
     ready.commit = order
         .committer
         .commit(&memory, order.text, &tree, &[&parent])?;
-    store(&memory, repo, ready.commit, Some(&tip_tree))?;
+    // What is staged need not be in the commit.
+    let staged = ready
+        .files
+        .iter()
+        .filter_map(|file| file.index_after.as_ref())
+        .map(EntryState::oid)
+        .collect::<Result<Vec<_>, _>>()?;
+    store(&memory, repo, ready.commit, Some(&tip_tree), &staged)?;
     let edits: Vec<_> = ready
         .files
         .iter()
         .filter(|file| file.index_before != file.index_after)
         .map(|file| (file.path.clone(), file.index_after.clone()))
         .collect();
-    ready.index = lock.edited(&edits, order.scratch)?;
+    ready.index = lock.edited(index, &edits)?;
     Ok(ready)
 }
 
-fn plan_file(
+/// Which files of `patch` are in the live tree not as it says they were; everything an
+/// apply would refuse is refused. Nothing is written.
+pub(crate) fn moved_files(
     repo: &Git,
     live: &LiveTree,
+    branch: &str,
+    patch: &Patch,
+) -> Result<Vec<String>, RepositoryError> {
+    let tip_tree = repo
+        .find_commit(tip(repo, branch)?)
+        .and_then(|commit| commit.tree())
+        .map_err(failed("reading the live branch"))?;
+    let index =
+        git2::Index::open(&repo.path().join("index")).map_err(failed("reading the index"))?;
+    let memory = workshop(repo)?;
+    let places = Places {
+        repo,
+        memory: &memory,
+        live,
+    };
+    let mut moved = Vec::new();
+    for change in &patch.files {
+        let (planned, _) = plan_file(&places, &tip_tree, &index, change)?;
+        live.check_writable(&change.path)?;
+        let before = version(planned.before.as_ref())?;
+        if before.as_deref() != change.before.as_deref().map(str::as_bytes) {
+            moved.push(change.path.clone());
+        }
+    }
+    Ok(moved)
+}
+
+/// Where an apply reads, and where it puts new objects until they are stored.
+struct Places<'a> {
+    repo: &'a Git,
+    memory: &'a Git,
+    live: &'a LiveTree,
+}
+
+fn plan_file(
+    places: &Places<'_>,
     tip_tree: &Tree<'_>,
     index: &git2::Index,
     change: &FileChange,
 ) -> Result<(PlannedFile, TreeEdit), RepositoryError> {
+    let Places { repo, memory, live } = *places;
     let path = change.path.as_str();
     let clash = |place: &'static str| {
         move |_: Clash| {
@@ -227,7 +278,8 @@ fn plan_file(
         content
             .as_ref()
             .map(|content| {
-                repo.blob(content)
+                memory
+                    .blob(content)
                     .map(|id| EntryState::plain(id, u32::from(file_mode)))
                     .map_err(failed("writing a blob"))
             })
@@ -253,7 +305,7 @@ fn plan_file(
             match next {
                 None => None,
                 Some(content) => Some(EntryState {
-                    id: repo
+                    id: memory
                         .blob(&content)
                         .map_err(failed("writing a blob"))?
                         .to_string(),

@@ -4,12 +4,14 @@
 
 use crate::fail::failed;
 use crate::history::first_parent;
+use crate::live::LiveTree;
 use crate::merge::carry;
 use crate::repository::{GitRepository, find_commit};
 use git2::{Delta, DiffOptions, FileMode, Oid, Repository as Git, Tree};
 use selfheal_domain::culprit::{
     Culprit, CulpritFinding, CulpritSearch, Revert, TreeJudge, TreeState,
 };
+use selfheal_domain::digest::Digest;
 use selfheal_domain::ids::CommitId;
 use selfheal_domain::patch::{FileChange, Patch};
 use selfheal_domain::ports::RepositoryError;
@@ -31,7 +33,8 @@ impl GitRepository {
     ) -> Result<CulpritFinding, RepositoryError> {
         // No lock: everything here is read, and a search may take minutes.
         let repo = self.open_git()?;
-        Bisection::new(&repo, search)?.run(judge)
+        let tree = self.live()?;
+        Bisection::new(&repo, &tree, search)?.run(judge)
     }
 }
 
@@ -51,6 +54,8 @@ impl From<RepositoryError> for End {
 
 struct Bisection<'r> {
     repo: &'r Git,
+    /// Says which paths are plain ones: history can hold any.
+    paths: &'r LiveTree,
     search: &'r CulpritSearch<'r>,
     live: Tree<'r>,
     base: Tree<'r>,
@@ -62,7 +67,11 @@ struct Bisection<'r> {
 }
 
 impl<'r> Bisection<'r> {
-    fn new(repo: &'r Git, search: &'r CulpritSearch<'r>) -> Result<Self, RepositoryError> {
+    fn new(
+        repo: &'r Git,
+        paths: &'r LiveTree,
+        search: &'r CulpritSearch<'r>,
+    ) -> Result<Self, RepositoryError> {
         let doing = "reading the snapshot";
         let snapshot = find_commit(repo, &search.snapshot.commit)?;
         let base = find_commit(repo, &search.snapshot.base)?;
@@ -74,6 +83,7 @@ impl<'r> Bisection<'r> {
             left_out: BTreeSet::new(),
             trials: 0,
             repo,
+            paths,
             search,
         })
     }
@@ -209,7 +219,7 @@ impl<'r> Bisection<'r> {
                 )));
             }
             self.trials += 1;
-            let state = judge(&CommitId(id.to_string()), &Patch::of(files));
+            let state = judge(&CommitId(id.to_string()), &tree_patch(files, id));
             if self.search.cancel.is_cancelled() {
                 return Err(End::Cancelled);
             }
@@ -250,6 +260,10 @@ impl<'r> Bisection<'r> {
                 continue;
             };
             if (self.search.held)(&path) {
+                continue;
+            }
+            if self.paths.check_path(&path).is_err() {
+                left_out.push(path);
                 continue;
             }
             let sides = (
@@ -320,6 +334,10 @@ impl<'r> Bisection<'r> {
             if (self.search.held)(&path) {
                 continue;
             }
+            if let Err(error) = self.paths.check_path(&path) {
+                conflicts.push(error.to_string());
+                continue;
+            }
             let sides = (
                 text(self.repo, &culprit, &path)?,
                 text(self.repo, &before, &path)?,
@@ -368,6 +386,17 @@ impl<'r> Bisection<'r> {
             ]));
         }
         Ok(Revert::Clean(patch))
+    }
+}
+
+/// A tree to try as a patch. Nobody reads its diff, and making that one would take
+/// longer than all the rest where trees differ a lot.
+fn tree_patch(mut files: Vec<FileChange>, commit: Oid) -> Patch {
+    files.retain(|file| file.kind().is_some());
+    Patch {
+        files,
+        diff: String::new(),
+        digest: Digest::of(commit.as_bytes()),
     }
 }
 

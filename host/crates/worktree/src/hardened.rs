@@ -95,11 +95,24 @@ pub(crate) fn open_again(path: &Path) -> Result<Repository, RepositoryError> {
                      git's safe.directory",
                 path.display()
             )),
-            _ => unsupported(format!("git cannot open it: {}", error.message())),
+            _ => unsupported(unknown_kind(error.message())),
         },
     )?;
     refuse_unreadable(&repo)?;
     Ok(repo)
+}
+
+/// What libgit2 does not open, in words of people.
+fn unknown_kind(message: &str) -> String {
+    let lower = message.to_ascii_lowercase();
+    if lower.contains("objectformat") {
+        "its object format is SHA-256; convert it, or heal a SHA-1 clone".to_owned()
+    } else if lower.contains("refstorage") {
+        "its refs are not stored as files (reftable); run `git refs migrate --ref-format=files`"
+            .to_owned()
+    } else {
+        format!("git cannot open it: {message}")
+    }
 }
 
 /// A second handle on an open repository, without asking everything again.
@@ -133,20 +146,18 @@ fn refuse_unreadable(repo: &Repository) -> Result<(), RepositoryError> {
         .map_err(failed("reading the repository's configuration"))?;
     let text = |key: &str| config.get_string(key).unwrap_or_default();
     let flag = |key: &str| config.get_bool(key).unwrap_or(false);
-    if text("extensions.objectformat").eq_ignore_ascii_case("sha256") {
-        return Err(unsupported("its object format is SHA-256"));
-    }
-    if !text("extensions.refstorage").is_empty() && text("extensions.refstorage") != "files" {
-        return Err(unsupported("its refs are not stored as files (reftable)"));
-    }
-    if !text("extensions.partialclone").is_empty() {
+    let promised = config
+        .entries(Some("remote\\..*\\.promisor"))
+        .is_ok_and(|mut entries| entries.next().is_some());
+    if promised || !text("extensions.partialclone").is_empty() {
         return Err(unsupported(
-            "it is a partial clone; fetch all objects first (`git fetch --refetch --no-filter`)",
+            "it is a partial clone, whose missing objects cannot be read; fetch them all (`git fetch \
+             --refetch --no-filter`), then unset remote.NAME.promisor",
         ));
     }
-    if flag("core.sparsecheckout") || flag("index.sparse") {
+    if flag("core.sparsecheckout") && flag("index.sparse") {
         return Err(unsupported(
-            "it is a sparse checkout; run `git sparse-checkout disable`",
+            "its index is sparse; run `git sparse-checkout reapply --no-sparse-index`",
         ));
     }
     if flag("core.splitindex") {
@@ -206,8 +217,9 @@ fn refuse_foreign(repo: &Repository, marker: &Path) -> Result<(), RepositoryErro
         return Ok(());
     }
     Err(unsupported(
-        "its .git is a file that points to the repository of another tree; heal it from a plain \
-         checkout",
+        "its .git is a file that points to a repository which does not name this tree in turn; if \
+         it is this tree's own (git init --separate-git-dir), run `git config core.worktree \
+         \"$PWD\"` here, else heal it from a plain checkout",
     ))
 }
 

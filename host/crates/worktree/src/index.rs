@@ -56,6 +56,11 @@ impl EntryState {
         self.flags_extended & SKIP_WORKTREE != 0
     }
 
+    /// A sparse checkout leaves the file out of the live tree.
+    pub(crate) fn is_left_out(entry: &IndexEntry) -> bool {
+        entry.flags_extended & SKIP_WORKTREE != 0
+    }
+
     pub(crate) fn oid(&self) -> Result<Oid, RepositoryError> {
         Oid::from_str(&self.id).map_err(failed("reading an index entry"))
     }
@@ -90,7 +95,7 @@ pub(crate) fn entry_in(index: &Index, path: &str) -> Result<Option<EntryState>, 
     let state = index.get_path(at, 0).map(|entry| EntryState::of(&entry));
     if state.as_ref().is_some_and(EntryState::is_outside_the_tree) {
         return Err(RepositoryError::Unsupported(format!(
-            "{path} is marked skip-worktree"
+            "{path} is left out of this checkout (sparse, or marked skip-worktree); check it out first"
         )));
     }
     Ok(state)
@@ -108,6 +113,28 @@ pub(crate) fn check_room(index: &Index, path: &str) -> Result<(), RepositoryErro
         )));
     }
     Ok(())
+}
+
+/// A copy of the user's index to look into and to change; gone when it is dropped.
+pub(crate) struct WorkingIndex {
+    index: Index,
+    copy: PathBuf,
+    /// There is an index at all.
+    exists: bool,
+}
+
+impl std::ops::Deref for WorkingIndex {
+    type Target = Index;
+
+    fn deref(&self) -> &Index {
+        &self.index
+    }
+}
+
+impl Drop for WorkingIndex {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.copy);
+    }
 }
 
 /// git's own lock on the index, held by us. It says whose it is, so that the next
@@ -154,27 +181,39 @@ impl IndexLock {
         }
     }
 
-    /// The index as it is now.
-    pub(crate) fn read(&self) -> Result<Index, RepositoryError> {
-        Index::open(&self.git_dir.join("index")).map_err(failed("reading the index"))
-    }
-
-    /// The bytes of the index with `edits` made; none where nothing changes. `scratch`
-    /// is a directory for the work.
-    pub(crate) fn edited(
-        &self,
-        edits: &[(String, Option<EntryState>)],
-        scratch: &Path,
-    ) -> Result<Option<Vec<u8>>, RepositoryError> {
-        let doing = "preparing the index";
-        let current = self.git_dir.join("index");
-        if edits.is_empty() || !current.exists() {
-            return Ok(None);
-        }
+    /// A copy of the index as it is now, in the directory `scratch`.
+    pub(crate) fn read(&self, scratch: &Path) -> Result<WorkingIndex, RepositoryError> {
+        let doing = "reading the index";
         std::fs::create_dir_all(scratch).map_err(failed(doing))?;
         let copy = scratch.join("index-edit");
-        std::fs::copy(&current, &copy).map_err(failed(doing))?;
-        let mut index = Index::open(&copy).map_err(failed(doing))?;
+        let exists = match std::fs::copy(self.git_dir.join("index"), &copy) {
+            Ok(_) => true,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                // What a crash left there is of an earlier index.
+                let _ = std::fs::remove_file(&copy);
+                false
+            }
+            Err(error) => return Err(failed(doing)(error)),
+        };
+        let index = Index::open(&copy).map_err(failed(doing))?;
+        Ok(WorkingIndex {
+            index,
+            copy,
+            exists,
+        })
+    }
+
+    /// The bytes of the index with `edits` made; none where nothing changes.
+    pub(crate) fn edited(
+        &self,
+        mut working: WorkingIndex,
+        edits: &[(String, Option<EntryState>)],
+    ) -> Result<Option<Vec<u8>>, RepositoryError> {
+        let doing = "preparing the index";
+        if edits.is_empty() || !working.exists {
+            return Ok(None);
+        }
+        let index = &mut working.index;
         for (path, state) in edits {
             match state {
                 Some(state) => index.add(&state.entry(path)?).map_err(failed(doing))?,
@@ -185,9 +224,9 @@ impl IndexLock {
             }
         }
         index.write().map_err(failed(doing))?;
-        let bytes = std::fs::read(&copy).map_err(failed(doing))?;
-        std::fs::remove_file(&copy).map_err(failed(doing))?;
-        Ok(Some(bytes))
+        std::fs::read(&working.copy)
+            .map(Some)
+            .map_err(failed(doing))
     }
 
     /// Makes `bytes` the index, atomically and durably.

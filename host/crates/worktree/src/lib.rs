@@ -16,6 +16,8 @@
 //!   reached, and twice does what once does. Work that somebody did since is kept.
 //! - **Bisecting** hands one earlier tree after the other to its caller, as a patch
 //!   against the live tree: nothing is checked out.
+//! - **Every commit is signed** by the installation's key ([`CommitKey`]), and names the
+//!   log as it was: [`MachineHistory`] and [`LogWitness`] let each vouch for the other.
 //! - A hostile repository gets nothing run: libgit2 knows no hooks, fsmonitor, external
 //!   filters, diff or merge drivers. Paths are walked without following links.
 //!
@@ -30,6 +32,7 @@ mod history;
 mod index;
 mod layer;
 mod live;
+mod lock;
 mod merge;
 mod message;
 mod objects;
@@ -37,10 +40,12 @@ mod oneshot;
 mod plan;
 mod repository;
 mod rollback;
+mod signing;
 mod snapshot;
 mod sweep;
 mod texts;
 mod tracked;
+mod vouch;
 
 #[cfg(test)]
 mod tests;
@@ -49,4 +54,8 @@ pub use hardened::{Discovered, discover};
 pub use message::{CommitSigner, MachineIdentity};
 pub use oneshot::{heal_commit_now, is_dirty};
 pub use repository::GitRepository;
+pub use signing::{
+    BadPublicKey, CommitKey, CommitKeyError, CommitPublicKey, SignatureFlaw, verify_signature,
+};
 pub use snapshot::{LARGEST_UNTRACKED, MOST_UNTRACKED};
+pub use vouch::{HistoryReport, LogWitness, MachineHistory, Mismatch, MismatchKind};

@@ -174,6 +174,7 @@ pub(crate) fn compose(
             "Selfheal-Run-Id",
             "Selfheal-Kind",
             "Selfheal-Draft",
+            "Selfheal-Origin",
             "Selfheal-Reverts",
             "Signed-off-by",
         ];

@@ -57,14 +57,15 @@ pub(crate) fn edited_tree(
         .map_err(failed("building the tree"))
 }
 
-/// Stores `commit` and all it has that `than` (a tree that is stored) has not, as
-/// one synced pack. `memory` is a handle that [`remember_writes`] was called on,
-/// `disk` one it was not.
+/// Stores `commit` and all it has that `than` (a tree that is stored) has not, and the
+/// blobs `besides`, as one synced pack. `memory` is a handle that [`remember_writes`]
+/// was called on, `disk` one it was not.
 pub(crate) fn store(
     memory: &Repository,
     disk: &Repository,
     commit: Oid,
     than: Option<&Tree<'_>>,
+    besides: &[Oid],
 ) -> Result<(), RepositoryError> {
     let doing = "storing the commit";
     let on_disk = disk.odb().map_err(failed(doing))?;
@@ -77,6 +78,9 @@ pub(crate) fn store(
         }
     };
     consider(commit, &mut fresh);
+    for blob in besides {
+        consider(*blob, &mut fresh);
+    }
     let tree = memory
         .find_commit(commit)
         .and_then(|commit| commit.tree())

@@ -5,6 +5,7 @@ use crate::fail::failed;
 use crate::hardened::{open, refuse_unsettled, root_of, tip};
 use crate::index::{COMMAND, IndexLock, entry_in};
 use crate::live::LiveTree;
+use crate::lock::RepositoryLock;
 use crate::message::{Committer, Kind, MachineIdentity, compose};
 use crate::objects::file_in;
 use crate::plan::PlannedFile;
@@ -14,6 +15,9 @@ use selfheal_domain::patch::Patch;
 use selfheal_domain::ports::{Clock, CommitMessage, RepositoryError};
 use std::path::Path;
 use std::sync::Arc;
+
+/// Trailer of commits that no host made: there is no log to vouch for them.
+pub(crate) const ORIGIN: (&str, &str) = ("Selfheal-Origin", "command");
 
 /// Which of `paths` (relative to the root, with `/`) differ between `HEAD`, index and
 /// live tree, and so hold work that is not committed.
@@ -63,6 +67,7 @@ pub fn heal_commit_now(
     clock: Arc<dyn Clock>,
 ) -> Result<CommitId, RepositoryError> {
     let repo = open(root)?;
+    let _turn = RepositoryLock::acquire(repo.commondir())?;
     let branch = refuse_unsettled(&repo)?;
     let root = root_of(&repo)?;
     let live = LiveTree::open(&root, Vec::new())?;
@@ -85,7 +90,7 @@ pub fn heal_commit_now(
         .and_then(|commit| commit.tree())
         .map_err(failed("reading the live branch"))?;
     crate::repository::draft_edits(&live, &repo, &tree, patch)?;
-    let text = compose(message, None, Kind::Heal, &[]);
+    let text = compose(message, None, Kind::Heal, &[ORIGIN]);
     let scratch = repo.path().join(format!("selfheal-{owner}"));
     let ready = prepare(
         &repo,

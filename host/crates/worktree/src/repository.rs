@@ -4,6 +4,7 @@ use crate::fail::failed;
 use crate::hardened::{self, canonical, refuse_unsettled, root_of, unsupported};
 use crate::layer;
 use crate::live::LiveTree;
+use crate::lock::RepositoryLock;
 use crate::message::{CommitSigner, Committer, Kind, MachineIdentity, compose, is_of};
 use crate::objects::{TreeEdit, edited_tree, file_in, store, workshop};
 use crate::snapshot::ShadowIndex;
@@ -15,8 +16,8 @@ use selfheal_domain::ids::{CommitId, RunRef};
 use selfheal_domain::patch::Patch;
 use selfheal_domain::permit::{Apply, DraftPatch, Permit, Rollback};
 use selfheal_domain::ports::{
-    Applied, Clock, CommitMessage, Coverage, ReadLimits, Repository, RepositoryError, RunWorktree,
-    Snapshot,
+    Applied, Clock, CommitMessage, Coverage, Fit, ReadLimits, Repository, RepositoryError,
+    RunWorktree, Snapshot,
 };
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +27,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct GitRepository {
     pub(crate) root: PathBuf,
     pub(crate) state_dir: PathBuf,
+    /// The git directory that all worktrees share.
+    common_dir: PathBuf,
     pub(crate) committer: Committer,
     off_limits: Vec<PathBuf>,
     shadow: ShadowIndex,
@@ -33,6 +36,13 @@ pub struct GitRepository {
     serial: Mutex<()>,
     #[cfg(test)]
     pub(crate) crash_at: Mutex<Option<usize>>,
+}
+
+/// Nobody else of ours works in the repository meanwhile.
+pub(crate) struct Turn<'r> {
+    // Given up first, so that the next thread of this process finds it free.
+    _lock: RepositoryLock,
+    _turn: MutexGuard<'r, ()>,
 }
 
 impl std::fmt::Debug for GitRepository {
@@ -62,13 +72,15 @@ impl GitRepository {
         std::fs::create_dir_all(state_dir).map_err(failed("making the state directory"))?;
         let state_dir = canonical(state_dir)?;
         let root = root_of(&repo)?;
-        crate::sweep::sweep(repo.commondir(), &state_dir);
+        let common_dir = canonical(repo.commondir())?;
+        crate::sweep::sweep(&common_dir, &state_dir);
         let off_limits = vec![
             state_dir.clone(),
             canonical(repo.path())?,
-            canonical(repo.commondir())?,
+            common_dir.clone(),
         ];
         Ok(Self {
+            common_dir,
             shadow: ShadowIndex::new(&state_dir),
             tracked: TrackedFiles::new(repo.path().join("index")),
             committer: Committer {
@@ -120,9 +132,14 @@ impl GitRepository {
         self.tracked.list()
     }
 
-    pub(crate) fn serial(&self) -> MutexGuard<'_, ()> {
+    /// This process's turn, and then this process's lock.
+    pub(crate) fn serial(&self) -> Result<Turn<'_>, RepositoryError> {
         // What a panic left half done is on disk and judged there.
-        self.serial.lock().unwrap_or_else(PoisonError::into_inner)
+        let turn = self.serial.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Turn {
+            _lock: RepositoryLock::acquire(&self.common_dir)?,
+            _turn: turn,
+        })
     }
 
     pub(crate) fn open_git(&self) -> Result<Git, RepositoryError> {
@@ -187,7 +204,7 @@ impl GitRepository {
         run: RunRef,
         message: &CommitMessage,
     ) -> Result<Snapshot, RepositoryError> {
-        let _serial = self.serial();
+        let _serial = self.serial()?;
         let repo = self.open_git()?;
         let branch = refuse_unsettled(&repo)?;
         let base = hardened::tip(&repo, &branch)?;
@@ -212,7 +229,7 @@ impl GitRepository {
                     .find_commit(base)
                     .map_err(failed("reading the live branch"))?;
                 let commit = self.committer.commit(&memory, &text, &tree, &[&parents])?;
-                store(&memory, &repo, commit, Some(&base_tree))?;
+                store(&memory, &repo, commit, Some(&base_tree), &[])?;
                 self.step();
                 point(&repo, &name, commit, "selfheal: snapshot")?;
                 commit
@@ -243,7 +260,7 @@ impl GitRepository {
         run: RunRef,
         snapshot: &CommitId,
     ) -> Result<RunWorktree, RepositoryError> {
-        let _serial = self.serial();
+        let _serial = self.serial()?;
         let repo = self.open_git()?;
         let snapshot = self.snapshot_of(&repo, run, snapshot)?;
         let name = format!("refs/heads/{}", run.branch());
@@ -273,7 +290,7 @@ impl GitRepository {
         patch: &Patch,
         message: &CommitMessage,
     ) -> Result<CommitId, RepositoryError> {
-        let _serial = self.serial();
+        let _serial = self.serial()?;
         let repo = self.open_git()?;
         let snapshot = self.snapshot_of(&repo, run, snapshot)?;
         let base = snapshot.tree().map_err(failed("reading the snapshot"))?;
@@ -294,13 +311,13 @@ impl GitRepository {
             .map_err(failed("building the draft"))?;
         let text = compose(message, Some(run), Kind::Draft, &[]);
         let commit = self.committer.commit(&memory, &text, &tree, &[&parent])?;
-        store(&memory, &repo, commit, Some(&base))?;
+        store(&memory, &repo, commit, Some(&base), &[])?;
         self.step();
         advance(&repo, &name, tip.id(), commit, "selfheal: draft")?;
         Ok(CommitId(commit.to_string()))
     }
 
-    fn check_fits_now(&self, snapshot: &Snapshot, patch: &Patch) -> Result<(), RepositoryError> {
+    fn check_fits_now(&self, snapshot: &Snapshot, patch: &Patch) -> Result<Fit, RepositoryError> {
         let repo = self.open_git()?;
         let branch = refuse_unsettled(&repo)?;
         same_branch(&branch, snapshot)?;
@@ -308,16 +325,12 @@ impl GitRepository {
         let tree = commit.tree().map_err(failed("reading the snapshot"))?;
         let live = self.live()?;
         draft_edits(&live, &repo, &tree, patch)?;
-        for file in &patch.files {
-            let now = live.read(&file.path)?.map(|file| file.content);
-            if now.as_deref() != file.before.as_deref().map(str::as_bytes) {
-                return Err(RepositoryError::Conflict(format!(
-                    "{} changed since the run began",
-                    file.path
-                )));
-            }
-        }
-        Ok(())
+        let moved = crate::apply::moved_files(&repo, &live, &branch, patch)?;
+        Ok(if moved.is_empty() {
+            Fit::Exact
+        } else {
+            Fit::Merges(moved)
+        })
     }
 
     fn rehearse(&self, snapshot: &Snapshot, patch: &Patch) -> Result<(), RepositoryError> {
@@ -489,7 +502,7 @@ impl Repository for GitRepository {
         layer::remove(&self.state_dir, run)
     }
 
-    fn check_fits(&self, snapshot: &Snapshot, patch: &Patch) -> Result<(), RepositoryError> {
+    fn check_fits(&self, snapshot: &Snapshot, patch: &Patch) -> Result<Fit, RepositoryError> {
         self.check_fits_now(snapshot, patch)
     }
 

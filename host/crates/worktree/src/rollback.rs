@@ -36,7 +36,7 @@ impl GitRepository {
         patch: &Patch,
         message: &CommitMessage,
     ) -> Result<Option<CommitId>, RepositoryError> {
-        let _serial = self.serial();
+        let _serial = self.serial()?;
         let repo = self.open_git()?;
         self.snapshot_of(&repo, run, &snapshot.commit)?;
         let plan = Plan::load(&self.state_dir, run)?;
@@ -89,8 +89,9 @@ impl GitRepository {
             Some(found) => Some(self.undo(&repo, run, &branch, found, &files, message)?),
         };
         self.step();
-        let edits = index_edits(&repo, &lock.read()?, &files)?;
-        if let Some(bytes) = lock.edited(&edits, &self.state_dir.join("scratch"))? {
+        let index = lock.read(&self.state_dir.join("scratch"))?;
+        let edits = index_edits(&repo, &index, &files)?;
+        if let Some(bytes) = lock.edited(index, &edits)? {
             lock.install(&bytes)?;
         }
         self.step();
@@ -153,7 +154,7 @@ impl GitRepository {
             &[("Selfheal-Reverts", &heal)],
         );
         let commit = self.committer.commit(&memory, &text, &tree, &[&parent])?;
-        store(&memory, repo, commit, Some(&now))?;
+        store(&memory, repo, commit, Some(&now), &[])?;
         self.step();
         advance(
             repo,

@@ -4,10 +4,11 @@
 //! paths the user's index holds: untracked files are taken out of it before each
 //! use, because what is ignored may have changed. Untracked files over
 //! [`LARGEST_UNTRACKED`], and all after [`MOST_UNTRACKED`] together, are left out with
-//! a warning, and so is another repository that lies in the tree.
+//! a warning, and so is another repository that lies in the tree. Files that a sparse
+//! checkout leaves out are in it as they are committed.
 
 use crate::fail::failed;
-use crate::index::fingerprint;
+use crate::index::{EntryState, fingerprint};
 use crate::plan::write_durably;
 use git2::{Index, IndexAddOption, Oid, Repository};
 use selfheal_domain::ports::RepositoryError;
@@ -74,11 +75,16 @@ impl ShadowIndex {
         let mut consider = |path: &Path, _: &[u8]| -> i32 {
             let bytes = path.as_os_str().as_bytes();
             let ours = off_limits.iter().any(|place| path.starts_with(place));
-            let is_tracked = tracked.get_path(path, 0).is_some();
+            let entry = tracked.get_path(path, 0);
+            let is_tracked = entry.is_some();
             if ours && !is_tracked {
                 return 1;
             }
             let meta = std::fs::symlink_metadata(root.join(path)).ok();
+            // A sparse checkout does not have the file: nobody removed it.
+            if meta.is_none() && entry.is_some_and(|entry| EntryState::is_left_out(&entry)) {
+                return 1;
+            }
             if !is_tracked {
                 let nested = bytes.ends_with(b"/") || meta.as_ref().is_some_and(|m| m.is_dir());
                 let length = meta.as_ref().map_or(0, std::fs::Metadata::len);

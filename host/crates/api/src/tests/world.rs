@@ -105,8 +105,8 @@ impl Repository for Nothing {
     fn close_worktree(&self, _: RunRef) -> Result<(), RepositoryError> {
         Ok(())
     }
-    fn check_fits(&self, _: &Snapshot, _: &Patch) -> Result<(), RepositoryError> {
-        Ok(())
+    fn check_fits(&self, _: &Snapshot, _: &Patch) -> Result<Fit, RepositoryError> {
+        Ok(Fit::Exact)
     }
     fn apply(
         &self,

@@ -7,7 +7,7 @@ use crate::healer::chain;
 use selfheal_domain::event::{Event, ReviewAnswer};
 use selfheal_domain::issue::Issue;
 use selfheal_domain::ledger::RecordError;
-use selfheal_domain::ports::{CancelToken, RepositoryError};
+use selfheal_domain::ports::{CancelToken, Fit, RepositoryError};
 use selfheal_domain::run::RunStatus;
 use selfheal_domain::user::Actor;
 
@@ -27,8 +27,18 @@ impl Rooms {
             return self.send_back(issue, &change);
         }
         let set = self.policies_of(issue);
-        if let Err(error) = self.doors.repository.check_fits(&snapshot, &draft.patch) {
-            return self.send_back(issue, &chain(&error));
+        match self.doors.repository.check_fits(&snapshot, &draft.patch) {
+            Ok(Fit::Exact) => {}
+            // A review was of these files as they were.
+            Ok(Fit::Merges(files)) if !run.approvals.is_empty() => {
+                let changed = format!("{} changed since the patch was reviewed", files.join(", "));
+                return self.send_back(issue, &changed);
+            }
+            Ok(Fit::Merges(files)) => self.note(
+                issue,
+                &format!("merging with what {} became meanwhile", files.join(", ")),
+            ),
+            Err(error) => return self.send_back(issue, &chain(&error)),
         }
         // The proof may be days old: no patch goes in whose way back was not tried now.
         if let Err(error) = self

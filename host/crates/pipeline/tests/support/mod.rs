@@ -60,6 +60,7 @@ pub struct Script {
     pub roll_back_fails: bool,
     pub apply_fails: bool,
     pub fits: bool,
+    pub fit: Fit,
     pub confidence: f64,
     pub test_paths: bool,
     pub restarts: usize,
@@ -155,6 +156,7 @@ impl Default for World {
                 roll_back_fails: false,
                 apply_fails: false,
                 fits: true,
+                fit: Fit::Exact,
                 confidence: 0.9,
                 test_paths: false,
                 restarts: 0,
@@ -625,13 +627,13 @@ impl Repository for Port {
         self.0.acts("close_worktree");
         Ok(())
     }
-    fn check_fits(&self, _: &Snapshot, patch: &Patch) -> Result<(), RepositoryError> {
+    fn check_fits(&self, _: &Snapshot, patch: &Patch) -> Result<Fit, RepositoryError> {
         let as_before = |script: &Script| {
             let mut files = patch.files.iter();
             files.all(|file| script.files.get(&file.path) == file.before.as_ref())
         };
         if self.0.get(|it| it.fits && as_before(it)) {
-            Ok(())
+            Ok(self.0.get(|it| it.fit.clone()))
         } else {
             Err(RepositoryError::Conflict("app.py changed".to_owned()))
         }

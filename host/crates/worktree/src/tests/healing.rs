@@ -2,7 +2,7 @@
 
 use super::fixture::{Fixture, message, patch, run};
 use selfheal_domain::patch::Patch;
-use selfheal_domain::ports::{Repository, RepositoryError};
+use selfheal_domain::ports::{Fit, Repository, RepositoryError};
 
 const CODE: &str = "one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\n";
 const FIXED: &str = "one\ntwo\nTHREE\nfour\nfive\nsix\nseven\neight\n";
@@ -338,23 +338,36 @@ fn a_live_file_that_moved_on_is_merged_or_refused() {
     let repo = app.open();
     let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     app.write("code.py", &CODE.replace("eight", "EIGHT"));
-    assert!(matches!(
-        repo.check_fits(&snapshot, &fix()),
-        Err(RepositoryError::Conflict(_))
-    ));
+    let fits = |repo: &crate::GitRepository| repo.check_fits(&snapshot, &fix()).unwrap();
+    assert_eq!(fits(&repo), Fit::Merges(vec!["code.py".to_owned()]));
+    // The branch moves on as well, in the same file and in others.
+    app.write("more.py", "more\n");
+    app.git(&["add", "-A"]);
+    app.git(&["commit", "-q", "-m", "meanwhile"]);
+    app.write(
+        "code.py",
+        &CODE.replace("eight", "EIGHT").replace("one", "ONE"),
+    );
+    assert_eq!(fits(&repo), Fit::Merges(vec!["code.py".to_owned()]));
     repo.apply_run(run(1), &snapshot, &fix(), &message("Fix"))
         .unwrap();
-    assert_eq!(app.read("code.py"), FIXED.replace("eight", "EIGHT"));
-    assert_eq!(app.git(&["show", "main:code.py"]), FIXED);
+    let healed = FIXED.replace("eight", "EIGHT");
+    assert_eq!(app.read("code.py"), healed.replace("one", "ONE"));
+    assert_eq!(app.git(&["show", "main:code.py"]), healed);
+    assert_eq!(app.git(&["show", "main:more.py"]), "more\n");
+    assert_eq!(app.git(&["log", "--format=%s", "main"]).lines().count(), 3);
 
     let app = Fixture::new(&[("code.py", CODE)]);
     let repo = app.open();
     let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     app.write("code.py", &CODE.replace("three", "drei"));
     let seen = app.seen();
+    let refused = repo.check_fits(&snapshot, &fix());
+    assert!(matches!(refused, Err(RepositoryError::Conflict(_))));
     let refused = repo.apply_run(run(1), &snapshot, &fix(), &message("Fix"));
     assert!(matches!(refused, Err(RepositoryError::Conflict(_))));
     app.write("code.py", CODE);
+    assert_eq!(repo.check_fits(&snapshot, &fix()).unwrap(), Fit::Exact);
     app.git(&["checkout", "-q", "-b", "elsewhere"]);
     let refused = repo.apply_run(run(1), &snapshot, &fix(), &message("Fix"));
     assert!(matches!(refused, Err(RepositoryError::Conflict(_))));

@@ -135,7 +135,7 @@ fn a_git_file_that_points_to_a_repository_of_others_is_refused() {
     let seen = other.seen();
     let refused = discover(&app.root);
     assert!(
-        matches!(&refused, Err(RepositoryError::Unsupported(why)) if why.contains("another tree")),
+        matches!(&refused, Err(RepositoryError::Unsupported(why)) if why.contains("does not name this tree")),
         "{refused:?}"
     );
     assert_eq!(other.seen(), seen);
