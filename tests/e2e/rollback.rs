@@ -48,6 +48,51 @@ fn a_failed_verification_ends_in_a_rollback_commit_and_the_tree_as_before() {
         "",
         "the branch holds what it held"
     );
-    let verified = project.selfheal_in(&project.outside(), &["audit", "verify"]);
+    let outside = project.outside();
+    let verified = project.selfheal_in(&outside, &["audit", "verify", "--git", "--json"]);
     assert_eq!(verified.code, 0, "{verified:?}");
+    let git = &verified.json()["git"];
+    assert_eq!(git["mismatches"], serde_json::json!([]), "{git}");
+    // Snapshot, draft, heal and rollback.
+    assert_eq!(
+        (&git["commits"], &git["signed"]),
+        (&4.into(), &4.into()),
+        "{git}"
+    );
+
+    // Plain git believes every one of them, by the list that we print.
+    let signers = project.selfheal_in(&outside, &["audit", "signers"]);
+    std::fs::write(outside.join("signers"), &signers.stdout).unwrap();
+    let believed = format!(
+        "gpg.ssh.allowedSignersFile={}",
+        outside.join("signers").display()
+    );
+    let snapshot = format!("refs/selfheal/snapshot/{number}/1");
+    let draft = format!("selfheal/issue-{number}/run-1");
+    for commit in ["main", "main~1", &snapshot, &draft] {
+        project.git(&["-c", &believed, "verify-commit", commit]);
+    }
+    drop(host);
+
+    // A commit that goes, and one that comes, are found and named.
+    let rollback = project.git(&["rev-parse", "main"]).trim().to_owned();
+    project.git(&["update-ref", "refs/heads/main", "main~1"]);
+    let found = project.selfheal_in(&outside, &["audit", "verify", "--git"]);
+    assert_eq!(found.code, 1, "{found:?}");
+    assert!(found.stdout.contains(&rollback), "{found:?}");
+    project.git(&["update-ref", "refs/heads/main", &rollback]);
+    let forged = project.git(&[
+        "commit-tree",
+        "-p",
+        "main",
+        "-m",
+        "heal\n\nSelfheal-Kind: heal",
+        "main^{tree}",
+    ]);
+    project.git(&["update-ref", "refs/heads/side", forged.trim()]);
+    let found = project.selfheal_in(&outside, &["audit", "verify", "--git", "--json"]);
+    assert_eq!(found.code, 1, "{found:?}");
+    let mismatches = &found.json()["git"]["mismatches"];
+    assert_eq!(mismatches[0]["commit"], forged.trim(), "{mismatches}");
+    assert_eq!(mismatches[0]["kind"], "commit-not-recorded");
 }

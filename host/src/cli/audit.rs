@@ -1,5 +1,6 @@
 //! `selfheal audit`: reads and verifies the log from its files; needs no host.
 
+use super::audit_git;
 use super::output::{self, Colour};
 use crate::config::Config;
 use crate::failure::{Because, Exit, Failure};
@@ -28,13 +29,27 @@ pub(crate) enum Audit {
         json: bool,
     },
     /// Verifies every record and the chain over them; names the first that is wrong
-    #[command(after_help = "Exit code 0 when the whole log holds, 1 when a record is wrong.")]
+    #[command(
+        after_help = "Exit code 0 when the whole log holds, 1 when a record is wrong, or when log and\nhistory do not vouch for each other.\n\nExamples:\n  selfheal audit verify\n  selfheal audit verify --git\n  selfheal audit verify --data /backup/selfheal --git=/srv/app --json"
+    )]
     Verify {
         #[command(flatten)]
         place: Place,
+        /// Also compare the log with the history of the repository, by default the one of
+        /// the configuration file
+        #[arg(long, value_name = "REPOSITORY", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+        git: Option<PathBuf>,
         /// Print one JSON document
         #[arg(long)]
         json: bool,
+    },
+    /// Prints the keys that commits are signed with, as a file of allowed signers
+    #[command(
+        after_help = "Example:\n  selfheal audit signers > signers\n  git -c gpg.ssh.allowedSignersFile=signers verify-commit HEAD"
+    )]
+    Signers {
+        #[command(flatten)]
+        place: Place,
     },
 }
 
@@ -60,6 +75,14 @@ impl Place {
             None => Ok(Config::read(&self.config).because(Exit::Usage)?.data),
         }
     }
+
+    /// The repository that was named, or the one of the configuration file.
+    fn repository(&self, named: PathBuf) -> Result<PathBuf, Failure> {
+        if named.as_os_str().is_empty() {
+            return Ok(Config::read(&self.config).because(Exit::Usage)?.repository);
+        }
+        Ok(named)
+    }
 }
 
 impl Audit {
@@ -71,7 +94,15 @@ impl Audit {
                 last,
                 json,
             } => log(&place.data()?, issue, last, json),
-            Self::Verify { place, json } => verify(&place.data()?, json),
+            Self::Verify { place, git, json } => {
+                let repository = git.map(|path| place.repository(path)).transpose()?;
+                verify(&place.data()?, repository.as_deref(), json)
+            }
+            Self::Signers { place } => {
+                let signers = audit_git::signers(&place.data()?)?;
+                signers.iter().for_each(output::line);
+                Ok(Exit::Done)
+            }
         }
     }
 }
@@ -120,13 +151,21 @@ fn log(
     Ok(Exit::Done)
 }
 
-fn verify(data: &std::path::Path, json: bool) -> Result<Exit, Failure> {
+fn verify(
+    data: &std::path::Path,
+    repository: Option<&std::path::Path>,
+    json: bool,
+) -> Result<Exit, Failure> {
     match selfheal_store::verify(data) {
         Ok(report) => {
+            let history = repository
+                .map(|repository| audit_git::compare(data, repository))
+                .transpose()?;
+            let exit = history.as_ref().map_or(Exit::Done, audit_git::exit);
             if json {
                 output::json(&serde_json::json!({
-                    "verified": true, "records": report.records,
-                    "head": report.head, "merkleRoot": report.merkle_root,
+                    "verified": exit == Exit::Done, "records": report.records,
+                    "head": report.head, "merkleRoot": report.merkle_root, "git": history,
                 }));
             } else {
                 output::line(format!(
@@ -136,8 +175,11 @@ fn verify(data: &std::path::Path, json: bool) -> Result<Exit, Failure> {
                     report.head,
                     report.merkle_root
                 ));
+                if let Some(history) = &history {
+                    audit_git::tell(history);
+                }
             }
-            Ok(Exit::Done)
+            Ok(exit)
         }
         Err(error) => {
             if json {

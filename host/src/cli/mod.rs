@@ -2,6 +2,7 @@
 //! printing, and the switch that Ctrl-C throws.
 
 mod audit;
+mod audit_git;
 mod demo;
 mod doctor;
 mod freeze;

@@ -76,10 +76,13 @@ impl Host {
         let found = selfheal_worktree::discover(&config.repository).because(Exit::Usage)?;
         let layers = layers_directory(&config.data, &found.root)?;
         let state = layers.join("git");
+        let commit_key = super::signing::commit_key(&config.data)?;
+        let public_key = commit_key.public();
         let repository =
             GitRepository::open(&config.repository, &state, identity(), Arc::new(Machine))
                 .and_then(|repository| repository.with_private_directory(&config.data))
-                .because(Exit::Usage)?;
+                .because(Exit::Usage)?
+                .with_signer(commit_key);
         let repository = Arc::new(repository);
         let tracked = Arc::clone(&repository);
         let parts = BenchParts {
@@ -164,7 +167,7 @@ impl Host {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             policy_digest: set.digest(),
             policy_generation: set.generation(),
-            commit_key: None,
+            commit_key: Some(public_key.to_string()),
         };
         ledger
             .record_host(Actor::Host, started)

@@ -6,6 +6,7 @@ mod agents;
 mod containment;
 pub(crate) mod host;
 pub(crate) mod one_shot;
+pub(crate) mod signing;
 mod transcripts;
 
 use crate::config::Config;

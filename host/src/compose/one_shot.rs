@@ -433,10 +433,10 @@ impl OneShot {
         let message = CommitMessage {
             subject: format!("heal: {}", short(&healed.rationale)),
             body: format!("{}\n\n{}", healed.diagnosis.root_cause, healed.rationale),
-            trailers: [(
-                "Selfheal-Policy".to_owned(),
-                self.policies.current().digest().to_string(),
-            )]
+            trailers: [("Selfheal-Policy".to_owned(), {
+                let set = self.policies.current();
+                format!("{} {}", set.generation(), set.digest())
+            })]
             .into_iter()
             .chain(
                 healed
