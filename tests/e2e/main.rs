@@ -29,4 +29,5 @@ mod roles;
 mod rollback;
 mod services;
 mod strategies;
+mod tlog;
 mod walk;

@@ -172,6 +172,17 @@ impl TestHost {
         }
     }
 
+    /// Fetches bytes under `/api/v1`; status and body.
+    pub fn fetch(&self, token: &str, path: &str) -> (u16, Vec<u8>) {
+        let request = self
+            .agent
+            .get(format!("{}/api/v1{path}", self.url))
+            .header("authorization", format!("Bearer {token}"));
+        let mut response = request.call().expect("the host answers");
+        let bytes = response.body_mut().read_to_vec().expect("a body");
+        (response.status().as_u16(), bytes)
+    }
+
     /// Sends a request as the first admin; it must succeed.
     pub fn admin(&self, method: &str, path: &str, body: Option<Value>) -> Value {
         let answer = self.send(&self.admin, method, path, body);

@@ -65,10 +65,13 @@ impl Init {
         write_new(&policy_file, selfheal_policy_host::DEFAULT_POLICY_TOML)?;
         let token = compose::accounts::save_user(&data, &admin, Role::Admin, password.as_deref())?;
 
+        let log_key = compose::accounts::log_key(&data)?;
+
         if self.json {
             output::json(&serde_json::json!({
                 "config": config_file, "policy": policy_file, "data": data,
                 "repository": repository, "admin": admin, "token": token, "tests": tests,
+                "logKey": log_key,
             }));
             return Ok(Exit::Done);
         }
@@ -91,6 +94,9 @@ impl Init {
             }
         }
         output::line(format!("admin: {admin}\ntoken: {token}"));
+        output::line(format!(
+            "log key: {log_key}\n  (public; auditors keep it elsewhere: selfheal audit verify --key)"
+        ));
         output::line("The token is shown only now. Next: selfheal serve");
         Ok(Exit::Done)
     }

@@ -2,7 +2,6 @@
 //! printing, and the switch that Ctrl-C throws.
 
 mod audit;
-mod audit_git;
 mod demo;
 mod doctor;
 mod freeze;

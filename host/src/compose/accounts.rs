@@ -34,6 +34,14 @@ pub(crate) fn save_user(
     }
 }
 
+/// The public key that the heads of the log in `data` are signed with.
+pub(crate) fn log_key(data: &Path) -> Result<String, Failure> {
+    let signed = selfheal_store::signed_head(data, None).because(Exit::Unavailable)?;
+    signed
+        .map(|(_, _, key)| key.to_string())
+        .ok_or_else(|| Failure::new(Exit::Unavailable, "the log has no key"))
+}
+
 fn save_in_journal(
     store: &JournalStore,
     name: &UserName,

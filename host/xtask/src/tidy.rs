@@ -82,6 +82,7 @@ const ENGINES: [(&str, &[&str]); 10] = [
         "ed25519-dalek",
         &["selfheal-policy-source", "selfheal-worktree"],
     ),
+    ("ring", &["selfheal-audit"]),
     ("oci-client", &["selfheal-policy-source"]),
     ("reqwest", &["selfheal-mcp", "selfheal-model"]),
     (

@@ -79,6 +79,7 @@ use utoipa::OpenApi;
     record::AuditPage,
     record::AuditRecord,
     record::Checkpoint,
+    record::InclusionProofView,
     record::EventPage,
     record::EventView,
     vocabulary::Category,
@@ -115,7 +116,9 @@ pub fn document(version: &str) -> Value {
     }
     let mut paths: Map<String, Value> = Map::new();
     for route in ROUTES {
-        let item = paths.entry(route.path).or_insert_with(|| json!({}));
+        let item = paths
+            .entry(route.path.replace("{*", "{"))
+            .or_insert_with(|| json!({}));
         if let Some(item) = item.as_object_mut() {
             item.insert(route.verb.as_str().to_ascii_lowercase(), operation(route));
         }
@@ -298,13 +301,16 @@ fn path_parameters(path: &str) -> Vec<Value> {
     let names = path
         .split('{')
         .skip(1)
-        .filter_map(|rest| rest.split('}').next());
+        .filter_map(|rest| rest.split('}').next())
+        .map(|name| name.trim_start_matches('*'));
     let parameter = |name: &str| {
         let about = match name {
             "issue" => "Number or id of the issue.",
             "id" => "Id of the decision, or its position in the log.",
             "module" => "Name of the policy module.",
             "number" => "Its number.",
+            "index" => "Position of the record in the log, from 0.",
+            "tile" => "Path of the tile below `tile/`.",
             _ => "Name of the service.",
         };
         json!({

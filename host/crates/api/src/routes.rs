@@ -119,7 +119,7 @@ pub(crate) type Handler = fn(&Call) -> Result<Response<Body>, Problem>;
 pub struct Route {
     /// Method.
     pub verb: Verb,
-    /// Path with `{parameters}`.
+    /// Path with `{parameters}`; `{*rest}` stands for the rest of it.
     pub path: &'static str,
     /// Who may.
     pub who: Who,
@@ -336,7 +336,10 @@ pub static ROUTES: &[Route] = &[
     row(Get, "/api/v1/decisions/{id}/explanation", AdminOrAuditor, ("explainDecision", "Which rule of which module decided and why, and what the set in force says to the same question now."), "Explanation", policies::explain).locally(),
     row(Post, "/api/v1/decisions/{id}/explanation", AdminOrAuditor, ("explainDecisionUnder", "The same under another set. Changes nothing."), "Explanation", policies::explain_under).takes("PolicyExplanationRequest").locally(),
     row(Get, "/api/v1/audit", AdminOrAuditor, ("listAudit", "The audit log, oldest first."), "AuditPage", audit::list).query(PAGE),
-    row(Get, "/api/v1/audit/checkpoint", AdminOrAuditor, ("checkpoint", "Length and head hash of the audit log."), "Checkpoint", audit::checkpoint),
+    row(Get, "/api/v1/audit/checkpoint", AdminOrAuditor, ("checkpoint", "The signed head of the audit log as it is now."), "Checkpoint", audit::checkpoint),
+    row(Get, "/api/v1/audit/proof/{index}", AdminOrAuditor, ("proveRecord", "Proof that a record is in the audit log, under its signed head."), "InclusionProof", audit::proof),
+    row(Get, "/api/v1/audit/tlog/checkpoint", AdminOrAuditor, ("tlogCheckpoint", "The signed head alone (C2SP tlog-checkpoint). `/api/v1/audit/tlog` is the prefix of the log for tools that speak C2SP tlog-tiles."), "", audit::tlog_checkpoint).answers(200, Content::Text("text/plain")),
+    row(Get, "/api/v1/audit/tlog/tile/{*tile}", AdminOrAuditor, ("tlogTile", "A tile or an entry bundle, full or partial (C2SP tlog-tiles), as in `0/x001/067.p/8` and `entries/000`. The entry of a record is its hash."), "", audit::tlog_tile).answers(200, Content::Bytes("application/octet-stream")),
     row(Get, "/api/v1/decisions", AdminOrAuditor, ("listDecisions", "Decisions of one kind, on tool calls unless said otherwise, oldest first. A page looks at a bounded part of the log and may be short or empty although `nextCursor` is there."), "DecisionPage", audit::decisions).query(DECISION_FILTER),
     row(Get, "/api/v1/decisions/{id}", AdminOrAuditor, ("getDecision", "One decision, on a tool call by id, any by position in the log, with the facts it was made on and its outcome."), "Decision", audit::decision),
 

@@ -9,7 +9,7 @@
 //! it is stored: it is never parsed and printed again, so its hash cannot depend
 //! on a JSON library. On disk the 32 bytes of the hash follow.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{Event, Record};
 use selfheal_domain::ids::IssueNumber;
@@ -20,6 +20,19 @@ use serde_json::Value;
 pub const SCHEMA: u16 = 1;
 
 const HASH_BYTES: usize = 32;
+
+/// Kinds of actors.
+const USER: u8 = 1;
+const AGENT: u8 = 2;
+const HOST: u8 = 3;
+const OPERATOR: u8 = 4;
+/// Their names, as in [`Actor`]'s JSON.
+const KINDS: [(u8, &str); 4] = [
+    (USER, "user"),
+    (AGENT, "agent"),
+    (HOST, "host"),
+    (OPERATOR, "operator"),
+];
 
 /// An event as a record holds it: its name and the JSON of its data.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -110,27 +123,24 @@ pub enum EntryError {
 impl Entry {
     /// The one byte string of this record.
     pub fn canonical(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(128 + self.event.payload.len());
-        out.extend_from_slice(&SCHEMA.to_be_bytes());
-        out.extend_from_slice(&self.seq.to_be_bytes());
-        out.extend_from_slice(&self.at.timestamp_micros().to_be_bytes());
-        match &self.actor {
-            Actor::User(name) => put_tagged(&mut out, 1, name.as_str()),
-            Actor::Agent(name) => put_tagged(&mut out, 2, name),
-            Actor::Host => out.push(3),
-            Actor::Operator => out.push(4),
+        self.view().canonical()
+    }
+
+    fn view(&self) -> EntryView<'_> {
+        EntryView {
+            seq: self.seq,
+            micros: self.at.timestamp_micros(),
+            actor: match &self.actor {
+                Actor::User(name) => (USER, name.as_str()),
+                Actor::Agent(name) => (AGENT, name),
+                Actor::Host => (HOST, ""),
+                Actor::Operator => (OPERATOR, ""),
+            },
+            issue: self.issue,
+            name: &self.event.name,
+            payload: &self.event.payload,
+            previous: self.previous,
         }
-        match self.issue {
-            None => out.push(0),
-            Some(number) => {
-                out.push(1);
-                out.extend_from_slice(&number.0.to_be_bytes());
-            }
-        }
-        put(&mut out, self.event.name.as_bytes());
-        put(&mut out, &self.event.payload);
-        out.extend_from_slice(&self.previous.0);
-        out
     }
 
     /// The record with its hash.
@@ -164,43 +174,7 @@ impl Entry {
     /// # Errors
     /// See [`EntryError`].
     pub fn parse(canonical: &[u8]) -> Result<Self, EntryError> {
-        let mut rest = Bytes(canonical);
-        let schema = u16::from_be_bytes(rest.array()?);
-        if schema != SCHEMA {
-            return Err(EntryError::Schema(schema));
-        }
-        let seq = u64::from_be_bytes(rest.array()?);
-        let at = DateTime::from_timestamp_micros(i64::from_be_bytes(rest.array()?))
-            .ok_or(EntryError::Layout("its time is out of range"))?;
-        let actor = match rest.byte()? {
-            1 => Actor::User(
-                UserName::new(rest.text()?)
-                    .map_err(|_| EntryError::Layout("its actor is no user name"))?,
-            ),
-            2 => Actor::Agent(rest.text()?),
-            3 => Actor::Host,
-            4 => Actor::Operator,
-            _ => return Err(EntryError::Layout("its actor is of no known kind")),
-        };
-        let issue = match rest.byte()? {
-            0 => None,
-            1 => Some(IssueNumber(u64::from_be_bytes(rest.array()?))),
-            _ => return Err(EntryError::Layout("its issue mark is neither 0 nor 1")),
-        };
-        let name = rest.text()?;
-        let payload = rest.prefixed()?.to_vec();
-        let previous = Digest(rest.array()?);
-        if !rest.0.is_empty() {
-            return Err(EntryError::Layout("bytes follow its end"));
-        }
-        Ok(Self {
-            seq,
-            at,
-            actor,
-            issue,
-            event: StoredEvent { name, payload },
-            previous,
-        })
+        EntryView::parse(canonical)?.to_entry()
     }
 
     /// The record as the domain knows it, under `hash`.
@@ -220,16 +194,181 @@ impl Entry {
     }
 }
 
+/// A record's bytes, taken apart where they lie.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EntryView<'a> {
+    /// Position in the log, from 0.
+    pub seq: u64,
+    micros: i64,
+    actor: (u8, &'a str),
+    issue: Option<IssueNumber>,
+    /// The event's name.
+    pub name: &'a str,
+    payload: &'a [u8],
+    /// Hash of the record before; zeros for the first.
+    pub previous: Digest,
+}
+
+impl<'a> EntryView<'a> {
+    /// Takes canonical bytes apart.
+    ///
+    /// # Errors
+    /// See [`EntryError`].
+    pub fn parse(canonical: &'a [u8]) -> Result<Self, EntryError> {
+        let mut rest = Bytes(canonical);
+        let schema = u16::from_be_bytes(rest.array()?);
+        if schema != SCHEMA {
+            return Err(EntryError::Schema(schema));
+        }
+        let seq = u64::from_be_bytes(rest.array()?);
+        let micros = i64::from_be_bytes(rest.array()?);
+        let actor = match rest.byte()? {
+            kind @ (USER | AGENT) => (kind, rest.text()?),
+            kind @ (HOST | OPERATOR) => (kind, ""),
+            _ => return Err(EntryError::Layout("its actor is of no known kind")),
+        };
+        let issue = match rest.byte()? {
+            0 => None,
+            1 => Some(IssueNumber(u64::from_be_bytes(rest.array()?))),
+            _ => return Err(EntryError::Layout("its issue mark is neither 0 nor 1")),
+        };
+        let name = rest.text()?;
+        let payload = rest.prefixed()?;
+        let previous = Digest(rest.array()?);
+        if !rest.0.is_empty() {
+            return Err(EntryError::Layout("bytes follow its end"));
+        }
+        Ok(Self {
+            seq,
+            micros,
+            actor,
+            issue,
+            name,
+            payload,
+            previous,
+        })
+    }
+
+    /// The one byte string of the record.
+    pub fn canonical(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(128 + self.payload.len());
+        out.extend_from_slice(&SCHEMA.to_be_bytes());
+        out.extend_from_slice(&self.seq.to_be_bytes());
+        out.extend_from_slice(&self.micros.to_be_bytes());
+        let (kind, name) = self.actor;
+        out.push(kind);
+        if matches!(kind, USER | AGENT) {
+            put(&mut out, name.as_bytes());
+        }
+        match self.issue {
+            None => out.push(0),
+            Some(number) => {
+                out.push(1);
+                out.extend_from_slice(&number.0.to_be_bytes());
+            }
+        }
+        put(&mut out, self.name.as_bytes());
+        put(&mut out, self.payload);
+        out.extend_from_slice(&self.previous.0);
+        out
+    }
+
+    /// The JSON of the event's data; empty when it has none.
+    pub(crate) fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
+    /// The first fields of the record's line in an export, without the closing brace.
+    pub(crate) fn envelope(&self) -> Result<String, EntryError> {
+        let at = DateTime::from_timestamp_micros(self.micros)
+            .ok_or(EntryError::Layout("its time is out of range"))?
+            .to_rfc3339_opts(SecondsFormat::Micros, true);
+        let (kind, name) = self.actor;
+        let (_, kind) = KINDS
+            .iter()
+            .find(|(mark, _)| *mark == kind)
+            .ok_or(EntryError::Layout("its actor is of no known kind"))?;
+        let name = match *kind {
+            "user" | "agent" => format!(",\"name\":{}", Value::from(name)),
+            _ => String::new(),
+        };
+        let issue = self
+            .issue
+            .map_or_else(|| "null".to_owned(), |number| number.to_string());
+        Ok(format!(
+            "{{\"schema\":{SCHEMA},\"seq\":{},\"at\":\"{at}\",\"actor\":{{\"kind\":\"{kind}\"{name}}},\"issue\":{issue}",
+            self.seq
+        ))
+    }
+
+    /// The record that the fields of [`EntryView::envelope`] tell; none where one is
+    /// missing or malformed.
+    pub(crate) fn of_envelope(
+        fields: &'a Value,
+        name: &'a str,
+        payload: &'a [u8],
+        previous: Digest,
+    ) -> Option<Self> {
+        let number = |name: &str| fields.get(name).and_then(Value::as_u64);
+        (number("schema")? == u64::from(SCHEMA)).then_some(())?;
+        let at = DateTime::parse_from_rfc3339(fields.get("at")?.as_str()?).ok()?;
+        let actor = fields.get("actor")?;
+        let kind = actor.get("kind")?.as_str()?;
+        let (mark, _) = KINDS.iter().find(|(_, known)| *known == kind)?;
+        Some(Self {
+            seq: number("seq")?,
+            micros: at.timestamp_micros(),
+            actor: (
+                *mark,
+                actor
+                    .get("name")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default(),
+            ),
+            issue: match fields.get("issue")? {
+                Value::Null => None,
+                number => Some(IssueNumber(number.as_u64()?)),
+            },
+            name,
+            payload,
+            previous,
+        })
+    }
+
+    /// The record.
+    ///
+    /// # Errors
+    /// Its time or its actor is impossible.
+    pub fn to_entry(&self) -> Result<Entry, EntryError> {
+        let (kind, name) = self.actor;
+        let actor = match kind {
+            USER => Actor::User(
+                UserName::new(name).map_err(|_| EntryError::Layout("its actor is no user name"))?,
+            ),
+            AGENT => Actor::Agent(name.to_owned()),
+            HOST => Actor::Host,
+            _ => Actor::Operator,
+        };
+        Ok(Entry {
+            seq: self.seq,
+            at: DateTime::from_timestamp_micros(self.micros)
+                .ok_or(EntryError::Layout("its time is out of range"))?,
+            actor,
+            issue: self.issue,
+            event: StoredEvent {
+                name: self.name.to_owned(),
+                payload: self.payload.to_vec(),
+            },
+            previous: self.previous,
+        })
+    }
+}
+
 fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     // A record is refused long before 4 GiB; saturating keeps this total.
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     out.extend_from_slice(&length.to_be_bytes());
     out.extend_from_slice(bytes);
-}
-
-fn put_tagged(out: &mut Vec<u8>, tag: u8, text: &str) {
-    out.push(tag);
-    put(out, text.as_bytes());
 }
 
 struct Bytes<'a>(&'a [u8]);
@@ -259,8 +398,8 @@ impl<'a> Bytes<'a> {
         self.take(usize::try_from(length).map_err(|_| EntryError::Layout("it is too long"))?)
     }
 
-    fn text(&mut self) -> Result<String, EntryError> {
-        String::from_utf8(self.prefixed()?.to_vec())
+    fn text(&mut self) -> Result<&'a str, EntryError> {
+        std::str::from_utf8(self.prefixed()?)
             .map_err(|_| EntryError::Layout("a text in it is not UTF-8"))
     }
 }

@@ -1,6 +1,6 @@
 //! Verification of a chain, record by record.
 
-use crate::canonical::{Entry, EntryError};
+use crate::canonical::{Entry, EntryError, EntryView};
 use selfheal_domain::digest::Digest;
 
 /// What is wrong with a record.
@@ -79,7 +79,7 @@ impl ChainVerifier {
     ///
     /// # Errors
     /// The record is wrong; see [`Flaw`].
-    pub fn check(&mut self, stored: &[u8]) -> Result<(Entry, Digest), ChainFault> {
+    pub fn check<'a>(&mut self, stored: &'a [u8]) -> Result<(EntryView<'a>, Digest), ChainFault> {
         let fault = |flaw| ChainFault {
             seq: self.next,
             flaw,
@@ -88,7 +88,7 @@ impl ChainVerifier {
         if Digest::of(canonical) != hash {
             return Err(fault(Flaw::WrongHash));
         }
-        let entry = Entry::parse(canonical).map_err(|e| fault(Flaw::Undecodable(e)))?;
+        let entry = EntryView::parse(canonical).map_err(|e| fault(Flaw::Undecodable(e)))?;
         if entry.seq > self.next {
             return Err(fault(Flaw::Gap { found: entry.seq }));
         }

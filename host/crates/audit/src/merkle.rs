@@ -1,18 +1,18 @@
-//! The Merkle tree of RFC 6962 over the records of a log. A leaf is a record's
-//! canonical bytes.
+//! The Merkle tree of RFC 6962 over the records of a log. A leaf's data is the hash of
+//! its record ([`crate::tiles`] says why).
 
 use selfheal_domain::digest::Digest;
 use sha2::{Digest as _, Sha256};
 
-/// Hash of a leaf: SHA-256 of a zero byte and the record's canonical bytes.
-pub fn leaf_hash(canonical: &[u8]) -> Digest {
+/// Hash of a leaf: SHA-256 of a zero byte and its data.
+pub fn leaf_hash(data: &[u8]) -> Digest {
     let mut hasher = Sha256::new();
     hasher.update([0]);
-    hasher.update(canonical);
+    hasher.update(data);
     Digest(hasher.finalize().into())
 }
 
-fn node_hash(left: &Digest, right: &Digest) -> Digest {
+pub(crate) fn node_hash(left: &Digest, right: &Digest) -> Digest {
     let mut hasher = Sha256::new();
     hasher.update([1]);
     hasher.update(left.0);
@@ -23,17 +23,11 @@ fn node_hash(left: &Digest, right: &Digest) -> Digest {
 /// Computes the root of a growing log in memory that grows with its logarithm.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct RootBuilder {
-    leaves: u64,
     /// Roots of the full subtrees, largest first, with their heights.
     peaks: Vec<(u32, Digest)>,
 }
 
 impl RootBuilder {
-    /// Adds the next record.
-    pub fn push(&mut self, canonical: &[u8]) {
-        self.push_leaf(leaf_hash(canonical));
-    }
-
     /// Adds the next leaf by its hash.
     pub fn push_leaf(&mut self, leaf: Digest) {
         let mut node = (0, leaf);
@@ -41,17 +35,11 @@ impl RootBuilder {
             node = (height + 1, node_hash(&left, &node.1));
         }
         self.peaks.push(node);
-        self.leaves += 1;
-    }
-
-    /// Leaves so far.
-    pub fn len(&self) -> u64 {
-        self.leaves
     }
 
     /// Nothing was added yet.
     pub fn is_empty(&self) -> bool {
-        self.leaves == 0
+        self.peaks.is_empty()
     }
 
     /// The root; of an empty log it is SHA-256 of nothing.
@@ -72,30 +60,6 @@ pub fn root(leaves: &[Digest]) -> Digest {
         builder.push_leaf(*leaf);
     }
     builder.root()
-}
-
-/// Hashes that lead from leaf `index` to the root, lowest first; none when there is
-/// no such leaf.
-pub fn inclusion_proof(leaves: &[Digest], index: usize) -> Option<Vec<Digest>> {
-    if index >= leaves.len() {
-        return None;
-    }
-    let mut proof = Vec::new();
-    let (mut part, mut index) = (leaves, index);
-    while part.len() > 1 {
-        // The largest power of two below the length splits it (RFC 6962, 2.1).
-        let (left, right) = part.split_at_checked(part.len().next_power_of_two() / 2)?;
-        if index < left.len() {
-            proof.push(root(right));
-            part = left;
-        } else {
-            proof.push(root(left));
-            index -= left.len();
-            part = right;
-        }
-    }
-    proof.reverse();
-    Some(proof)
 }
 
 /// Whether `proof` shows that `leaf` is number `index` of the `size` leaves under

@@ -230,6 +230,11 @@ pub trait EventStore: Send + Sync {
         self.head()
     }
 
+    /// What the store publishes of its log; none where it publishes nothing.
+    fn audit_log(&self) -> Option<&dyn AuditLog> {
+        None
+    }
+
     /// All accounts as of now.
     ///
     /// # Errors
@@ -241,6 +246,59 @@ pub trait EventStore: Send + Sync {
     /// # Errors
     /// [`StoreError::Read`].
     fn switches(&self) -> Result<Switches, StoreError>;
+}
+
+/// The log as auditors see it: a Merkle tree over the hashes of all records, whose head
+/// the installation signs.
+pub trait AuditLog: Send + Sync {
+    /// The signed head of now.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    fn signed_head(&self) -> Result<SignedHead, StoreError>;
+
+    /// The tile with this path, as in `tile/0/000.p/8`; none when there is no such tile
+    /// (C2SP tlog-tiles).
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    fn tile(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Proof that the record at this position is in the log; none when there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    fn prove(&self, index: u64) -> Result<Option<InclusionProof>, StoreError>;
+}
+
+/// A signed head of the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SignedHead {
+    /// Name of the log.
+    pub origin: String,
+    /// Records under it.
+    pub size: u64,
+    /// Hash of the last of them; zeros when there is none.
+    pub head: Digest,
+    /// Root of the Merkle tree (RFC 6962) over their hashes.
+    pub root: Digest,
+    /// The signed checkpoint (C2SP tlog-checkpoint).
+    pub note: String,
+    /// The public key to verify it with, as in `NAME+ID+KEY`.
+    pub key: String,
+}
+
+/// Shows that one record is in the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InclusionProof {
+    /// Position of the record.
+    pub index: u64,
+    /// Its hash: the data of the leaf.
+    pub record: Digest,
+    /// Hashes from the leaf to the root, lowest first.
+    pub hashes: Vec<Digest>,
+    /// The head it is proved under.
+    pub head: SignedHead,
 }
 
 /// What a store without an index does: reads everything.

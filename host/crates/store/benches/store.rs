@@ -147,7 +147,7 @@ fn pages(criterion: &mut Criterion) {
     let store = open(dir.path());
     let rebuilt = start.elapsed();
     let start = Instant::now();
-    let report = selfheal_store::verify(dir.path()).unwrap();
+    let report = selfheal_store::verify(dir.path(), None).unwrap();
     let verified = start.elapsed();
     let mut out = std::io::stderr().lock();
     writeln!(

@@ -10,6 +10,8 @@
 //!   acknowledged, is moved aside.
 //! - The projection is derived from records alone. It is rebuilt whenever sled
 //!   errs, panics, or disagrees with the journal.
+//! - The log is published: tiles of its Merkle tree and a signed head, so that others
+//!   can tell whether it was changed, cut or rewritten.
 //! - Secrets are masked before a record is made ([`selfheal_audit::Masker`]).
 //! - A page of a list costs the page, not the table.
 //!
@@ -17,31 +19,42 @@
 
 mod blobs;
 mod frame;
+mod grow;
 mod harden;
 mod journal;
 mod list;
 mod lock;
 mod open;
 mod projection;
+mod publish;
 mod reader;
 mod rows;
+mod signing;
+mod verify;
 mod writer;
 
 pub use harden::ProjectionError;
 pub use lock::{Claim, LockError};
 pub use open::OpenError;
 pub use projection::Refusal;
-pub use reader::{JournalReader, Location, StoredRecord, VerifyError, VerifyReport, verify};
+pub use publish::PublishedError;
+pub use reader::{JournalReader, Location, StoredRecord, VerifyError};
+pub use signing::KeyError;
+pub use verify::{LogError, VerifyReport, prove, signed_head, verify};
 pub use writer::AppendFailure;
 
 use chrono::{DateTime, Utc};
 use rows::PolicyList;
+use selfheal_audit::tiles::TileId;
 use selfheal_audit::{Masker, StoredEvent};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{NewRecord, Record};
 use selfheal_domain::ids::{DecisionId, IssueId, IssueNumber};
 use selfheal_domain::issue::Issue;
-use selfheal_domain::ports::{EventStore, IssueFilter, IssueSummary, Page, StoreError, Switches};
+use selfheal_domain::ports::{
+    AuditLog, EventStore, InclusionProof, IssueFilter, IssueSummary, Page, SignedHead, StoreError,
+    Switches,
+};
 use selfheal_domain::user::Account;
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -49,7 +62,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use writer::{Request, Shared, not_written};
 
-/// Appends that may wait; the next caller waits for a place.
+/// Appends that may wait, usually; the next caller waits for a place.
 const QUEUE: usize = 4096;
 
 /// How a store is opened.
@@ -59,6 +72,9 @@ pub struct Options {
     pub masker: Masker,
     /// A segment of the journal is closed once it is this large, in bytes.
     pub segment_bytes: u64,
+    /// Appends that may wait; the next caller waits for a place (back-pressure, never
+    /// loss).
+    pub queue: usize,
 }
 
 impl Options {
@@ -67,6 +83,7 @@ impl Options {
         Self {
             masker,
             segment_bytes: journal::SEGMENT_BYTES,
+            queue: QUEUE,
         }
     }
 }
@@ -77,6 +94,7 @@ pub struct JournalStore {
     masker: RwLock<Arc<Masker>>,
     requests: Option<SyncSender<Request>>,
     writer: Option<JoinHandle<()>>,
+    publisher: Option<JoinHandle<()>>,
     rebuilt: bool,
     // Last: released when everything above is done with the directory.
     _lock: lock::DirectoryLock,
@@ -106,19 +124,25 @@ impl JournalStore {
     /// See [`OpenError`]; nothing that was recorded is changed then.
     pub fn open_claimed(claim: Claim, options: Options) -> Result<Self, OpenError> {
         let opened = open::open(claim, options.segment_bytes)?;
-        let shared = Arc::new(Shared::new(opened.projection));
-        let (requests, waiting) = sync_channel(QUEUE);
+        let shared = Arc::new(Shared::new(opened.projection, opened.publisher));
+        let (requests, waiting) = sync_channel(options.queue);
         let journal = opened.journal;
         let for_writer = Arc::clone(&shared);
         let writer = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || writer::run(&for_writer, journal, &waiting))
             .map_err(OpenError::Thread)?;
+        let for_publisher = Arc::clone(&shared);
+        let publisher = std::thread::Builder::new()
+            .name("log publisher".to_owned())
+            .spawn(move || for_publisher.publisher.run())
+            .map_err(OpenError::Thread)?;
         Ok(Self {
             shared,
             masker: RwLock::new(Arc::new(options.masker)),
             requests: Some(requests),
             writer: Some(writer),
+            publisher: Some(publisher),
             rebuilt: opened.rebuilt,
             _lock: opened.lock,
         })
@@ -258,12 +282,40 @@ impl EventStore for JournalStore {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn tree_head(&self) -> (u64, Digest) {
+        self.shared.publisher.tree_head()
+    }
+
+    fn audit_log(&self) -> Option<&dyn AuditLog> {
+        Some(self)
+    }
+
     fn accounts(&self) -> Result<Vec<Account>, StoreError> {
         self.shared.projection.accounts().map_err(read_error)
     }
 
     fn switches(&self) -> Result<Switches, StoreError> {
         Ok(self.shared.projection.switches())
+    }
+}
+
+impl AuditLog for JournalStore {
+    fn signed_head(&self) -> Result<SignedHead, StoreError> {
+        let published = self.shared.publisher.publish();
+        published.map_err(|error| StoreError::Read(Box::new(error)))
+    }
+
+    fn tile(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(tile) = TileId::parse(path) else {
+            return Ok(None);
+        };
+        let found = self.shared.publisher.tile(tile);
+        found.map_err(|error| StoreError::Read(Box::new(error)))
+    }
+
+    fn prove(&self, index: u64) -> Result<Option<InclusionProof>, StoreError> {
+        let proof = self.shared.publisher.prove(index);
+        proof.map_err(|error| StoreError::Read(Box::new(error)))
     }
 }
 
@@ -274,6 +326,12 @@ impl Drop for JournalStore {
             && writer.join().is_err()
         {
             tracing::error!("the journal's thread panicked");
+        }
+        self.shared.publisher.stop();
+        if let Some(publisher) = self.publisher.take()
+            && publisher.join().is_err()
+        {
+            tracing::error!("the log publisher's thread panicked");
         }
         // A projection that failed keeps its mark; one that is whole gives it back.
         if self.shared.closed().is_none()

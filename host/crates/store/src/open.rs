@@ -2,16 +2,21 @@
 //! projection up to it.
 
 use crate::frame;
+use crate::grow::{Grower, Grown};
 use crate::harden::ProjectionError;
 use crate::journal::{self, Journal};
 use crate::lock::{Claim, DirectoryLock, LockError};
 use crate::projection::{Projection, Refusal};
+use crate::publish::{self, PublishedError, Publisher};
 use crate::reader::{JOURNAL, JournalReader, StoredRecord, VerifyError};
 use crate::rows::Meta;
+use crate::signing::{self, KeyError};
+use crate::verify::{hold_against, missing_tiles};
 use crate::writer::BATCH_RECORDS;
 use selfheal_domain::event::NewRecord;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 /// The store cannot be opened. Nothing that was recorded has been changed.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +64,13 @@ pub enum OpenError {
     /// The projection fails even when it is made anew.
     #[error("the projection cannot be built")]
     Projection(#[source] ProjectionError),
-    /// The writer's thread cannot be started.
+    /// The key that signs the log's head.
+    #[error("the log's key cannot be used")]
+    Key(#[from] KeyError),
+    /// The signed head of the log, or its tiles.
+    #[error("the published log cannot be used")]
+    Published(#[from] PublishedError),
+    /// A thread cannot be started.
     #[error("the journal's thread could not be started")]
     Thread(#[source] io::Error),
 }
@@ -69,6 +80,7 @@ pub(crate) struct Opened {
     pub(crate) lock: DirectoryLock,
     pub(crate) journal: Journal,
     pub(crate) projection: Projection,
+    pub(crate) publisher: Publisher,
     pub(crate) rebuilt: bool,
 }
 
@@ -111,9 +123,24 @@ pub(crate) fn open(claim: Claim, segment_bytes: u64) -> Result<Opened, OpenError
     std::fs::create_dir_all(&directory).map_err(failed(&directory))?;
     journal::sync_directory(data).map_err(failed(data))?;
 
+    let published = data.join(publish::DIRECTORY);
+    let signer = signing::signer(data, &published)?;
+    let signed = publish::published_head(&published, signer.verifier())?;
+    let signed = signed.map(|(checkpoint, _)| checkpoint);
+    let watched = signed.as_ref().map(|signed| signed.size);
+    // The projection knows whether the machine went down; its tiles count for as much
+    // then.
+    let attempt = |thorough| {
+        let (on_full, missing) = missing_tiles(&published, thorough);
+        let grower =
+            Grower::start(watched, on_full).map_err(|e| Unfit::Fatal(OpenError::Thread(e)))?;
+        bring_up(data, grower)
+            .map(|(projection, reader, grown)| (projection, reader, grown, missing))
+    };
+
     let projection = data.join("projection");
-    let (projection, reader, rebuilt) = match bring_up(data) {
-        Ok((projection, reader)) => (projection, reader, false),
+    let (brought, rebuilt) = match attempt(false) {
+        Ok(brought) => (brought, false),
         Err(Unfit::Fatal(error)) => return Err(error),
         Err(unfit) => {
             match unfit {
@@ -123,8 +150,8 @@ pub(crate) fn open(claim: Claim, segment_bytes: u64) -> Result<Opened, OpenError
                 _ => tracing::warn!("the projection disagrees with the journal and is rebuilt"),
             }
             move_aside(&projection).map_err(failed(&projection))?;
-            match bring_up(data) {
-                Ok((projection, reader)) => (projection, reader, true),
+            match attempt(true) {
+                Ok(brought) => (brought, true),
                 Err(Unfit::Fatal(error)) => return Err(error),
                 Err(Unfit::Broken(error)) => return Err(OpenError::Projection(error)),
                 Err(Unfit::Disagrees) => {
@@ -135,6 +162,10 @@ pub(crate) fn open(claim: Claim, segment_bytes: u64) -> Result<Opened, OpenError
             }
         }
     };
+    let (projection, reader, grown, missing) = brought;
+    if let Some(signed) = &signed {
+        hold_against(&reader, &grown, signed, None).map_err(OpenError::Damaged)?;
+    }
     if let Some(torn) = reader.torn() {
         let aside = journal::set_aside(data, torn).map_err(failed(&directory))?;
         tracing::warn!(
@@ -147,16 +178,19 @@ pub(crate) fn open(claim: Claim, segment_bytes: u64) -> Result<Opened, OpenError
     }
     let journal = Journal::open(data, reader.records_read(), reader.head(), segment_bytes)
         .map_err(failed(&directory))?;
+    let missing = std::mem::take(&mut *missing.lock().unwrap_or_else(PoisonError::into_inner));
+    let publisher = Publisher::open(published, signer, grown.tree, reader.head(), missing)?;
     Ok(Opened {
         lock,
         journal,
         projection,
+        publisher,
         rebuilt,
     })
 }
 
 /// Verifies the whole journal and replays what the projection has not seen.
-fn bring_up(data: &Path) -> Result<(Projection, JournalReader), Unfit> {
+fn bring_up(data: &Path, mut grower: Grower) -> Result<(Projection, JournalReader, Grown), Unfit> {
     let damaged = |error| Unfit::Fatal(OpenError::Damaged(error));
     // The journal first: when it is damaged nothing else is touched.
     let mut reader = JournalReader::open(data).map_err(damaged)?;
@@ -167,11 +201,11 @@ fn bring_up(data: &Path) -> Result<(Projection, JournalReader), Unfit> {
     };
     let mut staged = projection.as_ref().ok().map(Projection::stage);
     let mut agrees = known.applied == 0;
-    for stored in reader.by_ref() {
-        let stored = stored.map_err(damaged)?;
-        let seq = stored.entry.seq;
+    while let Some((hash, location)) = reader.advance().map_err(damaged)? {
+        grower.push(hash);
+        let seq = reader.records_read() - 1;
         if seq < known.applied {
-            agrees |= seq + 1 == known.applied && stored.hash == known.head;
+            agrees |= seq + 1 == known.applied && hash == known.head;
             continue;
         }
         let (Ok(projection), Some(batch)) = (&projection, &mut staged) else {
@@ -180,6 +214,7 @@ fn bring_up(data: &Path) -> Result<(Projection, JournalReader), Unfit> {
         if !agrees {
             continue;
         }
+        let stored = reader.latest(hash, location).map_err(damaged)?;
         replay(projection, batch, &stored)?;
         if batch.len() >= BATCH_RECORDS {
             let full = std::mem::replace(batch, projection.stage());
@@ -203,7 +238,10 @@ fn bring_up(data: &Path) -> Result<(Projection, JournalReader), Unfit> {
     {
         projection.commit(batch)?;
     }
-    Ok((projection, reader))
+    let grown = grower
+        .finish()
+        .map_err(|error| Unfit::Fatal(OpenError::Thread(error)))?;
+    Ok((projection, reader, grown))
 }
 
 fn replay(

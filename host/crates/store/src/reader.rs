@@ -2,8 +2,6 @@
 //! open, for `audit verify` beside a running host, and for `audit log`.
 
 use crate::frame::{self, FRAME_BYTES, HEADER_BYTES};
-use crate::lock;
-use selfheal_audit::merkle::RootBuilder;
 use selfheal_audit::{ChainVerifier, Entry};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::Record;
@@ -40,17 +38,6 @@ pub struct VerifyError {
     pub offset: u64,
     /// What is wrong, and what to do about it.
     pub why: String,
-}
-
-/// A journal that verifies.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct VerifyReport {
-    /// Records in it.
-    pub records: u64,
-    /// Hash of the last one; zeros when there is none.
-    pub head: Digest,
-    /// Root of the Merkle tree over all of them (RFC 6962).
-    pub merkle_root: Digest,
 }
 
 /// A record with its place and the bytes it was stored as.
@@ -90,10 +77,12 @@ pub struct JournalReader {
     chain: ChainVerifier,
     torn: Option<TornTail>,
     ended: bool,
+    /// The record that was read last.
+    stored: Vec<u8>,
 }
 
 enum Step {
-    Frame(Box<StoredRecord>),
+    Frame(Digest, Location),
     SegmentEnd,
     Torn,
 }
@@ -124,7 +113,67 @@ impl JournalReader {
             chain: ChainVerifier::new(),
             torn: None,
             ended: false,
+            stored: Vec::new(),
         })
+    }
+
+    /// Reads and verifies the next record without taking it apart: its hash and its
+    /// place. None at the end.
+    ///
+    /// # Errors
+    /// The record is wrong; nothing more can be read then.
+    pub(crate) fn advance(&mut self) -> Result<Option<(Digest, Location)>, VerifyError> {
+        while !self.ended {
+            match self.step() {
+                Ok(Some(Step::Frame(hash, location))) => return Ok(Some((hash, location))),
+                Ok(Some(Step::SegmentEnd)) => {}
+                Ok(Some(Step::Torn) | None) => self.ended = true,
+                Err(error) => {
+                    self.ended = true;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The record that [`JournalReader::advance`] read last.
+    pub(crate) fn latest(
+        &self,
+        hash: Digest,
+        location: Location,
+    ) -> Result<StoredRecord, VerifyError> {
+        let entry = Entry::split(&self.stored).and_then(|(canonical, _)| Entry::parse(canonical));
+        let entry = entry.map_err(|error| VerifyError {
+            seq: self.chain.count().saturating_sub(1),
+            segment: frame::segment_name(location.segment),
+            offset: location.offset,
+            why: error.to_string(),
+        })?;
+        Ok(StoredRecord {
+            entry,
+            hash,
+            location,
+            stored: self.stored.clone(),
+        })
+    }
+
+    /// An error about the journal as a whole, at the record where it shows.
+    pub(crate) fn at_end(&self, seq: u64, why: String) -> VerifyError {
+        VerifyError {
+            seq,
+            ..self.fault(0, why)
+        }
+    }
+
+    /// What an unfinished frame means where no host runs that may be finishing it.
+    pub(crate) fn torn_fault(&self, torn: &TornTail) -> VerifyError {
+        VerifyError {
+            seq: self.records_read(),
+            segment: frame::segment_name(torn.segment),
+            offset: torn.offset,
+            why: "it is cut off: either the host died while writing it, then it was never acknowledged and the next start of the host moves it aside, or somebody shortened the file".to_owned(),
+        }
     }
 
     /// Records read so far.
@@ -211,33 +260,29 @@ impl JournalReader {
         };
         let offset = segment.offset;
         let first = segment.first;
-        let mut start = Vec::with_capacity(FRAME_BYTES);
-        let read = segment
-            .input
-            .by_ref()
-            .take(FRAME_BYTES as u64)
-            .read_to_end(&mut start);
-        if let Err(error) = read {
-            return Err(self.fault(offset, format!("the segment cannot be read: {error}")));
+        let mut start = [0; FRAME_BYTES];
+        match read_full(&mut segment.input, &mut start) {
+            Ok(FRAME_BYTES) => {}
+            Ok(0) => {
+                self.current = None;
+                return Ok(Some(Step::SegmentEnd));
+            }
+            Ok(_) => return self.incomplete(offset),
+            Err(error) => {
+                return Err(self.fault(offset, format!("the segment cannot be read: {error}")));
+            }
         }
-        if start.is_empty() {
-            self.current = None;
-            return Ok(Some(Step::SegmentEnd));
-        }
-        let Ok(start) = <[u8; FRAME_BYTES]>::try_from(start) else {
-            return self.incomplete(offset);
-        };
         let Some((length, crc)) = frame::frame_start(start, offset) else {
             if start == [0; FRAME_BYTES] && self.rest_is_zero() {
                 return self.incomplete(offset);
             }
             return Err(self.damaged(offset, "the length of its frame was changed"));
         };
-        let mut stored = vec![0; length];
+        self.stored.resize(length, 0);
         let Some(segment) = &mut self.current else {
             return Ok(None);
         };
-        match segment.input.read_exact(&mut stored) {
+        match segment.input.read_exact(&mut self.stored) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
                 return self.incomplete(offset);
@@ -248,25 +293,21 @@ impl JournalReader {
         }
         segment.offset += (FRAME_BYTES + length) as u64;
         // The chain first: it says more than a checksum does.
-        let (entry, hash) = match self.chain.check(&stored) {
-            Ok(checked) => checked,
+        let (seq, hash) = match self.chain.check(&self.stored) {
+            Ok((entry, hash)) => (entry.seq, hash),
             Err(fault) => return Err(self.damaged(offset, &fault.flaw.to_string())),
         };
-        if crc32c::crc32c(&stored) != crc {
+        if crc32c::crc32c(&self.stored) != crc {
             let mut fault = self.damaged(offset, "the checksum of its frame was changed");
-            fault.seq = entry.seq;
+            fault.seq = seq;
             return Err(fault);
         }
-        Ok(Some(Step::Frame(Box::new(StoredRecord {
-            entry,
-            hash,
-            location: Location {
-                segment: first,
-                offset,
-                length: u32::try_from(length).unwrap_or(u32::MAX),
-            },
-            stored,
-        }))))
+        let location = Location {
+            segment: first,
+            offset,
+            length: u32::try_from(length).unwrap_or(u32::MAX),
+        };
+        Ok(Some(Step::Frame(hash, location)))
     }
 
     fn incomplete(&mut self, offset: u64) -> Result<Option<Step>, VerifyError> {
@@ -300,19 +341,26 @@ impl Iterator for JournalReader {
     type Item = Result<StoredRecord, VerifyError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while !self.ended {
-            match self.step() {
-                Ok(Some(Step::Frame(record))) => return Some(Ok(*record)),
-                Ok(Some(Step::SegmentEnd)) => {}
-                Ok(Some(Step::Torn) | None) => self.ended = true,
-                Err(error) => {
-                    self.ended = true;
-                    return Some(Err(error));
-                }
-            }
+        match self.advance() {
+            Ok(None) => None,
+            Ok(Some((hash, location))) => Some(self.latest(hash, location)),
+            Err(error) => Some(Err(error)),
         }
-        None
     }
+}
+
+/// Fills `buffer` as far as the input goes.
+fn read_full(input: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut read = 0;
+    while let Some(space) = buffer.get_mut(read..).filter(|space| !space.is_empty()) {
+        match input.read(space) {
+            Ok(0) => break,
+            Ok(count) => read += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(read)
 }
 
 impl StoredRecord {
@@ -333,41 +381,4 @@ impl StoredRecord {
             ),
         })
     }
-}
-
-/// Verifies every record of the journal in the data directory `directory`, without
-/// a lock and without the projection: a host may be running on it.
-///
-/// # Errors
-/// The first wrong record. A frame that was not finished counts as wrong only when
-/// no host runs that may be finishing it.
-pub fn verify(directory: &Path) -> Result<VerifyReport, VerifyError> {
-    let mut reader = JournalReader::open(directory)?;
-    let mut tree = RootBuilder::default();
-    for stored in reader.by_ref() {
-        let stored = stored?;
-        stored.record()?;
-        let (canonical, _) = Entry::split(&stored.stored).map_err(|error| VerifyError {
-            seq: stored.entry.seq,
-            segment: frame::segment_name(stored.location.segment),
-            offset: stored.location.offset,
-            why: error.to_string(),
-        })?;
-        tree.push(canonical);
-    }
-    if let Some(torn) = reader.torn()
-        && !lock::is_held(directory)
-    {
-        return Err(VerifyError {
-            seq: reader.records_read(),
-            segment: frame::segment_name(torn.segment),
-            offset: torn.offset,
-            why: "it is cut off: either the host died while writing it, then it was never acknowledged and the next start of the host moves it aside, or somebody shortened the file".to_owned(),
-        });
-    }
-    Ok(VerifyReport {
-        records: reader.records_read(),
-        head: reader.head(),
-        merkle_root: tree.root(),
-    })
 }

@@ -4,6 +4,7 @@
 use crate::frame::MAX_RECORD_BYTES;
 use crate::journal::{AppendError, Journal};
 use crate::projection::{Projection, Refusal, Staged};
+use crate::publish::Publisher;
 use selfheal_audit::{Entry, StoredEvent};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{NewRecord, Record};
@@ -55,16 +56,18 @@ pub(crate) struct Request {
 /// What readers and the writer share.
 pub(crate) struct Shared {
     pub(crate) projection: Projection,
+    pub(crate) publisher: Publisher,
     pub(crate) head: Mutex<(u64, Digest)>,
     closed: AtomicBool,
     reason: Mutex<String>,
 }
 
 impl Shared {
-    pub(crate) fn new(projection: Projection) -> Self {
+    pub(crate) fn new(projection: Projection, publisher: Publisher) -> Self {
         let meta = projection.meta();
         Self {
             projection,
+            publisher,
             head: Mutex::new((meta.applied, meta.head)),
             closed: AtomicBool::new(false),
             reason: Mutex::default(),
@@ -242,6 +245,8 @@ fn finish_batch(
         return;
     }
     *shared.head.lock().unwrap_or_else(PoisonError::into_inner) = (meta.applied, meta.head);
+    let hashes = waiting.iter().map(|one| one.record.hash);
+    shared.publisher.grow(hashes);
     for one in waiting {
         answer(&one.answer, Ok(one.record));
     }

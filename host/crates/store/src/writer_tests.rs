@@ -56,7 +56,7 @@ fn outcomes(dir: &Path, [write, truncate, sync]: [bool; 3]) -> (Vec<String>, u64
         truncate,
         sync,
     }));
-    let shared = Arc::new(Shared::new(opened.projection));
+    let shared = Arc::new(Shared::new(opened.projection, opened.publisher));
     let (requests, waiting) = sync_channel(8);
     let mut outcomes = Vec::new();
     std::thread::scope(|scope| {

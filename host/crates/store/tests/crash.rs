@@ -5,7 +5,6 @@ mod support;
 
 use selfheal_domain::event::Event;
 use selfheal_domain::ports::EventStore;
-use selfheal_store::verify;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;

@@ -13,7 +13,6 @@ use selfheal_domain::risk::AutonomyLevel;
 use selfheal_domain::state::IssueStatus;
 use selfheal_domain::user::{Account, Actor, Role, UserName};
 use selfheal_domain::verdict::Judgement;
-use selfheal_store::verify;
 use std::sync::Arc;
 use support::*;
 use uuid::Uuid;

@@ -7,7 +7,7 @@ mod support;
 use proptest::prelude::*;
 use selfheal_domain::event::Event;
 use selfheal_domain::ports::EventStore;
-use selfheal_store::{JournalReader, JournalStore, Location, OpenError, verify};
+use selfheal_store::{JournalReader, JournalStore, Location, OpenError};
 use std::path::{Path, PathBuf};
 use support::*;
 
@@ -37,7 +37,7 @@ fn edit(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
 /// The record that both `verify` and opening complain about.
 fn found(dir: &Path) -> (u64, u64) {
     let before = std::fs::read(segment(dir)).unwrap();
-    let fault = verify(dir).unwrap_err();
+    let fault = wrong(dir);
     match try_open(dir).err() {
         Some(OpenError::Damaged(same)) => {
             assert_eq!((same.seq, same.offset), (fault.seq, fault.offset));
@@ -121,22 +121,17 @@ fn a_changed_header_and_a_missing_segment_are_named() {
     assert!(segments.len() > 3, "{segments:?}");
     let second = std::fs::read(&segments[1]).unwrap();
     edit(&segments[1], |bytes| bytes[20] ^= 1);
-    let wrong = verify(dir.path()).unwrap_err();
+    let wrong = support::wrong(dir.path());
     assert!(wrong.to_string().contains("header"), "{wrong}");
     std::fs::remove_file(&segments[1]).unwrap();
-    let wrong = verify(dir.path()).unwrap_err();
+    let wrong = support::wrong(dir.path());
     assert!(wrong.to_string().contains("is missing"), "{wrong}");
     assert!(matches!(try_open(dir.path()), Err(OpenError::Damaged(_))));
     std::fs::write(&segments[1], second).unwrap();
     // The end of a segment that others follow was never torn.
     let length = std::fs::metadata(&segments[1]).unwrap().len();
     edit(&segments[1], |bytes| bytes.truncate(length as usize - 3));
-    assert!(
-        verify(dir.path())
-            .unwrap_err()
-            .why
-            .contains("others follow")
-    );
+    assert!(support::wrong(dir.path()).why.contains("others follow"));
     assert!(try_open(dir.path()).is_err());
 }
 
@@ -160,7 +155,7 @@ fn an_append_that_was_never_finished_is_moved_aside() {
     for tail in [&whole[..5], &whole[..12], &whole[..whole.len() - 1], &zeros] {
         let dir = tempfile::tempdir().unwrap();
         let (before, end) = finish(dir.path(), tail);
-        let wrong = verify(dir.path()).unwrap_err();
+        let wrong = support::wrong(dir.path());
         assert_eq!((wrong.seq, wrong.offset), (3, end));
         assert!(wrong.why.contains("cut off"), "{wrong}");
         let store = open(dir.path());
@@ -190,10 +185,13 @@ fn a_running_host_may_be_in_the_middle_of_an_append() {
 fn acknowledged_records_that_are_gone_are_missed() {
     let dir = tempfile::tempdir().unwrap();
     let places = written(dir.path(), 5);
-    // Cut exactly between two records: nothing in the journal itself shows it.
+    // Cut exactly between two records: nothing in the journal itself shows it, but its
+    // head was signed.
     let end = places[3].offset as usize;
     edit(&segment(dir.path()), |bytes| bytes.truncate(end));
-    assert_eq!(verify(dir.path()).unwrap().records, 3);
+    let wrong = support::wrong(dir.path());
+    assert_eq!(wrong.seq, 3);
+    assert!(wrong.why.contains("vouches for 5"), "{wrong}");
     let error = try_open(dir.path()).err().unwrap();
     assert!(matches!(
         error,
@@ -204,6 +202,16 @@ fn acknowledged_records_that_are_gone_are_missed() {
         }
     ));
     assert!(error.to_string().contains("backup"), "{error}");
+    // Without the projection the signed head still tells.
+    std::fs::rename(dir.path().join("projection"), dir.path().join("elsewhere")).unwrap();
+    let before = std::fs::read(segment(dir.path())).unwrap();
+    match try_open(dir.path()).err().unwrap() {
+        OpenError::Damaged(error) => assert_eq!(error.seq, 3),
+        other => panic!("{other}"),
+    }
+    assert_eq!(std::fs::read(segment(dir.path())).unwrap(), before);
+    std::fs::remove_dir_all(dir.path().join("projection")).unwrap();
+    std::fs::rename(dir.path().join("elsewhere"), dir.path().join("projection")).unwrap();
     // Cut within the last acknowledged record: not taken for an unfinished append.
     edit(&segment(dir.path()), |bytes| bytes.extend([0, 0]));
     let length = std::fs::metadata(segment(dir.path())).unwrap().len();

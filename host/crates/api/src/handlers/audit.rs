@@ -1,15 +1,17 @@
 //! Reading the log: events of an issue, the audit log, decisions.
 
-use crate::call::{Call, json};
+use crate::call::{Call, bytes_of, json};
 use crate::problem::Problem;
 use crate::state::Shared;
 use crate::views::decision::{DecisionKind, DecisionPage, DecisionView};
-use crate::views::record::{AuditPage, AuditRecord, Checkpoint, EventPage, EventView};
+use crate::views::record::{
+    AuditPage, AuditRecord, Checkpoint, EventPage, EventView, InclusionProofView,
+};
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
 use selfheal_domain::event::{Event, Record, ToolOutcome};
 use selfheal_domain::ids::{DecisionId, IssueNumber};
-use selfheal_domain::ports::StoreError;
+use selfheal_domain::ports::{AuditLog, StoreError};
 use selfheal_pipeline::desk::{DeskError, visible};
 use uuid::Uuid;
 
@@ -75,10 +77,37 @@ pub(crate) fn list(call: &Call) -> Result<Response<Body>, Problem> {
     json(StatusCode::OK, &page)
 }
 
+/// What the store publishes of its log.
+fn published(call: &Call) -> Result<&dyn AuditLog, Problem> {
+    let log = call.shared.store().audit_log();
+    log.ok_or_else(|| Problem::not_found("this host publishes no log"))
+}
+
 pub(crate) fn checkpoint(call: &Call) -> Result<Response<Body>, Problem> {
-    let (size, head) = call.shared.desk.audit_head();
-    let head = head.to_string();
-    json(StatusCode::OK, &Checkpoint { size, head })
+    let head = published(call)?.signed_head().map_err(DeskError::from)?;
+    json(StatusCode::OK, &Checkpoint::from(head))
+}
+
+pub(crate) fn proof(call: &Call) -> Result<Response<Body>, Problem> {
+    let text = call.param("index")?;
+    let missing = || Problem::not_found(format!("there is no record {text}"));
+    let index: u64 = text.parse().map_err(|_| missing())?;
+    let proof = published(call)?.prove(index).map_err(DeskError::from)?;
+    let proof = InclusionProofView::from(proof.ok_or_else(missing)?);
+    json(StatusCode::OK, &proof)
+}
+
+pub(crate) fn tlog_checkpoint(call: &Call) -> Result<Response<Body>, Problem> {
+    let head = published(call)?.signed_head().map_err(DeskError::from)?;
+    let media = "text/plain; charset=utf-8";
+    Ok(bytes_of(StatusCode::OK, media, head.note))
+}
+
+pub(crate) fn tlog_tile(call: &Call) -> Result<Response<Body>, Problem> {
+    let path = format!("tile/{}", call.param("tile")?);
+    let tile = published(call)?.tile(&path).map_err(DeskError::from)?;
+    let tile = tile.ok_or_else(|| Problem::not_found(format!("there is no {path}")))?;
+    Ok(bytes_of(StatusCode::OK, "application/octet-stream", tile))
 }
 
 pub(crate) fn decisions(call: &Call) -> Result<Response<Body>, Problem> {

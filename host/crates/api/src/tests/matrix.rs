@@ -69,6 +69,9 @@ const EXPECTED: &[(&str, &str, [&str; 7])] = &[
     ("GET",    "/api/v1/audit",                         ["401", "403", "403", "403", "ok",  "ok",  "403"]),
     ("GET",    "/api/v1/audit/checkpoint",              ["401", "403", "403", "403", "ok",  "ok",  "403"]),
     ("GET",    "/api/v1/issues/{issue}/pack",           ["401", "403", "403", "403", "ok",  "ok",  "403"]),
+    ("GET",    "/api/v1/audit/proof/{index}",           ["401", "403", "403", "403", "ok",  "ok",  "403"]),
+    ("GET",    "/api/v1/audit/tlog/checkpoint",         ["401", "403", "403", "403", "ok",  "ok",  "403"]),
+    ("GET",    "/api/v1/audit/tlog/tile/{*tile}",       ["401", "403", "403", "403", "ok",  "ok",  "403"]),
     ("GET",    "/api/v1/decisions",                     ["401", "403", "403", "403", "ok",  "ok",  "403"]),
     ("POST",   "/api/v1/hook/claude-code",              ["deny", "deny", "deny", "deny", "deny", "deny", "ok"]),
     ("POST",   "/api/v1/hook/codex",                    ["deny", "deny", "deny", "deny", "deny", "deny", "ok"]),
@@ -90,6 +93,9 @@ async fn every_route_admits_whom_the_contract_names_and_nobody_else() {
             .replace("{name}", "web");
         let place = place.replace("{id}", "00000000-0000-0000-0000-00000000ffff");
         let place = place.replace("{number}", "7").replace("{module}", "guard");
+        let place = place
+            .replace("{index}", "0")
+            .replace("{*tile}", "0/000.p/1");
         for (who, expected) in ["", "guest", "bob", "ada", "auditor", "admin", "hook"]
             .iter()
             .zip(expected)

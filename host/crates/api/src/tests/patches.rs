@@ -333,6 +333,22 @@ async fn events_are_paged_and_reporters_read_plain_words_only() {
         .await
         .json();
     assert_eq!(last["items"][0]["hash"], checkpoint["head"]);
+    let proof = world
+        .get("auditor", &format!("/api/v1/audit/proof/{}", size - 1))
+        .await
+        .json();
+    assert_eq!(proof["record"], checkpoint["head"]);
+    assert_eq!(proof["checkpoint"], checkpoint["checkpoint"]);
+    for missing in [size.to_string(), "-1".to_owned(), "x".to_owned()] {
+        let place = format!("/api/v1/audit/proof/{missing}");
+        world.get("auditor", &place).await.problem(404);
+    }
+    let tile = "/api/v1/audit/tlog/tile/0/000";
+    let part = world.get("auditor", &format!("{tile}.p/1")).await;
+    assert_eq!(part.headers["content-type"], "application/octet-stream");
+    world.get("auditor", tile).await.problem(404);
+    let escape = "/api/v1/audit/tlog/tile/0/..%2f..%2f..%2flog.key";
+    world.get("auditor", escape).await.problem(404);
     assert!(last.get("nextCursor").is_none());
 }
 

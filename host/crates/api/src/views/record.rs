@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use selfheal_domain::event::{Approval, Event, Record, ReviewAnswer, ToolDecision, ToolOutcome};
 use selfheal_domain::policy_control::Rollout;
+use selfheal_domain::ports::{InclusionProof, SignedHead};
 use selfheal_domain::risk::AutonomyAction;
 use selfheal_domain::service::ServiceNotice;
 use selfheal_domain::user::{Actor, Role};
@@ -67,13 +68,60 @@ pub(crate) struct AuditPage {
     pub(crate) next_cursor: Option<String>,
 }
 
-/// Length and head of the audit log.
+/// The signed head of the audit log.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Checkpoint {
     /// Records.
     pub(crate) size: u64,
     /// Hash of the last record.
     pub(crate) head: String,
+    /// Root of the Merkle tree (RFC 6962) over the hashes of all records.
+    pub(crate) root: String,
+    /// Name of the log.
+    pub(crate) origin: String,
+    /// Size and root, signed by the installation (C2SP tlog-checkpoint).
+    pub(crate) checkpoint: String,
+    /// Public key to verify it with, as in `NAME+ID+KEY`.
+    pub(crate) key: String,
+}
+
+/// Proof that one record is in the audit log.
+#[derive(Serialize, ToSchema)]
+#[schema(as = InclusionProof)]
+pub(crate) struct InclusionProofView {
+    /// Position of the record, from 0.
+    pub(crate) index: u64,
+    /// Its hash, which is the data of its leaf.
+    pub(crate) record: String,
+    /// Hashes from the leaf to the root, lowest first.
+    pub(crate) proof: Vec<String>,
+    /// The head that it is proved under.
+    #[serde(flatten)]
+    pub(crate) head: Checkpoint,
+}
+
+impl From<SignedHead> for Checkpoint {
+    fn from(head: SignedHead) -> Self {
+        Self {
+            size: head.size,
+            head: head.head.to_string(),
+            root: head.root.to_string(),
+            origin: head.origin,
+            checkpoint: head.note,
+            key: head.key,
+        }
+    }
+}
+
+impl From<InclusionProof> for InclusionProofView {
+    fn from(proof: InclusionProof) -> Self {
+        Self {
+            index: proof.index,
+            record: proof.record.to_string(),
+            proof: proof.hashes.iter().map(ToString::to_string).collect(),
+            head: proof.head.into(),
+        }
+    }
 }
 
 impl From<&Record> for AuditRecord {

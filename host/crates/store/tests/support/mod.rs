@@ -11,7 +11,7 @@ use selfheal_domain::issue::{Category, Comment, CommentRole, Issue, Priority, Se
 use selfheal_domain::ports::{EventStore, IssueFilter, IssueSummary, StoreError};
 use selfheal_domain::report::Report;
 use selfheal_domain::user::{Actor, TrustClass, UserName};
-use selfheal_store::{JournalStore, OpenError, Options};
+use selfheal_store::{JournalStore, LogError, OpenError, Options, VerifyError, VerifyReport};
 use std::path::Path;
 use uuid::Uuid;
 
@@ -25,6 +25,19 @@ pub fn try_open(dir: &Path) -> Result<JournalStore, OpenError> {
 
 pub fn open(dir: &Path) -> JournalStore {
     try_open(dir).unwrap()
+}
+
+/// Verifies with the key of the installation.
+pub fn verify(dir: &Path) -> Result<VerifyReport, LogError> {
+    selfheal_store::verify(dir, None)
+}
+
+/// The first wrong record.
+pub fn wrong(dir: &Path) -> VerifyError {
+    match verify(dir) {
+        Err(LogError::Record(error)) => error,
+        other => panic!("expected a wrong record, got {other:?}"),
+    }
 }
 
 pub fn at(micros: i64) -> DateTime<Utc> {

@@ -1,14 +1,34 @@
 //! `selfheal audit verify --git` and `selfheal audit signers`: whether log and history
 //! vouch for each other, and the keys that the log's commits are signed with.
 
-use super::output::{self, Colour};
+use super::Place;
+use crate::cli::output::{self, Colour};
 use crate::compose::signing::allowed_signer;
 use crate::failure::{Because, Exit, Failure};
+use clap::Args;
 use selfheal_audit::merkle::{RootBuilder, leaf_hash};
 use selfheal_domain::event::Record;
 use selfheal_store::JournalReader;
 use selfheal_worktree::{HistoryReport, LogWitness, MachineHistory};
 use std::path::Path;
+
+/// Prints the keys that commits are signed with, as a file of allowed signers
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  selfheal audit signers > signers
+  git -c gpg.ssh.allowedSignersFile=signers verify-commit HEAD")]
+pub(crate) struct Signers {
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Signers {
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
+        signers(&self.place.data()?)?.iter().for_each(output::line);
+        Ok(Exit::Done)
+    }
+}
 
 /// Holds the log in `data` and the history of `repository` against each other. The log
 /// itself was verified before.
@@ -21,7 +41,7 @@ pub(super) fn compare(data: &Path, repository: &Path) -> Result<HistoryReport, F
 }
 
 /// The allowed-signers lines of all keys that the log in `data` names.
-pub(super) fn signers(data: &Path) -> Result<Vec<String>, Failure> {
+fn signers(data: &Path) -> Result<Vec<String>, Failure> {
     let mut witness = LogWitness::default();
     observe(data, &mut witness)?;
     Ok(witness.keys().map(|key| allowed_signer(&key)).collect())
