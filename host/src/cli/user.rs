@@ -1,4 +1,4 @@
-//! `selfheal user add`: accounts, from the machine the host runs on.
+//! `selfheal user`: accounts, from the machine the host runs on.
 
 use super::output;
 use crate::compose;
@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::failure::{Because, Exit, Failure};
 use clap::Subcommand;
 use selfheal_domain::user::{Role, UserName};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Manages accounts.
 #[derive(Subcommand, Debug)]
@@ -39,17 +39,44 @@ Works beside a running host (through its local control socket) and without one."
         )]
         config: PathBuf,
     },
+    /// Erases somebody's personal data, for good, and closes the account
+    #[command(after_help = "\
+Example:
+  selfheal user erase rita
+
+Names of users and the comments they wrote are encrypted in the log, for each person with a key
+of their own. This destroys the key: the log still verifies, and shows [erased] in their place.
+The erasure itself is recorded, under a pseudonym. Backups hold the key as long as you keep
+them. Stop the host first; records of versions that did not encrypt yet stay as they are.")]
+    Erase {
+        /// The account
+        name: String,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+        /// Configuration file
+        #[arg(
+            long,
+            value_name = "FILE",
+            env = "SELFHEAL_CONFIG",
+            default_value = "selfheal.toml"
+        )]
+        config: PathBuf,
+    },
 }
 
 impl User {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
-        let Self::Add {
-            name,
-            role,
-            token: _,
-            password_stdin,
-            config,
-        } = self;
+        let (name, role, password_stdin, config) = match self {
+            Self::Add {
+                name,
+                role,
+                token: _,
+                password_stdin,
+                config,
+            } => (name, role, password_stdin, config),
+            Self::Erase { name, json, config } => return erase(name, json, &config),
+        };
         let name = UserName::new(name).because(Exit::Usage)?;
         let password = if password_stdin {
             Some(read_password()?)
@@ -61,6 +88,20 @@ impl User {
         output::line(token);
         Ok(Exit::Done)
     }
+}
+
+fn erase(name: String, json: bool, config: &Path) -> Result<Exit, Failure> {
+    let name = UserName::new(name).because(Exit::Usage)?;
+    let config = Config::read(config).because(Exit::Usage)?;
+    let subject = compose::accounts::erase_user(&config.data, &name)?;
+    if json {
+        output::json(&serde_json::json!({ "erased": name, "subject": subject }));
+    } else {
+        output::line(format!(
+            "erased: {name}; the log knows them as {subject} and shows [erased]"
+        ));
+    }
+    Ok(Exit::Done)
 }
 
 /// One line from standard input.

@@ -7,7 +7,7 @@ use crate::machine::Machine;
 use selfheal_domain::event::{Event, NewRecord};
 use selfheal_domain::ports::{Clock, EventStore};
 use selfheal_domain::user::{Account, Actor, Role, UserName};
-use selfheal_store::{JournalStore, LockError, OpenError, Options};
+use selfheal_store::{EraseError, JournalStore, LockError, OpenError, Options};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -32,6 +32,21 @@ pub(crate) fn save_user(
         }
         Err(error) => Err(error).because(Exit::Unavailable),
     }
+}
+
+/// Erases a user's personal data; returns the pseudonym it was encrypted under.
+pub(crate) fn erase_user(data: &Path, name: &UserName) -> Result<String, Failure> {
+    let options = Options::new(masker(&super::default_policy_config()?)?);
+    JournalStore::erase(data, options, name, Machine.now()).map_err(|error| {
+        let exit = match &error {
+            EraseError::Unknown(_) | EraseError::LastAdmin(_) => Exit::NotSo,
+            EraseError::Open(_) | EraseError::Store(_) | EraseError::File(_) => Exit::Unavailable,
+        };
+        Failure {
+            exit,
+            error: error.into(),
+        }
+    })
 }
 
 /// The public key that the heads of the log in `data` are signed with.

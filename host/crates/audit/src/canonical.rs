@@ -9,6 +9,7 @@
 //! it is stored: it is never parsed and printed again, so its hash cannot depend
 //! on a JSON library. On disk the 32 bytes of the hash follow.
 
+use crate::personal::{self, Subjects};
 use chrono::{DateTime, SecondsFormat, Utc};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{Event, Record};
@@ -16,8 +17,10 @@ use selfheal_domain::ids::IssueNumber;
 use selfheal_domain::user::{Actor, UserName};
 use serde_json::Value;
 
-/// Version of the layout; the first two bytes of every record.
-pub const SCHEMA: u16 = 1;
+/// Versions of the layout; the first two bytes of every record.
+const PLAIN: u16 = 1;
+/// The newest version: with encrypted personal data.
+pub const SCHEMA: u16 = 2;
 
 const HASH_BYTES: usize = 32;
 
@@ -26,12 +29,14 @@ const USER: u8 = 1;
 const AGENT: u8 = 2;
 const HOST: u8 = 3;
 const OPERATOR: u8 = 4;
+const SEALED: u8 = 5;
 /// Their names, as in [`Actor`]'s JSON.
-const KINDS: [(u8, &str); 4] = [
+const KINDS: [(u8, &str); 5] = [
     (USER, "user"),
     (AGENT, "agent"),
     (HOST, "host"),
     (OPERATOR, "operator"),
+    (SEALED, "sealed"),
 ];
 
 /// An event as a record holds it: its name and the JSON of its data.
@@ -41,6 +46,23 @@ pub struct StoredEvent {
     pub name: String,
     /// JSON of its data; empty when it has none.
     pub payload: Vec<u8>,
+    /// The record holds encrypted personal data.
+    pub sealed: bool,
+}
+
+/// Who caused an event, as a record holds it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StoredActor {
+    /// By name.
+    Known(Actor),
+    /// A user, whose name is encrypted.
+    Sealed(String),
+}
+
+impl From<Actor> for StoredActor {
+    fn from(actor: Actor) -> Self {
+        Self::Known(actor)
+    }
 }
 
 impl StoredEvent {
@@ -60,7 +82,11 @@ impl StoredEvent {
                 serde_json::to_vec(&data).map_err(EntryError::Event)?
             }
         };
-        Ok(Self { name, payload })
+        Ok(Self {
+            name,
+            payload,
+            sealed: false,
+        })
     }
 
     /// The event.
@@ -88,7 +114,7 @@ pub struct Entry {
     /// When; microseconds are kept, finer parts are not.
     pub at: DateTime<Utc>,
     /// Who.
-    pub actor: Actor,
+    pub actor: StoredActor,
     /// Which issue, if one.
     pub issue: Option<IssueNumber>,
     /// What.
@@ -127,14 +153,17 @@ impl Entry {
     }
 
     fn view(&self) -> EntryView<'_> {
+        let sealed = self.event.sealed || matches!(self.actor, StoredActor::Sealed(_));
         EntryView {
+            schema: if sealed { SCHEMA } else { PLAIN },
             seq: self.seq,
             micros: self.at.timestamp_micros(),
             actor: match &self.actor {
-                Actor::User(name) => (USER, name.as_str()),
-                Actor::Agent(name) => (AGENT, name),
-                Actor::Host => (HOST, ""),
-                Actor::Operator => (OPERATOR, ""),
+                StoredActor::Known(Actor::User(name)) => (USER, name.as_str()),
+                StoredActor::Known(Actor::Agent(name)) => (AGENT, name),
+                StoredActor::Known(Actor::Host) => (HOST, ""),
+                StoredActor::Known(Actor::Operator) => (OPERATOR, ""),
+                StoredActor::Sealed(token) => (SEALED, token),
             },
             issue: self.issue,
             name: &self.event.name,
@@ -177,17 +206,30 @@ impl Entry {
         EntryView::parse(canonical)?.to_entry()
     }
 
-    /// The record as the domain knows it, under `hash`.
+    /// The record as the domain knows it, under `hash`; personal data as far as
+    /// `subjects` has the keys.
     ///
     /// # Errors
     /// The payload does not fit the event's name.
-    pub fn record(&self, hash: Digest) -> Result<Record, EntryError> {
+    pub fn record(&self, hash: Digest, subjects: &dyn Subjects) -> Result<Record, EntryError> {
+        let actor = match &self.actor {
+            StoredActor::Known(actor) => actor.clone(),
+            StoredActor::Sealed(token) => Actor::User(
+                UserName::try_from(personal::open_actor(token, subjects))
+                    .map_err(|_| EntryError::Layout("its actor is no user name"))?,
+            ),
+        };
+        let event = if self.event.sealed && !self.event.payload.is_empty() {
+            personal::open_event(&self.event, subjects)?.event()?
+        } else {
+            self.event.event()?
+        };
         Ok(Record {
             seq: self.seq,
             at: self.at,
-            actor: self.actor.clone(),
+            actor,
             issue: self.issue,
-            event: self.event.event()?,
+            event,
             previous: self.previous,
             hash,
         })
@@ -197,6 +239,7 @@ impl Entry {
 /// A record's bytes, taken apart where they lie.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EntryView<'a> {
+    schema: u16,
     /// Position in the log, from 0.
     pub seq: u64,
     micros: i64,
@@ -217,13 +260,14 @@ impl<'a> EntryView<'a> {
     pub fn parse(canonical: &'a [u8]) -> Result<Self, EntryError> {
         let mut rest = Bytes(canonical);
         let schema = u16::from_be_bytes(rest.array()?);
-        if schema != SCHEMA {
+        if !matches!(schema, PLAIN | SCHEMA) {
             return Err(EntryError::Schema(schema));
         }
         let seq = u64::from_be_bytes(rest.array()?);
         let micros = i64::from_be_bytes(rest.array()?);
         let actor = match rest.byte()? {
             kind @ (USER | AGENT) => (kind, rest.text()?),
+            SEALED if schema == SCHEMA => (SEALED, rest.text()?),
             kind @ (HOST | OPERATOR) => (kind, ""),
             _ => return Err(EntryError::Layout("its actor is of no known kind")),
         };
@@ -239,6 +283,7 @@ impl<'a> EntryView<'a> {
             return Err(EntryError::Layout("bytes follow its end"));
         }
         Ok(Self {
+            schema,
             seq,
             micros,
             actor,
@@ -252,12 +297,12 @@ impl<'a> EntryView<'a> {
     /// The one byte string of the record.
     pub fn canonical(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(128 + self.payload.len());
-        out.extend_from_slice(&SCHEMA.to_be_bytes());
+        out.extend_from_slice(&self.schema.to_be_bytes());
         out.extend_from_slice(&self.seq.to_be_bytes());
         out.extend_from_slice(&self.micros.to_be_bytes());
         let (kind, name) = self.actor;
         out.push(kind);
-        if matches!(kind, USER | AGENT) {
+        if matches!(kind, USER | AGENT | SEALED) {
             put(&mut out, name.as_bytes());
         }
         match self.issue {
@@ -289,15 +334,15 @@ impl<'a> EntryView<'a> {
             .find(|(mark, _)| *mark == kind)
             .ok_or(EntryError::Layout("its actor is of no known kind"))?;
         let name = match *kind {
-            "user" | "agent" => format!(",\"name\":{}", Value::from(name)),
+            "user" | "agent" | "sealed" => format!(",\"name\":{}", Value::from(name)),
             _ => String::new(),
         };
         let issue = self
             .issue
             .map_or_else(|| "null".to_owned(), |number| number.to_string());
         Ok(format!(
-            "{{\"schema\":{SCHEMA},\"seq\":{},\"at\":\"{at}\",\"actor\":{{\"kind\":\"{kind}\"{name}}},\"issue\":{issue}",
-            self.seq
+            "{{\"schema\":{},\"seq\":{},\"at\":\"{at}\",\"actor\":{{\"kind\":\"{kind}\"{name}}},\"issue\":{issue}",
+            self.schema, self.seq
         ))
     }
 
@@ -310,12 +355,13 @@ impl<'a> EntryView<'a> {
         previous: Digest,
     ) -> Option<Self> {
         let number = |name: &str| fields.get(name).and_then(Value::as_u64);
-        (number("schema")? == u64::from(SCHEMA)).then_some(())?;
+        let schema = u16::try_from(number("schema")?).ok()?;
         let at = DateTime::parse_from_rfc3339(fields.get("at")?.as_str()?).ok()?;
         let actor = fields.get("actor")?;
         let kind = actor.get("kind")?.as_str()?;
         let (mark, _) = KINDS.iter().find(|(_, known)| *known == kind)?;
         Some(Self {
+            schema,
             seq: number("seq")?,
             micros: at.timestamp_micros(),
             actor: (
@@ -358,6 +404,7 @@ impl<'a> EntryView<'a> {
             event: StoredEvent {
                 name: self.name.to_owned(),
                 payload: self.payload.to_vec(),
+                sealed: self.schema == SCHEMA,
             },
             previous: self.previous,
         })

@@ -303,7 +303,7 @@ mod tests {
             let entry = Entry {
                 seq,
                 at: DateTime::from_timestamp_micros(1_790_000_000_000_000 + seq as i64).unwrap(),
-                actor: actors[seq as usize % 4].clone(),
+                actor: actors[seq as usize % 4].clone().into(),
                 issue: (seq % 3 == 1).then_some(IssueNumber(seq)),
                 event: StoredEvent::of(&event, |_, _| {}).unwrap(),
                 previous,

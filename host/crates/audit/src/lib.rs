@@ -11,6 +11,7 @@
 //! - The hashes are the entries of an RFC 6962 tree ([`merkle`]), so that one record
 //!   can be proved to be in the log without showing the others. It is published in
 //!   [`tiles`], and its head is signed ([`note`]).
+//! - Personal data is encrypted in it, so that it can be erased ([`personal`]).
 //! - [`Masker`] replaces secrets in free text before a record is made.
 
 mod canonical;
@@ -19,9 +20,10 @@ mod export;
 mod mask;
 pub mod merkle;
 pub mod note;
+pub mod personal;
 pub mod tiles;
 
-pub use canonical::{Entry, EntryError, EntryView, SCHEMA, Sealed, StoredEvent};
+pub use canonical::{Entry, EntryError, EntryView, SCHEMA, Sealed, StoredActor, StoredEvent};
 pub use chain::{ChainFault, ChainVerifier, Flaw};
 pub use export::{
     EXPORT_FORMAT, ExportError, ExportReport, ExportVerifier, export_begun, export_ended,

@@ -4,6 +4,7 @@
 use chrono::DateTime;
 use proptest::prelude::*;
 use selfheal_audit::merkle::{self, RootBuilder};
+use selfheal_audit::personal::{SealError, SubjectKey, Subjects};
 use selfheal_audit::{ChainVerifier, Entry, EntryError, Flaw, StoredEvent};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::Event;
@@ -11,6 +12,7 @@ use selfheal_domain::ids::IssueNumber;
 use selfheal_domain::risk::AutonomyLevel;
 use selfheal_domain::user::{Actor, UserName};
 use std::collections::HashSet;
+use std::sync::Arc;
 
 fn entry(seq: u64, previous: Digest, reason: &str) -> Entry {
     let event = Event::AutonomyChanged {
@@ -20,10 +22,25 @@ fn entry(seq: u64, previous: Digest, reason: &str) -> Entry {
     Entry {
         seq,
         at: DateTime::from_timestamp_micros(1_790_000_000_000_000 + seq as i64).unwrap(),
-        actor: Actor::User(UserName::new("ada").unwrap()),
+        actor: Actor::User(UserName::new("ada").unwrap()).into(),
         issue: (seq % 2 == 1).then_some(IssueNumber(seq)),
         event: StoredEvent::of(&event, |_, _| {}).unwrap(),
         previous,
+    }
+}
+
+/// Has no keys.
+struct Nobody;
+
+impl Subjects for Nobody {
+    fn of_name(&self, _: &str, _: bool) -> Result<Option<Arc<SubjectKey>>, SealError> {
+        Ok(None)
+    }
+    fn of_id(&self, _: &str) -> Option<Arc<SubjectKey>> {
+        None
+    }
+    fn nonce(&self) -> Result<[u8; 12], SealError> {
+        Ok([0; 12])
     }
 }
 
@@ -53,7 +70,7 @@ fn a_record_reads_back_and_its_bytes_are_fixed() {
     let (canonical, hash) = Entry::split(&sealed.stored).unwrap();
     assert_eq!(hash, Digest::of(canonical));
     assert_eq!(Entry::parse(canonical).unwrap(), entry);
-    let record = entry.record(hash).unwrap();
+    let record = entry.record(hash, &Nobody).unwrap();
     assert!(matches!(record.event, Event::AutonomyChanged { .. }));
     // The stored format never changes: logs of years ago must verify.
     let fixed = [
@@ -85,7 +102,7 @@ fn every_actor_and_events_without_data_read_back() {
     let mut seen = HashSet::new();
     for actor in actors {
         let entry = Entry {
-            actor,
+            actor: actor.into(),
             event: StoredEvent::of(&Event::HostStopped, |_, _| {}).unwrap(),
             ..entry(0, Digest([0; 32]), "")
         };
@@ -100,8 +117,8 @@ fn every_actor_and_events_without_data_read_back() {
 fn other_versions_and_malformed_bytes_are_refused() {
     let canonical = entry(0, Digest([0; 32]), "x").canonical();
     let mut newer = canonical.clone();
-    newer[1] = 2;
-    assert!(matches!(Entry::parse(&newer), Err(EntryError::Schema(2))));
+    newer[1] = 3;
+    assert!(matches!(Entry::parse(&newer), Err(EntryError::Schema(3))));
     for cut in 0..canonical.len() {
         assert!(Entry::parse(&canonical[..cut]).is_err(), "cut at {cut}");
     }
@@ -113,6 +130,7 @@ fn other_versions_and_malformed_bytes_are_refused() {
         let unknown = StoredEvent {
             name: name.to_owned(),
             payload: Vec::new(),
+            sealed: false,
         };
         assert!(matches!(unknown.event(), Err(EntryError::Event(_))));
     }
@@ -283,13 +301,17 @@ proptest! {
 
     #[test]
     fn no_two_records_share_their_bytes(
-        one in (any::<u64>(), "\\PC{0,12}", "\\PC{0,12}", any::<Vec<u8>>()),
-        two in (any::<u64>(), "\\PC{0,12}", "\\PC{0,12}", any::<Vec<u8>>()),
+        one in (any::<u64>(), "\\PC{0,12}", "\\PC{0,12}", any::<Vec<u8>>(), any::<bool>()),
+        two in (any::<u64>(), "\\PC{0,12}", "\\PC{0,12}", any::<Vec<u8>>(), any::<bool>()),
     ) {
-        let made = |(seq, agent, name, payload): (u64, String, String, Vec<u8>)| Entry {
+        let made = |(seq, agent, name, payload, sealed): (u64, String, String, Vec<u8>, bool)| Entry {
             seq,
-            actor: Actor::Agent(agent),
-            event: StoredEvent { name, payload },
+            actor: Actor::Agent(agent).into(),
+            event: StoredEvent {
+                name,
+                payload,
+                sealed,
+            },
             ..entry(0, Digest([0; 32]), "")
         };
         let (one, two) = (made(one), made(two));

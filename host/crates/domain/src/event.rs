@@ -339,6 +339,13 @@ pub enum Event {
     /// An account was made or changed.
     #[serde(rename = "user.saved")]
     UserSaved(Account),
+    /// Somebody's personal data was erased: the key that it was encrypted with in this
+    /// log is gone, and the account with it.
+    #[serde(rename = "user.erased")]
+    UserErased {
+        /// Pseudonym under which the data was encrypted.
+        subject: String,
+    },
     /// Somebody logged in.
     #[serde(rename = "session.opened")]
     SessionOpened {
@@ -587,6 +594,7 @@ impl Event {
             Self::HostStarted { .. }
             | Self::HostStopped
             | Self::UserSaved(_)
+            | Self::UserErased { .. }
             | Self::SessionOpened { .. }
             | Self::SessionRefused { .. }
             | Self::SessionClosed { .. }

@@ -484,6 +484,7 @@ impl Issue {
             | Event::RunRetried
             | Event::HostStarted { .. }
             | Event::HostStopped
+            | Event::UserErased { .. }
             | Event::UserSaved(_)
             | Event::SessionOpened { .. }
             | Event::SessionRefused { .. }

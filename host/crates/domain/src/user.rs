@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// Stands where personal data stood that was erased.
+pub const ERASED: &str = "[erased]";
+
 /// Name of a user: 1 to 64 of `a-z 0-9 . _ -`, starting with a letter or digit.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -35,11 +38,21 @@ impl UserName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Stands in old records for somebody whose personal data was erased. Nobody can
+    /// have this name: [`UserName::new`] refuses it.
+    pub fn erased() -> Self {
+        Self(ERASED.to_owned())
+    }
 }
 
+/// For what is read back from where it was stored: knows [`UserName::erased`], too.
 impl TryFrom<String> for UserName {
     type Error = NotAUserName;
     fn try_from(name: String) -> Result<Self, NotAUserName> {
+        if name == ERASED {
+            return Ok(Self(name));
+        }
         Self::new(name)
     }
 }

@@ -12,6 +12,7 @@
 //!   errs, panics, or disagrees with the journal.
 //! - The log is published: tiles of its Merkle tree and a signed head, so that others
 //!   can tell whether it was changed, cut or rewritten.
+//! - Personal data is encrypted for the person it is about, and erased with the key.
 //! - Secrets are masked before a record is made ([`selfheal_audit::Masker`]).
 //! - A page of a list costs the page, not the table.
 //!
@@ -30,6 +31,7 @@ mod publish;
 mod reader;
 mod rows;
 mod signing;
+mod subjects;
 mod verify;
 mod writer;
 
@@ -45,21 +47,23 @@ pub use writer::AppendFailure;
 
 use chrono::{DateTime, Utc};
 use rows::PolicyList;
+use selfheal_audit::personal::{self, Subjects};
 use selfheal_audit::tiles::TileId;
 use selfheal_audit::{Masker, StoredEvent};
 use selfheal_domain::digest::Digest;
-use selfheal_domain::event::{NewRecord, Record};
+use selfheal_domain::event::{Event, NewRecord, Record};
 use selfheal_domain::ids::{DecisionId, IssueId, IssueNumber};
 use selfheal_domain::issue::Issue;
 use selfheal_domain::ports::{
     AuditLog, EventStore, InclusionProof, IssueFilter, IssueSummary, Page, SignedHead, StoreError,
     Switches,
 };
-use selfheal_domain::user::Account;
+use selfheal_domain::user::{Account, Actor, Role, UserName};
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
+use subjects::SubjectKeys;
 use writer::{Request, Shared, not_written};
 
 /// Appends that may wait, usually; the next caller waits for a place.
@@ -88,6 +92,28 @@ impl Options {
     }
 }
 
+/// Somebody's personal data could not be erased.
+#[derive(Debug, thiserror::Error)]
+pub enum EraseError {
+    /// Nothing of theirs is encrypted.
+    #[error(
+        "nothing in this log is encrypted for {0}: there is no such user, or they were erased before, or all their records are of a version that did not encrypt yet, and those stay"
+    )]
+    Unknown(UserName),
+    /// Somebody must be left who can decide.
+    #[error("{0} is the last admin; add another one first: selfheal user add NAME --role admin")]
+    LastAdmin(UserName),
+    /// The store cannot be opened.
+    #[error("the log cannot be opened")]
+    Open(#[from] OpenError),
+    /// The account could not be closed.
+    #[error("the account could not be closed")]
+    Store(#[from] StoreError),
+    /// A file failed.
+    #[error("the erasure could not be begun; nothing was erased")]
+    File(#[source] std::io::Error),
+}
+
 /// The event store in one data directory. Close it by dropping it.
 pub struct JournalStore {
     shared: Arc<Shared>,
@@ -95,6 +121,7 @@ pub struct JournalStore {
     requests: Option<SyncSender<Request>>,
     writer: Option<JoinHandle<()>>,
     publisher: Option<JoinHandle<()>>,
+    subjects: Arc<SubjectKeys>,
     rebuilt: bool,
     // Last: released when everything above is done with the directory.
     _lock: lock::DirectoryLock,
@@ -123,7 +150,18 @@ impl JournalStore {
     /// # Errors
     /// See [`OpenError`]; nothing that was recorded is changed then.
     pub fn open_claimed(claim: Claim, options: Options) -> Result<Self, OpenError> {
-        let opened = open::open(claim, options.segment_bytes)?;
+        let data = claim.directory.clone();
+        let failed = |path: &str| {
+            let path = data.join(path);
+            move |source| OpenError::Io { path, source }
+        };
+        // An erasure that was begun is finished before anything is read.
+        let erasing = subjects::intended(&data).map_err(failed("erasing"))?;
+        if let Some(id) = &erasing {
+            subjects::destroy(&data, id).map_err(failed("subjects"))?;
+        }
+        let subjects = Arc::new(SubjectKeys::load(&data).map_err(failed("subjects"))?);
+        let opened = open::open(claim, options.segment_bytes, &subjects)?;
         let shared = Arc::new(Shared::new(opened.projection, opened.publisher));
         let (requests, waiting) = sync_channel(options.queue);
         let journal = opened.journal;
@@ -137,15 +175,86 @@ impl JournalStore {
             .name("log publisher".to_owned())
             .spawn(move || for_publisher.publisher.run())
             .map_err(OpenError::Thread)?;
-        Ok(Self {
+        let store = Self {
             shared,
             masker: RwLock::new(Arc::new(options.masker)),
+            subjects,
             requests: Some(requests),
             writer: Some(writer),
             publisher: Some(publisher),
             rebuilt: opened.rebuilt,
             _lock: opened.lock,
-        })
+        };
+        if let Some(id) = erasing {
+            store.record_erasure(&data, id)?;
+            subjects::finished(&data).map_err(failed("erasing"))?;
+        }
+        Ok(store)
+    }
+
+    /// The last step of an erasure.
+    fn record_erasure(&self, data: &Path, subject: String) -> Result<(), OpenError> {
+        if subjects::is_recorded(data, &subject).map_err(OpenError::Damaged)? {
+            return Ok(());
+        }
+        let record = NewRecord {
+            at: latest(self),
+            actor: Actor::Operator,
+            issue: None,
+            event: Event::UserErased { subject },
+        };
+        self.append(record, None)
+            .map(drop)
+            .map_err(OpenError::Erasure)
+    }
+
+    /// Erases the personal data of a user: closes the account, destroys the key that
+    /// their names and comments are encrypted with, builds the projection again, and
+    /// records it under their pseudonym, which is returned. The log still verifies.
+    /// `at` is the time of the first record of this.
+    ///
+    /// # Errors
+    /// See [`EraseError`]. Where it was begun, the next start of the store finishes it.
+    pub fn erase(
+        directory: &Path,
+        options: Options,
+        name: &UserName,
+        at: DateTime<Utc>,
+    ) -> Result<String, EraseError> {
+        let store = Self::open(directory, options.clone())?;
+        let key = store.subjects.of_name(name.as_str(), false);
+        let Some(key) = key.ok().flatten() else {
+            return Err(EraseError::Unknown(name.clone()));
+        };
+        let accounts = store.accounts()?;
+        let admin = |account: &&Account| account.role == Role::Admin;
+        let mut admins = accounts.iter().filter(admin);
+        if admins.next().is_some_and(|only| only.name == *name) && admins.next().is_none() {
+            return Err(EraseError::LastAdmin(name.clone()));
+        }
+        if let Some(account) = accounts.into_iter().find(|account| account.name == *name) {
+            // Records of the first version have the name in clear: there it goes on to
+            // be an account, which nobody can use.
+            let closed = Account {
+                role: Role::Guest,
+                token_digest: None,
+                password_hash: None,
+                ..account
+            };
+            let record = NewRecord {
+                at,
+                actor: Actor::Operator,
+                issue: None,
+                event: Event::UserSaved(closed),
+            };
+            store.append(record, None)?;
+        }
+        let id = key.id().to_owned();
+        drop(store);
+        let claim = Self::claim(directory)?;
+        subjects::intend(&claim.directory, &id).map_err(EraseError::File)?;
+        drop(Self::open_claimed(claim, options)?);
+        Ok(id)
     }
 
     /// Takes other secrets out of everything that is recorded from now on.
@@ -172,6 +281,8 @@ impl JournalStore {
         let event = stored
             .event()
             .map_err(|error| not_written(AppendFailure::Event(error)))?;
+        let (stored, actor) = personal::seal(stored, &record.actor, &*self.subjects)
+            .map_err(|error| not_written(AppendFailure::Personal(error)))?;
         if let Some(reason) = self.shared.closed() {
             return Err(not_written(AppendFailure::Closed(reason)));
         }
@@ -187,6 +298,7 @@ impl JournalStore {
                     ..record
                 },
                 stored,
+                actor,
                 version: projected.map(|issue| issue.version),
                 answer,
             })
@@ -198,6 +310,13 @@ impl JournalStore {
             ))))
         })
     }
+}
+
+/// The time of the last record: what finishes an erasure has no clock of its own.
+fn latest(store: &JournalStore) -> DateTime<Utc> {
+    let (size, _) = store.head();
+    let last = store.record(size.saturating_sub(1)).ok().flatten();
+    last.map_or(DateTime::UNIX_EPOCH, |record| record.at)
 }
 
 /// Records keep microseconds; the projection must not know more than they do.

@@ -11,12 +11,13 @@ use crate::publish::{self, PublishedError, Publisher};
 use crate::reader::{JOURNAL, JournalReader, StoredRecord, VerifyError};
 use crate::rows::Meta;
 use crate::signing::{self, KeyError};
+use crate::subjects::SubjectKeys;
 use crate::verify::{hold_against, missing_tiles};
 use crate::writer::BATCH_RECORDS;
 use selfheal_domain::event::NewRecord;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 /// The store cannot be opened. Nothing that was recorded has been changed.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,9 @@ pub enum OpenError {
     /// The signed head of the log, or its tiles.
     #[error("the published log cannot be used")]
     Published(#[from] PublishedError),
+    /// An erasure was carried out, but not recorded.
+    #[error("the erasure of a user's data could not be recorded; the next start tries again")]
+    Erasure(#[source] selfheal_domain::ports::StoreError),
     /// A thread cannot be started.
     #[error("the journal's thread could not be started")]
     Thread(#[source] io::Error),
@@ -109,7 +113,11 @@ pub(crate) fn claim(data: &Path) -> Result<Claim, OpenError> {
     Ok(Claim { directory, lock })
 }
 
-pub(crate) fn open(claim: Claim, segment_bytes: u64) -> Result<Opened, OpenError> {
+pub(crate) fn open(
+    claim: Claim,
+    segment_bytes: u64,
+    subjects: &Arc<SubjectKeys>,
+) -> Result<Opened, OpenError> {
     let Claim {
         directory: data,
         lock,
@@ -134,7 +142,7 @@ pub(crate) fn open(claim: Claim, segment_bytes: u64) -> Result<Opened, OpenError
         let (on_full, missing) = missing_tiles(&published, thorough);
         let grower =
             Grower::start(watched, on_full).map_err(|e| Unfit::Fatal(OpenError::Thread(e)))?;
-        bring_up(data, grower)
+        bring_up(data, grower, subjects)
             .map(|(projection, reader, grown)| (projection, reader, grown, missing))
     };
 
@@ -193,8 +201,8 @@ pub(crate) fn open(claim: Claim, segment_bytes: u64) -> Result<Opened, OpenError
 fn bring_up(data: &Path, mut grower: Grower) -> Result<(Projection, JournalReader, Grown), Unfit> {
     let damaged = |error| Unfit::Fatal(OpenError::Damaged(error));
     // The journal first: when it is damaged nothing else is touched.
-    let mut reader = JournalReader::open(data).map_err(damaged)?;
-    let projection = Projection::open(data);
+    let mut reader = JournalReader::with_keys(data, Arc::clone(subjects)).map_err(damaged)?;
+    let projection = Projection::open(data, Arc::clone(subjects));
     let known = match &projection {
         Ok(projection) => projection.meta(),
         Err(_) => Meta::default(),

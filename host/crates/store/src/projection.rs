@@ -5,12 +5,13 @@ use crate::frame::{self, FRAME_BYTES};
 use crate::harden::{self, ProjectionError, guarded};
 use crate::reader::{JOURNAL, Location};
 use crate::rows::{self, List, Meta, PolicyList};
+use crate::subjects::SubjectKeys;
 use selfheal_audit::Entry;
 use selfheal_domain::event::{Event, NewRecord, Record};
 use selfheal_domain::ids::{DecisionId, IssueId, IssueNumber};
 use selfheal_domain::issue::{FoldError, Issue};
 use selfheal_domain::ports::{IssueSummary, Switches};
-use selfheal_domain::user::Account;
+use selfheal_domain::user::{Account, UserName};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -83,6 +84,7 @@ pub(crate) struct Projection {
     journal: PathBuf,
     database: sled::Db,
     blobs: Blobs,
+    subjects: Arc<SubjectKeys>,
     meta: Mutex<Meta>,
     cache: Mutex<HashMap<IssueNumber, Arc<Issue>>>,
     files: Mutex<HashMap<u64, Arc<File>>>,
@@ -97,7 +99,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Projection {
     /// Opens what is in `data/projection`, or an empty one.
-    pub(crate) fn open(data: &Path) -> Result<Self, ProjectionError> {
+    pub(crate) fn open(data: &Path, subjects: Arc<SubjectKeys>) -> Result<Self, ProjectionError> {
         let directory = data.join("projection");
         let database = harden::open(&directory)?;
         let blobs = Blobs::open(&directory)?;
@@ -117,6 +119,7 @@ impl Projection {
             directory,
             database,
             blobs,
+            subjects,
             meta: Mutex::new(meta),
             cache: Mutex::default(),
             files: Mutex::default(),
@@ -431,7 +434,9 @@ impl Projection {
         if entry.seq != seq || selfheal_domain::digest::Digest::of(canonical) != hash {
             return Err(wrong());
         }
-        entry.record(hash).map_err(|_| wrong())
+        entry
+            .record(hash, &*self.subjects)
+            .map_err(|_| wrong())
     }
 }
 
@@ -537,6 +542,8 @@ impl Staged {
             }
         }
         match &record.event {
+            // Nobody's account any more.
+            Event::UserSaved(account) if account.name == UserName::erased() => {}
             Event::UserSaved(account) => self.accounts.push(account.clone()),
             Event::AutonomyChanged { level, .. } => self.meta.switches.autonomy = Some(*level),
             Event::FreezeChanged { frozen, .. } => self.meta.switches.frozen = *frozen,

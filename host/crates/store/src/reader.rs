@@ -2,6 +2,7 @@
 //! open, for `audit verify` beside a running host, and for `audit log`.
 
 use crate::frame::{self, FRAME_BYTES, HEADER_BYTES};
+use crate::subjects::SubjectKeys;
 use selfheal_audit::{ChainVerifier, Entry};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::Record;
@@ -9,6 +10,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Directory of the journal in the data directory.
 pub(crate) const JOURNAL: &str = "journal";
@@ -41,7 +43,7 @@ pub struct VerifyError {
 }
 
 /// A record with its place and the bytes it was stored as.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone)]
 pub struct StoredRecord {
     /// The verified entry.
     pub entry: Entry,
@@ -51,6 +53,7 @@ pub struct StoredRecord {
     pub location: Location,
     /// Canonical bytes, then the hash.
     pub stored: Vec<u8>,
+    subjects: Arc<SubjectKeys>,
 }
 
 /// The end of the last segment holds a frame that was never finished, and so
@@ -77,6 +80,7 @@ pub struct JournalReader {
     chain: ChainVerifier,
     torn: Option<TornTail>,
     ended: bool,
+    subjects: Arc<SubjectKeys>,
     /// The record that was read last.
     stored: Vec<u8>,
 }
@@ -93,6 +97,14 @@ impl JournalReader {
     /// # Errors
     /// There is none, or it cannot be listed.
     pub fn open(directory: &Path) -> Result<Self, VerifyError> {
+        let keys = SubjectKeys::readable(directory);
+        Self::with_keys(directory, Arc::new(keys))
+    }
+
+    pub(crate) fn with_keys(
+        directory: &Path,
+        subjects: Arc<SubjectKeys>,
+    ) -> Result<Self, VerifyError> {
         let directory = directory.join(JOURNAL);
         let failed = |source: std::io::Error| VerifyError {
             seq: 0,
@@ -113,6 +125,7 @@ impl JournalReader {
             chain: ChainVerifier::new(),
             torn: None,
             ended: false,
+            subjects,
             stored: Vec::new(),
         })
     }
@@ -155,6 +168,7 @@ impl JournalReader {
             hash,
             location,
             stored: self.stored.clone(),
+            subjects: Arc::clone(&self.subjects),
         })
     }
 
@@ -364,12 +378,12 @@ fn read_full(input: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize>
 }
 
 impl StoredRecord {
-    /// The record as the domain knows it.
+    /// The record as the domain knows it; personal data as far as its keys are there.
     ///
     /// # Errors
     /// Its event is not one that this program knows.
     pub fn record(&self) -> Result<Record, VerifyError> {
-        self.entry.record(self.hash).map_err(|error| VerifyError {
+        self.entry.record(self.hash, &*self.subjects).map_err(|error| VerifyError {
             seq: self.entry.seq,
             segment: frame::segment_name(self.location.segment),
             offset: self.location.offset,

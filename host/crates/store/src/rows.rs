@@ -221,7 +221,7 @@ pub(crate) fn get_summary(bytes: &[u8]) -> Result<IssueSummary, ProjectionError>
         source: row.source,
         service: row.service,
         reported_by: match row.reporter {
-            (1, name) => Actor::User(UserName::new(name).map_err(row_error)?),
+            (1, name) => Actor::User(UserName::try_from(name).map_err(row_error)?),
             (2, name) => Actor::Agent(name),
             (3, _) => Actor::Host,
             (4, _) => Actor::Operator,

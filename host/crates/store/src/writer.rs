@@ -5,7 +5,7 @@ use crate::frame::MAX_RECORD_BYTES;
 use crate::journal::{AppendError, Journal};
 use crate::projection::{Projection, Refusal, Staged};
 use crate::publish::Publisher;
-use selfheal_audit::{Entry, StoredEvent};
+use selfheal_audit::{Entry, StoredActor, StoredEvent};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{NewRecord, Record};
 use selfheal_domain::ports::StoreError;
@@ -25,6 +25,9 @@ pub enum AppendFailure {
     /// The event has no form that reads back.
     #[error("the event cannot be stored")]
     Event(#[source] selfheal_audit::EntryError),
+    /// Personal data in it cannot be encrypted.
+    #[error("personal data in the record cannot be encrypted")]
+    Personal(#[source] selfheal_audit::personal::SealError),
     /// Too large.
     #[error("the record has {0} bytes; at most {MAX_RECORD_BYTES} are stored")]
     TooLarge(usize),
@@ -48,6 +51,8 @@ pub(crate) struct Request {
     /// With the event as it reads back from `stored`.
     pub(crate) record: NewRecord,
     pub(crate) stored: StoredEvent,
+    /// Who, as it is stored.
+    pub(crate) actor: StoredActor,
     /// Version of the issue after the record, as the caller knows it.
     pub(crate) version: Option<u64>,
     pub(crate) answer: SyncSender<Result<Record, StoreError>>,
@@ -181,7 +186,7 @@ fn place(
     let entry = Entry {
         seq: meta.applied,
         at,
-        actor,
+        actor: request.actor,
         issue,
         event: request.stored,
         previous: meta.head,
@@ -193,7 +198,7 @@ fn place(
     let record = Record {
         seq: entry.seq,
         at: entry.at,
-        actor: entry.actor,
+        actor,
         issue: entry.issue,
         event,
         previous: entry.previous,

@@ -42,9 +42,14 @@ impl Medium for Failing {
     }
 }
 
+fn open(dir: &Path) -> crate::open::Opened {
+    let keys = Arc::new(crate::subjects::SubjectKeys::load(dir).unwrap());
+    crate::open::open(crate::open::claim(dir).unwrap(), SEGMENT_BYTES, &keys).unwrap()
+}
+
 /// Appends three records to a disk that fails at the first, and reopens.
 fn outcomes(dir: &Path, [write, truncate, sync]: [bool; 3]) -> (Vec<String>, u64) {
-    let mut opened = crate::open::open(crate::open::claim(dir).unwrap(), SEGMENT_BYTES).unwrap();
+    let mut opened = open(dir);
     let segment = dir.join("journal/00000000000000000000.seg");
     opened.journal.replace_medium(Box::new(Failing {
         file: OpenOptions::new()
@@ -75,6 +80,7 @@ fn outcomes(dir: &Path, [write, truncate, sync]: [bool; 3]) -> (Vec<String>, u64
             let request = Request {
                 record,
                 stored,
+                actor: Actor::Host.into(),
                 version: None,
                 answer,
             };
@@ -90,7 +96,7 @@ fn outcomes(dir: &Path, [write, truncate, sync]: [bool; 3]) -> (Vec<String>, u64
     });
     drop(shared);
     drop(opened.lock);
-    let again = crate::open::open(crate::open::claim(dir).unwrap(), SEGMENT_BYTES).unwrap();
+    let again = open(dir);
     (outcomes, again.projection.meta().applied)
 }
 

@@ -444,6 +444,7 @@ pub(crate) fn summary(event: &Event) -> String {
         Event::IssueReopened { reason } => format!("came back: {}", short(reason)),
         Event::HostStarted { version, .. } => format!("host {version} started"),
         Event::HostStopped => "host stopped".to_owned(),
+        Event::UserErased { .. } => "personal data of a user erased".to_owned(),
         Event::UserSaved(account) => {
             format!("account {} saved with role {}", account.name, account.role)
         }
