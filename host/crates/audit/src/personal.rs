@@ -14,7 +14,7 @@ use crate::canonical::{EntryError, StoredActor, StoredEvent};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use selfheal_domain::user::{Actor, ERASED};
+use selfheal_domain::user::{Actor, ERASED, UserName};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -161,7 +161,7 @@ fn walk<E>(
         for name in names {
             if let Some(Value::String(text)) = fields.get_mut(*name) {
                 visit(Field {
-                    name,
+                    name: *name,
                     text,
                     subject: subject.clone(),
                     make,
@@ -237,6 +237,10 @@ pub fn seal(
     let mut data: Value = serde_json::from_slice(&event.payload).map_err(EntryError::Event)?;
     let mut sealed = false;
     walk(&event.name, &mut data, &mut |field| {
+        // Whatever else stands there is no user of ours.
+        if UserName::new(field.subject.as_str()).is_err() {
+            return Ok(());
+        }
         if let Some(key) = subjects.of_name(&field.subject, field.make)? {
             let nonce = subjects.nonce()?;
             *field.text = key.seal(nonce, &event.name, field.name, field.text)?;

@@ -144,7 +144,10 @@ fn what_is_nobodys_stays_as_it_is() {
         assert_eq!(entry.canonical()[..2], [0, 1], "the first version");
         assert_eq!(entry.event.event().unwrap(), event);
     }
-    assert!(keys.names.borrow().is_empty(), "no key for whatever was typed");
+    assert!(
+        keys.names.borrow().is_empty(),
+        "no key for whatever was typed"
+    );
     // What looks encrypted but was typed comes back as it was typed.
     let typed = "sealed:1:s0:AAAA";
     let mut event = comment(CommentRole::User, "rita");

@@ -135,6 +135,10 @@ pub(crate) fn open(
     let signer = signing::signer(data, &published)?;
     let signed = publish::published_head(&published, signer.verifier())?;
     let signed = signed.map(|(checkpoint, _)| checkpoint);
+    if signed.is_none() && data.join("projection").exists() {
+        // So it is after an upgrade, too; `audit verify` tells the two apart.
+        tracing::warn!("this log has records, but no signed head; it is signed as it is now");
+    }
     let watched = signed.as_ref().map(|signed| signed.size);
     // The projection knows whether the machine went down; its tiles count for as much
     // then.

@@ -434,9 +434,7 @@ impl Projection {
         if entry.seq != seq || selfheal_domain::digest::Digest::of(canonical) != hash {
             return Err(wrong());
         }
-        entry
-            .record(hash, &*self.subjects)
-            .map_err(|_| wrong())
+        entry.record(hash, &*self.subjects).map_err(|_| wrong())
     }
 }
 

@@ -24,6 +24,9 @@ pub(crate) const CHECKPOINT: &str = "checkpoint";
 /// Shortest time between two signed heads.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Full tiles with their content.
+pub(crate) type Tiles = BTreeMap<TileId, Arc<Vec<u8>>>;
+
 /// The published log of an open store.
 pub(crate) struct Publisher {
     directory: PathBuf,
@@ -39,7 +42,7 @@ struct State {
     /// Hash of the last record.
     head: Digest,
     /// Full tiles that are not on disk yet.
-    pending: BTreeMap<TileId, Arc<Vec<u8>>>,
+    pending: Tiles,
     signed: Option<SignedHead>,
     stopping: bool,
 }
@@ -100,7 +103,7 @@ impl Publisher {
         signer: LogSigner,
         tree: TileTree,
         head: Digest,
-        missing: BTreeMap<TileId, Arc<Vec<u8>>>,
+        missing: Tiles,
     ) -> Result<Self, PublishedError> {
         let publisher = Self {
             directory,

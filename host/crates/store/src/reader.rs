@@ -383,16 +383,18 @@ impl StoredRecord {
     /// # Errors
     /// Its event is not one that this program knows.
     pub fn record(&self) -> Result<Record, VerifyError> {
-        self.entry.record(self.hash, &*self.subjects).map_err(|error| VerifyError {
-            seq: self.entry.seq,
-            segment: frame::segment_name(self.location.segment),
-            offset: self.location.offset,
-            why: format!(
-                "{error} ({}); if a newer Selfheal wrote it, use that one",
-                std::error::Error::source(&error)
-                    .map(ToString::to_string)
-                    .unwrap_or_default()
-            ),
-        })
+        self.entry
+            .record(self.hash, &*self.subjects)
+            .map_err(|error| VerifyError {
+                seq: self.entry.seq,
+                segment: frame::segment_name(self.location.segment),
+                offset: self.location.offset,
+                why: format!(
+                    "{error} ({}); if a newer Selfheal wrote it, use that one",
+                    std::error::Error::source(&error)
+                        .map(ToString::to_string)
+                        .unwrap_or_default()
+                ),
+            })
     }
 }

@@ -1,7 +1,7 @@
 //! Verification of a log from its files alone: no host, no lock, no projection.
 
-use crate::grow::{Grower, Grown};
-use crate::publish::{self, PublishedError};
+use crate::grow::{Grower, Grown, OnFull};
+use crate::publish::{self, PublishedError, Tiles};
 use crate::reader::{JournalReader, VerifyError};
 use crate::{lock, signing};
 use selfheal_audit::note::{Checkpoint, LogVerifier};
@@ -44,6 +44,9 @@ pub enum LogError {
         "{0} is missing: nothing says how long the log must be; restore it from a backup, or start the host once if it was stopped right after its first start"
     )]
     NoHead(std::path::PathBuf),
+    /// The log was signed, but by whom is not there.
+    #[error("{0} is missing; give the public key of the log with --key, or restore it")]
+    NoKey(std::path::PathBuf),
     /// The machine failed.
     #[error("the Merkle tree could not be built")]
     Machine(#[source] std::io::Error),
@@ -79,10 +82,16 @@ pub fn signed_head(
     key: Option<&LogVerifier>,
 ) -> Result<Option<(Checkpoint, String, LogVerifier)>, LogError> {
     let own = signing::verifier(directory)?;
-    let Some(key) = key.cloned().or(own) else {
-        return Ok(None);
-    };
     let published = directory.join(publish::DIRECTORY);
+    let Some(key) = key.cloned().or(own) else {
+        // A log of an earlier version has none of these.
+        let signed = published.exists() || directory.join(signing::SECRET).exists();
+        return if signed {
+            Err(LogError::NoKey(directory.join(signing::PUBLIC)))
+        } else {
+            Ok(None)
+        };
+    };
     let Some((checkpoint, note)) = publish::published_head(&published, &key)? else {
         return Err(LogError::NoHead(published.join(publish::CHECKPOINT)));
     };
@@ -135,7 +144,7 @@ pub fn verify(directory: &Path, key: Option<&LogVerifier>) -> Result<VerifyRepor
 fn read_all(
     directory: &Path,
     signed: Option<&Checkpoint>,
-    on_full: crate::grow::OnFull,
+    on_full: OnFull,
 ) -> Result<(JournalReader, Grown), LogError> {
     let mut reader = JournalReader::open(directory)?;
     let watched = signed.map(|signed| signed.size);
@@ -242,14 +251,8 @@ pub fn prove(directory: &Path, index: u64) -> Result<InclusionProof, LogError> {
 
 /// Full tiles below `directory` that are not there as they should be, collected while
 /// a tree grows. `thorough` compares their content, not only their size.
-pub(crate) fn missing_tiles(
-    directory: &Path,
-    thorough: bool,
-) -> (
-    crate::grow::OnFull,
-    Arc<Mutex<std::collections::BTreeMap<TileId, Arc<Vec<u8>>>>>,
-) {
-    let missing = Arc::new(Mutex::new(std::collections::BTreeMap::new()));
+pub(crate) fn missing_tiles(directory: &Path, thorough: bool) -> (OnFull, Arc<Mutex<Tiles>>) {
+    let missing = Arc::new(Mutex::new(Tiles::new()));
     let (found, directory) = (Arc::clone(&missing), directory.to_owned());
     let look = move |tile: TileId, bytes: Vec<u8>| {
         let right = thorough.then_some(bytes.as_slice());

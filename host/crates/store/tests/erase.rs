@@ -50,7 +50,10 @@ fn holding(dir: &Path, needle: &str) -> Vec<String> {
             found.extend(holding(&path, needle));
         } else {
             let bytes = std::fs::read(&path).unwrap();
-            if bytes.windows(needle.len()).any(|part| part == needle.as_bytes()) {
+            if bytes
+                .windows(needle.len())
+                .any(|part| part == needle.as_bytes())
+            {
                 found.push(path.display().to_string());
             }
         }
@@ -160,6 +163,9 @@ fn nobody_is_erased_who_is_not_there_or_needed() {
     assert!(matches!(erase("mallory"), Err(EraseError::Unknown(_))));
     assert!(matches!(erase("ada"), Err(EraseError::LastAdmin(_))));
     let store = open(dir.path());
-    assert!(matches!(erase("rita"), Err(EraseError::Open(_))), "a host runs");
+    assert!(
+        matches!(erase("rita"), Err(EraseError::Open(_))),
+        "a host runs"
+    );
     assert_eq!(store.accounts().unwrap().len(), 2);
 }

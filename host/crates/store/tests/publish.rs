@@ -162,6 +162,11 @@ fn changed_tiles_and_heads_that_are_gone_or_forged_are_told() {
     std::fs::remove_file(&checkpoint).unwrap();
     assert!(matches!(verify(dir.path()), Err(LogError::NoHead(_))));
     std::fs::write(&checkpoint, note).unwrap();
+    let public = dir.path().join("log.pub");
+    let text = std::fs::read(&public).unwrap();
+    std::fs::remove_file(&public).unwrap();
+    assert!(matches!(verify(dir.path()), Err(LogError::NoKey(_))));
+    std::fs::write(&public, text).unwrap();
     std::fs::remove_file(dir.path().join("log.key")).unwrap();
     let error = try_open(dir.path()).err().unwrap();
     assert!(chain(&error).contains("restore the key"), "{error}");

@@ -118,6 +118,38 @@ fn the_projection_is_rebuilt_from_the_journal_alone() {
     assert_eq!(view(&store), before, "power cut");
 }
 
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to.join(entry.file_name()));
+        } else {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_projection_that_is_behind_catches_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    fill(&store);
+    drop(store);
+    let (projection, older) = (dir.path().join("projection"), dir.path().join("older"));
+    copy(&projection, &older);
+    let store = open(dir.path());
+    store.append(opened(21), None).unwrap();
+    store.append(comment(21, "and another"), None).unwrap();
+    let before = view(&store);
+    drop(store);
+    std::fs::remove_dir_all(&projection).unwrap();
+    std::fs::rename(&older, &projection).unwrap();
+    let store = open(dir.path());
+    assert!(!store.was_rebuilt());
+    assert_eq!(view(&store), before);
+}
+
 fn comment_host(name: &str) -> selfheal_domain::event::NewRecord {
     hosts(Event::SessionRefused {
         name: name.to_owned(),
