@@ -388,12 +388,15 @@ impl<'a> EntryView<'a> {
     pub fn to_entry(&self) -> Result<Entry, EntryError> {
         let (kind, name) = self.actor;
         let actor = match kind {
-            USER => Actor::User(
-                UserName::new(name).map_err(|_| EntryError::Layout("its actor is no user name"))?,
-            ),
-            AGENT => Actor::Agent(name.to_owned()),
-            HOST => Actor::Host,
-            _ => Actor::Operator,
+            USER => {
+                let name = UserName::new(name)
+                    .map_err(|_| EntryError::Layout("its actor is no user name"))?;
+                Actor::User(name).into()
+            }
+            AGENT => Actor::Agent(name.to_owned()).into(),
+            HOST => Actor::Host.into(),
+            SEALED => StoredActor::Sealed(name.to_owned()),
+            _ => Actor::Operator.into(),
         };
         Ok(Entry {
             seq: self.seq,
