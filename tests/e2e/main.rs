@@ -5,8 +5,9 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stderr,
     clippy::print_stdout,
-    reason = "tests start processes, say what they measured, and stop at surprises"
+    reason = "tests start processes, stop at surprises and say what they measured"
 )]
 
 mod authoring;
