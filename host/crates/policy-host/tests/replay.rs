@@ -84,6 +84,7 @@ fn every_recorded_decision_gets_the_same_answer_again() {
             .iter()
             .filter(|module| !module.module.starts_with("all "))
             .collect();
+        assert!(verdicts.len() <= told.again.len(), "{told:?}");
         for (recorded, again) in verdicts.iter().zip(&told.again) {
             assert_eq!(
                 (&recorded.module, &recorded.answer, &recorded.reason),
