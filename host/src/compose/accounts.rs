@@ -36,7 +36,7 @@ pub(crate) fn save_user(
 
 /// Erases a user's personal data; returns the pseudonym it was encrypted under.
 pub(crate) fn erase_user(data: &Path, name: &UserName) -> Result<String, Failure> {
-    let options = Options::new(masker(&super::default_policy_config()?)?);
+    let options = Options::new(masker(&super::default_policy_config()?, &[])?);
     JournalStore::erase(data, options, name, Machine.now()).map_err(|error| {
         let exit = match &error {
             EraseError::Unknown(_) | EraseError::LastAdmin(_) => Exit::NotSo,

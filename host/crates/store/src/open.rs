@@ -202,7 +202,11 @@ pub(crate) fn open(
 }
 
 /// Verifies the whole journal and replays what the projection has not seen.
-fn bring_up(data: &Path, mut grower: Grower) -> Result<(Projection, JournalReader, Grown), Unfit> {
+fn bring_up(
+    data: &Path,
+    mut grower: Grower,
+    subjects: &Arc<SubjectKeys>,
+) -> Result<(Projection, JournalReader, Grown), Unfit> {
     let damaged = |error| Unfit::Fatal(OpenError::Damaged(error));
     // The journal first: when it is damaged nothing else is touched.
     let mut reader = JournalReader::with_keys(data, Arc::clone(subjects)).map_err(damaged)?;

@@ -580,7 +580,7 @@ impl LogWitness {
             (Event::PatchDrafted { commit, .. }, _) => {
                 self.claim(record, issue, commit, Role::Draft);
             }
-            (Event::PatchApplied { commit }, _) => {
+            (Event::PatchApplied { commit, .. }, _) => {
                 self.claim(record, issue, commit, Role::Heal);
             }
             (

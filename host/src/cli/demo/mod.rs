@@ -247,7 +247,7 @@ impl Demo {
         }
         step(begun, "the commits, as plain git shows them");
         output::line(application.history()?.trim_end());
-        let report = selfheal_store::verify(&application.data()).because(Exit::NotSo)?;
+        let report = selfheal_store::verify(&application.data(), None).because(Exit::NotSo)?;
         step(
             begun,
             &format!(
