@@ -12,7 +12,7 @@ use std::process::Command;
 
 /// Which of our crates may depend on which; dev-dependencies are free. A crate
 /// that is not listed may depend on none of ours.
-const EDGES: [(&str, &[&str]); 21] = [
+const EDGES: [(&str, &[&str]); 22] = [
     ("selfheal-domain", &[]),
     ("selfheal-audit", &["selfheal-domain"]),
     ("selfheal-store", &["selfheal-domain", "selfheal-audit"]),
@@ -73,7 +73,7 @@ const EDGES: [(&str, &[&str]); 21] = [
 const GUEST_PREFIX: &str = "selfheal-policy-";
 
 /// Engines, and the only crates that name them.
-const ENGINES: [(&str, &[&str]); 10] = [
+const ENGINES: [(&str, &[&str]); 11] = [
     ("sled", &["selfheal-store"]),
     ("wasmtime", &["selfheal-policy-host"]),
     ("git2", &["selfheal-worktree"]),

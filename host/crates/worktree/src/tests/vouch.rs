@@ -69,6 +69,7 @@ impl Healed {
             .commit;
         events.push(Event::PatchApplied {
             commit: heal.clone(),
+            probes: Vec::new(),
         });
         Self {
             app,
