@@ -231,11 +231,12 @@ pub fn seal(
         },
         other => StoredActor::Known(other.clone()),
     };
+    // One encrypted text makes it a record of the version that has them.
+    let mut sealed = matches!(actor, StoredActor::Sealed(_));
     if !may_hold(&event) {
-        return Ok((event, actor));
+        return Ok((StoredEvent { sealed, ..event }, actor));
     }
     let mut data: Value = serde_json::from_slice(&event.payload).map_err(EntryError::Event)?;
-    let mut sealed = false;
     walk(&event.name, &mut data, &mut |field| {
         // Whatever else stands there is no user of ours.
         if UserName::new(field.subject.as_str()).is_err() {
