@@ -47,11 +47,11 @@ impl Place {
     }
 
     /// The repository that was named, or the one of the configuration file.
-    fn repository(&self, named: &Path) -> Result<PathBuf, Failure> {
-        if named.as_os_str().is_empty() {
-            return Ok(Config::read(&self.config).because(Exit::Usage)?.repository);
+    fn repository(&self, named: Option<&Path>) -> Result<PathBuf, Failure> {
+        match named {
+            Some(named) => Ok(named.to_owned()),
+            None => Ok(Config::read(&self.config).because(Exit::Usage)?.repository),
         }
-        Ok(named.to_owned())
     }
 }
 

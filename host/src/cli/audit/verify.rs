@@ -43,12 +43,10 @@ pub(crate) struct Verify {
     #[arg(
         long,
         value_name = "REPOSITORY",
-        num_args = 0..=1,
         require_equals = true,
-        default_missing_value = "",
         conflicts_with = "from_export"
     )]
-    git: Option<PathBuf>,
+    git: Option<Option<PathBuf>>,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -80,8 +78,11 @@ impl Verify {
             Ok(holds) => {
                 let history = self
                     .git
-                    .as_deref()
-                    .map(|named| git::compare(&self.place.data()?, &self.place.repository(named)?))
+                    .as_ref()
+                    .map(|named| {
+                        let repository = self.place.repository(named.as_deref())?;
+                        git::compare(&self.place.data()?, &repository)
+                    })
                     .transpose()?;
                 self.tell(&holds, history.as_ref());
                 Ok(history.as_ref().map_or(Exit::Done, git::exit))
