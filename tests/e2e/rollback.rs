@@ -54,11 +54,8 @@ fn a_failed_verification_ends_in_a_rollback_commit_and_the_tree_as_before() {
     let git = &verified.json()["git"];
     assert_eq!(git["mismatches"], serde_json::json!([]), "{git}");
     // Snapshot, draft, heal and rollback.
-    assert_eq!(
-        (&git["commits"], &git["signed"]),
-        (&4.into(), &4.into()),
-        "{git}"
-    );
+    assert_eq!(git["commits"], 4, "{git}");
+    assert_eq!(git["signed"], 4, "{git}");
 
     // Plain git believes every one of them, by the list that we print.
     let signers = project.selfheal_in(&outside, &["audit", "signers"]);
