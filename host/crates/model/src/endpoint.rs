@@ -68,11 +68,11 @@ impl Provider for Endpoint {
             let finished = self
                 .wire
                 .ask(body.as_bytes(), &fresh, deadline, cancelled, seen)?;
-            let answer = finished.answer;
+            let mut answer = finished.answer;
             let said = answer.blocks.iter().map(block_size).sum();
             usage = usage.plus(counted(answer.usage, body.len(), said));
-            blocks.extend(answer.blocks.iter().cloned());
             if !finished.paused {
+                blocks.append(&mut answer.blocks);
                 unique_calls(&mut blocks, question.messages);
                 return Ok(Answer {
                     blocks,
@@ -80,6 +80,7 @@ impl Provider for Endpoint {
                     usage,
                 });
             }
+            blocks.extend(answer.blocks.iter().cloned());
             messages.push(Message {
                 role: Role::Assistant,
                 blocks: answer.blocks,

@@ -6,7 +6,6 @@
 //! [`selfheal_domain::tools::Tools`], the broker's door, like those of every other
 //! agent; nothing here starts a process or writes a file.
 
-mod answer;
 mod anthropic;
 mod calls;
 mod catalog;
@@ -21,6 +20,7 @@ mod openai;
 mod prompt;
 pub mod provider;
 mod stall;
+mod submission;
 mod talk;
 mod text;
 mod transcript;

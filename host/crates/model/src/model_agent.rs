@@ -4,12 +4,12 @@
 //! What it submits are claims. The diagnosis's reproduction is run before it counts, the
 //! patch is what the worktree holds.
 
-use crate::answer::{self, SubmittedPatch};
 use crate::calls::command_text;
 use crate::catalog::Catalog;
 use crate::limits::{Meter, ModelLimits};
 use crate::prompt::{self, Fence, Mask, Red};
 use crate::provider::{Provider, ProviderError};
+use crate::submission::{self, SubmittedPatch};
 use crate::talk::{Desk, End, Ending, Talk};
 use crate::text::cut_middle;
 use crate::transcript::{Journal, TranscriptStore};
@@ -192,9 +192,9 @@ impl Agent for ModelAgent {
         );
         let mut complained = false;
         let mut ending = Ending {
-            tool: Some(answer::diagnosis_spec(&brief.services)),
+            tool: Some(submission::diagnosis_spec(&brief.services)),
             accept: &mut |input| {
-                let answer = answer::diagnosis(input, &brief.services, &workspace)?;
+                let answer = submission::diagnosis(input, &brief.services, &workspace)?;
                 // What the operators configured counts more than what the model made up.
                 let reproduction = match (&red, &answer.reproduction) {
                     (Some(red), _) => Some(red.check.clone()),
@@ -256,8 +256,8 @@ impl Agent for ModelAgent {
             .as_ref()
             .or_else(|| brief.checks.first());
         let mut ending = Ending {
-            tool: Some(answer::patch_spec()),
-            accept: &mut |input| take_patch(answer::patch(input)?, check, &desk),
+            tool: Some(submission::patch_spec()),
+            accept: &mut |input| take_patch(submission::patch(input)?, check, &desk),
             prose: None,
         };
         let answer = talk

@@ -1,7 +1,7 @@
 //! One conversation with a model: ask, carry out what it asks for, tell it what came of
 //! it, until it submits an answer or a bound ends it. A sub-agent is another one.
 
-mod room;
+mod asking;
 mod work;
 
 use crate::calls::{How, Outcome};
