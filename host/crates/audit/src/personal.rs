@@ -161,7 +161,7 @@ fn walk<E>(
         for name in names {
             if let Some(Value::String(text)) = fields.get_mut(*name) {
                 visit(Field {
-                    name: *name,
+                    name,
                     text,
                     subject: subject.clone(),
                     make,
