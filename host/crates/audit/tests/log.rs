@@ -258,8 +258,7 @@ fn every_leaf_is_proved_and_nothing_else() {
     for size in 1..=leaves.len() {
         let root = merkle::root(&hashes[..size]);
         assert_eq!(root, slow_root(&leaves[..size]));
-        for index in 0..size {
-            let leaf = hashes[index];
+        for (index, leaf) in hashes[..size].iter().copied().enumerate() {
             let proof = slow_proof(&leaves[..size], index);
             assert!(verify(leaf, index, size, &proof, root));
             assert!(!verify(stranger, index, size, &proof, root));

@@ -30,14 +30,16 @@ const CONFIDENCE: f64 = 0.6;
 /// The same where commits could not be told apart.
 const DOUBTFUL: f64 = 0.3;
 
+/// Tools on the live tree, or on what a patch makes of it.
+pub(crate) type ToolsOn<'a> = dyn Fn(Option<&Patch>) -> Result<Box<dyn Tools>, ToolError> + 'a;
+
 /// What the search for a culprit needs of the world.
 pub(crate) struct Search<'a> {
     pub(crate) repository: &'a dyn Repository,
     pub(crate) snapshot: &'a Snapshot,
     /// Checks that may show the bug, most specific first.
     pub(crate) checks: &'a [CheckCommand],
-    /// Tools on the live tree, or on what a patch makes of it.
-    pub(crate) tools: &'a dyn Fn(Option<&Patch>) -> Result<Box<dyn Tools>, ToolError>,
+    pub(crate) tools: &'a ToolsOn<'a>,
     /// Wall-clock time for all of it.
     pub(crate) budget: Duration,
     pub(crate) cancel: &'a CancelToken,

@@ -390,7 +390,9 @@ fn secrets_of_the_host_are_not_inherited() {
     assert!(!env.contains("SELFHEAL"), "{env}");
 }
 
-fn notices() -> (ServiceHooks, Arc<Mutex<Vec<(String, ServiceNotice)>>>) {
+type Noticed = Arc<Mutex<Vec<(String, ServiceNotice)>>>;
+
+fn notices() -> (ServiceHooks, Noticed) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&seen);
     let hooks = ServiceHooks {

@@ -301,8 +301,6 @@ fn compare(path: &str, before: &Unit, after: &Unit, found: &mut Vec<Weakened>) {
         add(Weakening::Bypassed, "");
     }
     let (lost, mut won) = (missing(before, after), missing(after, before));
-    let surplus = lost.len().saturating_sub(won.len());
-    let mut unmatched = 0;
     for check in lost {
         // What comes nearest took its place: the same shape first, then any.
         let place = won
@@ -310,10 +308,7 @@ fn compare(path: &str, before: &Unit, after: &Unit, found: &mut Vec<Weakened>) {
             .position(|other| other.shape == check.shape)
             .or_else(|| (!won.is_empty()).then_some(0));
         let Some(other) = place.map(|at| won.remove(at)) else {
-            if unmatched < surplus {
-                add(Weakening::Removed, &check.text);
-            }
-            unmatched += 1;
+            add(Weakening::Removed, &check.text);
             continue;
         };
         let how = if other.empty && !check.empty {
