@@ -3,15 +3,20 @@
 use crate::programs::cart;
 use selfheal_tests::{TestHost, foreign_command};
 use std::path::Path;
+use std::process::Output;
 
-/// Runs a command line in `directory`; it must succeed.
-fn shell(directory: &Path, command: &str) -> String {
-    let output = foreign_command("/bin/sh")
+fn run(directory: &Path, command: &str) -> Output {
+    foreign_command("/bin/sh")
         .args(["-c", command])
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .current_dir(directory)
         .output()
-        .unwrap();
+        .unwrap()
+}
+
+/// Runs a command line in `directory`; it must succeed.
+fn shell(directory: &Path, command: &str) -> String {
+    let output = run(directory, command);
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command}: {error}");
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -64,6 +69,34 @@ fn an_auditor_saves_reads_and_checks_the_evidence_of_a_heal() {
         readme.contains(&format!("git verify-commit {}", commit.trim())),
         "{readme}"
     );
+    // What the README says proves that every record is in the log, and finds a changed one.
+    let check: String = readme
+        .lines()
+        .skip_while(|line| !line.starts_with("    python3 - <<'CHECK'"))
+        .map_while(|line| line.strip_prefix("    "))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let proved = shell(&pack, &check);
+    assert!(proved.contains("records are in the log"), "{proved}");
+    let proofs = std::fs::read_to_string(pack.join("proof/inclusion.json")).unwrap();
+    let forged = outside.join("forged");
+    std::fs::create_dir_all(forged.join("proof")).unwrap();
+    std::fs::copy(pack.join("records.jsonl"), forged.join("records.jsonl")).unwrap();
+    let at = proofs.find("\"hashes\"").unwrap();
+    let (before, after) = proofs.split_at(at);
+    let changed = after.replacen(['0', '1', '2', '3'], "e", 1);
+    std::fs::write(
+        forged.join("proof/inclusion.json"),
+        format!("{before}{changed}"),
+    )
+    .unwrap();
+    let refused = run(&forged, &check);
+    let error = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        !refused.status.success() && error.contains("not in the log"),
+        "{error}"
+    );
+
     let diff = std::fs::read_to_string(pack.join("run-1/patch.diff")).unwrap();
     assert!(diff.contains("cart.py") && page.contains("cart.py"));
     let records = std::fs::read_to_string(pack.join("records.jsonl")).unwrap();

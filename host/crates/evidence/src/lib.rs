@@ -26,8 +26,6 @@ mod page;
 mod proof;
 mod readme;
 
-pub use proof::{LogHead, RecordProof};
-
 use archive::Archive;
 use selfheal_domain::event::{Event, Record};
 use selfheal_domain::ids::CommitId;
@@ -51,7 +49,7 @@ pub struct Evidence<'a> {
     /// Its records in the audit log, oldest first.
     pub records: &'a [Record],
     /// Proof for each record that there is one of.
-    pub proofs: &'a [RecordProof],
+    pub proofs: &'a [InclusionProof],
     /// Version of the host.
     pub version: &'a str,
 }

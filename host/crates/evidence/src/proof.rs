@@ -1,38 +1,12 @@
 //! Proofs that records are in the log, as files.
 
 use crate::{PackError, pretty};
-use selfheal_domain::digest::Digest;
+use selfheal_domain::ports::{InclusionProof, SignedHead};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// A signed head of the log.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LogHead {
-    /// Records under it.
-    pub size: u64,
-    /// Root of the Merkle tree (RFC 6962) whose leaves are the hashes of the records.
-    pub root: Digest,
-    /// The signed checkpoint (C2SP tlog-checkpoint).
-    pub note: String,
-    /// The public key to verify it with.
-    pub key: String,
-}
-
-/// Shows that one record is in the log.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RecordProof {
-    /// Position of the record.
-    pub index: u64,
-    /// Its hash.
-    pub record: Digest,
-    /// Hashes from the leaf to the root, lowest first.
-    pub hashes: Vec<Digest>,
-    /// The head it is proved under.
-    pub head: LogHead,
-}
-
 /// The files under `proof/`.
-pub(crate) fn files(proofs: &[RecordProof]) -> Result<Vec<(String, String)>, PackError> {
+pub(crate) fn files(proofs: &[InclusionProof]) -> Result<Vec<(String, String)>, PackError> {
     if proofs.is_empty() {
         return Ok(Vec::new());
     }
@@ -46,7 +20,7 @@ pub(crate) fn files(proofs: &[RecordProof]) -> Result<Vec<(String, String)>, Pac
         })
         .collect();
     let mut files = vec![("proof/inclusion.json".to_owned(), pretty(&listed)?)];
-    let heads: BTreeMap<u64, &LogHead> = proofs
+    let heads: BTreeMap<u64, &SignedHead> = proofs
         .iter()
         .map(|proof| (proof.head.size, &proof.head))
         .collect();

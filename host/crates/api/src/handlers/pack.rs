@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use selfheal_domain::event::{Event, Record, ToolOutcome};
 use selfheal_domain::ids::{DecisionId, IssueNumber};
+use selfheal_domain::ports::InclusionProof;
 use selfheal_evidence::{Evidence, PackError, pack};
 use selfheal_pipeline::desk::DeskError;
 use serde::Serialize;
@@ -39,13 +40,14 @@ pub(crate) fn get(call: &Call) -> Result<Response<Body>, Problem> {
     let decisions = values(decided)?;
     let timeline = values(records.iter().map(AuditRecord::from))?;
     let shown = IssueView::of(&issue, caller.role, FileContents::Include);
+    let proofs = proofs_of(call, &records)?;
     let evidence = Evidence {
         issue: &issue,
         shown: &value(&shown)?,
         timeline: &timeline,
         decisions: &decisions,
         records: &records,
-        proofs: &[],
+        proofs: &proofs,
         version: &call.shared.options.version,
     };
     let bytes = pack(&evidence).map_err(|error| match error {
@@ -83,6 +85,18 @@ fn records_of(call: &Call, issue: IssueNumber) -> Result<Vec<Record>, Problem> {
             return Err(Problem::conflict(PackError::TooLarge.to_string()));
         }
     }
+}
+
+/// That each record is in the log, where the log is signed.
+fn proofs_of(call: &Call, records: &[Record]) -> Result<Vec<InclusionProof>, Problem> {
+    let Some(log) = call.shared.store().audit_log() else {
+        return Ok(Vec::new());
+    };
+    let mut proofs = Vec::with_capacity(records.len());
+    for record in records {
+        proofs.extend(log.prove(record.seq).map_err(DeskError::from)?);
+    }
+    Ok(proofs)
 }
 
 fn values<T: Serialize>(items: impl Iterator<Item = T>) -> Result<Vec<Value>, Problem> {
