@@ -7,7 +7,7 @@
 //! - the program is the one that users run; nothing in it knows of tests, and there is no
 //!   switch that could kill it in production;
 //! - no step can be forgotten: what crates of others do (sled, libgit2) is seen as well,
-//!   and a system call that [`calls`] does not know is reported, and fails the test;
+//!   and a system call that `calls` does not know is reported, and fails the test;
 //! - a *point* is one such call with what it is about, as in `write data/journal/*.log` or
 //!   `start a process`; a run lists its points, and any of them can be asked for again.
 //!

@@ -30,6 +30,7 @@ use archive::Archive;
 use selfheal_domain::event::{Event, Record};
 use selfheal_domain::ids::CommitId;
 use selfheal_domain::issue::Issue;
+use selfheal_domain::ports::InclusionProof;
 use serde_json::{Value, json};
 
 /// Most bytes of a pack before compression.

@@ -1,4 +1,4 @@
-//! Where work happens: threads take issues from a [queue](crate::queue) and walk each
+//! Where work happens: threads take issues from a queue (`queue`) and walk each
 //! from room to room until it rests. No issue is walked by two of them.
 //!
 //! The walk is driven by the recorded phase alone, so a restart goes on exactly
