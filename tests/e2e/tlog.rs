@@ -216,7 +216,11 @@ fn a_public_implementation_accepts_our_log_and_refuses_a_tampered_one() {
         (told.code, told.json()["records"].clone()),
         (0, size.into())
     );
-    let told = verify(&export.stdout.replacen("still so, 2", "never so, 2", 1));
+    let told = verify(
+        &export
+            .stdout
+            .replacen("starts too late", "begins too late", 1),
+    );
     assert_eq!(told.code, 1, "{told:?}");
     assert!(told.json()["record"].as_u64().is_some(), "{told:?}");
     for format in ["ocsf", "cef"] {

@@ -105,7 +105,10 @@ pub(crate) fn open_again(path: &Path) -> Result<Repository, RepositoryError> {
 /// What libgit2 does not open, in words of people.
 fn unknown_kind(message: &str) -> String {
     let lower = message.to_ascii_lowercase();
-    if lower.contains("objectformat") {
+    if ["objectformat", "object format", "sha256"]
+        .iter()
+        .any(|word| lower.contains(word))
+    {
         "its object format is SHA-256; convert it, or heal a SHA-1 clone".to_owned()
     } else if lower.contains("refstorage") {
         "its refs are not stored as files (reftable); run `git refs migrate --ref-format=files`"
