@@ -1,4 +1,4 @@
-//! Measures what containment costs: `latency DIRECTORY [COMMAND]`.
+//! Measures what containment costs: `start DIRECTORY [COMMAND]`.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
