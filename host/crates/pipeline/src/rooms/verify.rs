@@ -115,7 +115,7 @@ impl Rooms {
         evidence.extend(watched);
         for (name, position) in &positions {
             evidence.push(self.log_evidence(name, *position));
-            evidence.extend(self.new_errors(name));
+            evidence.push(self.new_errors(name));
         }
         Ok((!cancel.is_cancelled()).then_some(evidence))
     }
@@ -161,15 +161,18 @@ impl Rooms {
         (looks > 0).then_some(quiet).into_iter().collect()
     }
 
-    /// Errors that the service had not logged before its restart, where somebody watches.
-    fn new_errors(&self, name: &str) -> Option<CheckEvidence> {
+    /// Errors that the service had not logged before its restart. Where nobody can tell,
+    /// nobody vouches for it either.
+    fn new_errors(&self, name: &str) -> CheckEvidence {
+        let evidence = |result, detail| CheckEvidence {
+            name: format!("new errors: {name}"),
+            result,
+            detail,
+            seconds: 0.0,
+        };
         let errors = match self.doors.services.new_errors(name) {
             Ok(errors) => errors,
-            Err(error) => {
-                // The lines by which programs say that they crashed are looked for anyway.
-                tracing::debug!(service = name, error = chain(&error), "no watch on its log");
-                return None;
-            }
+            Err(error) => return evidence(VerificationResult::Inconclusive, chain(&error)),
         };
         let told: Vec<String> = errors
             .iter()
@@ -179,23 +182,16 @@ impl Rooms {
                 format!("{line} ({count} times, {print} in {})", error.file)
             })
             .collect();
-        let (result, detail) = if errors.is_empty() {
+        if errors.is_empty() {
             let none = "no error that it had not logged before".to_owned();
-            (VerificationResult::Pass, none)
-        } else {
-            let count = errors.len();
-            let text = format!(
-                "{count} errors that it had not logged before:\n{}",
-                told.join("\n")
-            );
-            (VerificationResult::Fail, text)
-        };
-        Some(CheckEvidence {
-            name: format!("new errors: {name}"),
-            result,
-            detail,
-            seconds: 0.0,
-        })
+            return evidence(VerificationResult::Pass, none);
+        }
+        let count = errors.len();
+        let text = format!(
+            "{count} errors that it had not logged before:\n{}",
+            told.join("\n")
+        );
+        evidence(VerificationResult::Fail, text)
     }
 
     /// Nothing that an agent said excuses an error: it does not grade itself.

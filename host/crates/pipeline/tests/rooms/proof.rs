@@ -217,9 +217,14 @@ fn errors_that_are_new_in_a_log_refute() {
         "{found:?}"
     );
 
+    // A log that cannot be read vouches for nothing.
     let world = self::world();
-    world.set(|it| it.new_errors = Some(Vec::new()));
-    Host::with_issue(&world, AutoAll).rests_in(Phase::Resolved);
+    world.set(|it| it.new_errors = None);
+    let issue = Host::with_issue(&world, AutoAll).rests_in(Phase::Escalated);
+    let verification = issue.runs[0].verification.as_ref().unwrap();
+    assert_eq!(verification.result(), VerificationResult::Inconclusive);
+
+    Host::with_issue(&self::world(), AutoAll).rests_in(Phase::Resolved);
 }
 
 #[test]

@@ -172,7 +172,7 @@ impl Default for World {
                 base_runs: VecDeque::new(),
                 patch_runs: VecDeque::new(),
                 next_probes: VecDeque::new(),
-                new_errors: None,
+                new_errors: Some(Vec::new()),
                 finds: true,
                 services: vec!["web".to_owned()],
                 released: false,
