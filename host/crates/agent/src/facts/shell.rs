@@ -5,6 +5,7 @@
 //! a text that is only known at run time makes the whole call "not understood".
 
 mod expand;
+mod lines;
 mod redirect;
 mod start;
 
@@ -171,7 +172,7 @@ impl Shell<'_, '_> {
             self.out.not_understood();
             return;
         };
-        if tree.root_node().has_error() {
+        if tree.root_node().has_error() || lines::joined(&tree, text) {
             self.out.not_understood();
         }
         let mut reader = Reader {

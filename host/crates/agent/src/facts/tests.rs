@@ -374,6 +374,9 @@ fn texts_made_to_be_slow_or_deep_end_soon_and_are_not_understood() {
         format!("cat <<{}\nx\n", "A".repeat(30_000)),
         format!("cat <<'{}'\nx\n(", "A".repeat(3_000)),
         "rm \0 x".to_owned(),
+        // A shell refuses the first line; the grammar reads `echo > rm -rf gone`.
+        "echo>\nrm -rf gone\necho".to_owned(),
+        "cat <<<\nrm -rf gone".to_owned(),
         // Crashed the grammar's scanner once.
         "(\u{10ffff}$\u{1f600}<\u{1f600}>\u{fb00}".to_owned(),
     ] {
