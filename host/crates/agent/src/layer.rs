@@ -216,6 +216,7 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::symlink;
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
     struct Trees {
         _top: tempfile::TempDir,
@@ -283,28 +284,40 @@ mod tests {
         let outside = trees.base.join("outside");
         fs::write(outside.join("a.py"), "outside").expect("file");
         fs::create_dir_all(trees.base.join("upper/src")).expect("directory");
-        let over = std::sync::atomic::AtomicBool::new(false);
-        let ordering = std::sync::atomic::Ordering::SeqCst;
+        let over = AtomicBool::new(false);
+        let tries = AtomicU32::new(0);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let at = |name: &str| trees.base.join("upper").join(name);
-                while !over.load(ordering) {
+                for flip in 1.. {
                     // Whatever was made at these names in between is in the way.
                     let _ = fs::rename(at("src"), at("aside"));
                     let _ = symlink(&outside, at("src"));
                     let _ = fs::remove_file(at("src"));
                     let _ = fs::rename(at("aside"), at("src"));
                     let _ = fs::remove_dir_all(at("aside"));
+                    // Now and then one whole try meets nobody.
+                    let before = tries.load(Ordering::SeqCst);
+                    while flip % 64 == 0 && tries.load(Ordering::SeqCst) < before + 2 {
+                        if over.load(Ordering::SeqCst) {
+                            return;
+                        }
+                        std::thread::yield_now();
+                    }
+                    if over.load(Ordering::SeqCst) {
+                        return;
+                    }
                 }
             });
-            let mut written = 0;
-            for _ in 0..3_000 {
+            let (mut written, mut led) = (0, false);
+            let more = |done, written| done < 3_000 || (written == 0 && done < 100_000);
+            while !led && more(tries.fetch_add(1, Ordering::SeqCst), written) {
                 written += usize::from(layer.write(&view, "src/a.py", b"inside").is_ok());
                 let read = view.read("src/a.py", 100).unwrap_or_default();
-                let read = read.map(|(bytes, _)| bytes).unwrap_or_default();
-                assert_ne!(read, b"outside");
+                led = read.is_some_and(|(bytes, _)| bytes == b"outside");
             }
-            over.store(true, ordering);
+            over.store(true, Ordering::SeqCst);
+            assert!(!led, "no read leads outside");
             assert!(written > 0, "some come through");
         });
         let names = fs::read_dir(&outside).expect("list").count();
