@@ -1,6 +1,6 @@
 //! A running host, and people who talk to it.
 
-use crate::{Project, eventually};
+use crate::{Project, compiled, eventually};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -33,6 +33,7 @@ pub struct TestHost {
     child: Child,
     url: String,
     config: PathBuf,
+    data: PathBuf,
     agent: ureq::Agent,
     /// Token of the first admin.
     pub admin: String,
@@ -58,6 +59,7 @@ impl TestHost {
         let mut config_text = std::fs::read_to_string(&config).expect("init wrote it");
         let mut policy_text = std::fs::read_to_string(&policy).expect("init wrote it");
         edit(&mut config_text, &mut policy_text);
+        compiled::hand_over(&outside.join("data"));
         std::fs::write(&config, config_text).expect("it can be written");
         std::fs::write(&policy, policy_text).expect("it can be written");
         Self::restart(project, admin)
@@ -100,6 +102,7 @@ impl TestHost {
             child,
             url,
             config: directory.join("selfheal.toml"),
+            data: outside.join("data"),
             agent,
             admin,
         }
@@ -236,5 +239,6 @@ impl Drop for TestHost {
         // It may be gone already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        compiled::leave_behind(&self.data);
     }
 }

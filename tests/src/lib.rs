@@ -10,6 +10,7 @@
     reason = "a test harness starts processes and fails loudly"
 )]
 
+mod compiled;
 mod host;
 mod model;
 mod project;
