@@ -2,7 +2,7 @@
 
 use crate::order::start_order;
 use selfheal_sandbox::signal_number;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -67,16 +67,14 @@ pub struct ServiceConfig {
     #[serde(
         rename = "backoff_seconds",
         default = "default_backoff",
-        deserialize_with = "from_seconds",
-        serialize_with = "to_seconds"
+        with = "seconds"
     )]
     pub backoff: Duration,
     /// Most of that.
     #[serde(
         rename = "backoff_max_seconds",
         default = "default_backoff_max",
-        deserialize_with = "from_seconds",
-        serialize_with = "to_seconds"
+        with = "seconds"
     )]
     pub backoff_max: Duration,
     /// Crashes in a row after which the next one opens the circuit breaker.
@@ -86,8 +84,7 @@ pub struct ServiceConfig {
     #[serde(
         rename = "stable_seconds",
         default = "default_stable",
-        deserialize_with = "from_seconds",
-        serialize_with = "to_seconds"
+        with = "seconds"
     )]
     pub stable: Duration,
     /// After this long an open circuit breaker lets one start through; 0: it stays
@@ -95,8 +92,7 @@ pub struct ServiceConfig {
     #[serde(
         rename = "breaker_seconds",
         default = "default_breaker",
-        deserialize_with = "from_seconds",
-        serialize_with = "to_seconds"
+        with = "seconds"
     )]
     pub breaker: Duration,
     /// Signal by which it reads its code and settings again without ending, as in
@@ -123,8 +119,7 @@ pub struct ServiceConfig {
     #[serde(
         rename = "start_timeout_seconds",
         default = "default_start_timeout",
-        deserialize_with = "from_seconds",
-        serialize_with = "to_seconds"
+        with = "seconds"
     )]
     pub start_timeout: Duration,
     /// Signal by which it is asked to stop, as in `TERM`.
@@ -134,8 +129,7 @@ pub struct ServiceConfig {
     #[serde(
         rename = "stop_grace_seconds",
         default = "default_stop_grace",
-        deserialize_with = "from_seconds",
-        serialize_with = "to_seconds"
+        with = "seconds"
     )]
     pub stop_grace: Duration,
     /// How long it runs on after the host crashed, for the next host to go on with
@@ -143,8 +137,7 @@ pub struct ServiceConfig {
     #[serde(
         rename = "orphan_seconds",
         default = "default_orphan",
-        deserialize_with = "from_seconds",
-        serialize_with = "to_seconds"
+        with = "seconds"
     )]
     pub orphan: Duration,
 }
@@ -376,8 +369,7 @@ pub enum Health {
         #[serde(
             rename = "timeout_seconds",
             default = "default_health_timeout",
-            deserialize_with = "from_seconds",
-            serialize_with = "to_seconds"
+            with = "seconds"
         )]
         timeout: Duration,
     },
@@ -389,8 +381,7 @@ pub enum Health {
         #[serde(
             rename = "timeout_seconds",
             default = "default_health_timeout",
-            deserialize_with = "from_seconds",
-            serialize_with = "to_seconds"
+            with = "seconds"
         )]
         timeout: Duration,
     },
@@ -402,8 +393,7 @@ pub enum Health {
         #[serde(
             rename = "timeout_seconds",
             default = "default_health_timeout",
-            deserialize_with = "from_seconds",
-            serialize_with = "to_seconds"
+            with = "seconds"
         )]
         timeout: Duration,
     },
@@ -474,12 +464,21 @@ fn default_status() -> u16 {
     200
 }
 
-fn from_seconds<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
-    Duration::try_from_secs_f64(f64::deserialize(input)?).map_err(serde::de::Error::custom)
-}
+/// Durations are written as seconds, fractions allowed.
+mod seconds {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use std::time::Duration;
 
-fn to_seconds<S: Serializer>(duration: &Duration, output: S) -> Result<S::Ok, S::Error> {
-    output.serialize_f64(duration.as_secs_f64())
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
+        Duration::try_from_secs_f64(f64::deserialize(input)?).map_err(Error::custom)
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        duration: &Duration,
+        output: S,
+    ) -> Result<S::Ok, S::Error> {
+        output.serialize_f64(duration.as_secs_f64())
+    }
 }
 
 #[cfg(test)]

@@ -2,109 +2,15 @@
 //! outside is written, and the rest is refused with its reason.
 
 use super::fixture::{FixedClock, Fixture, message, patch, run};
-use crate::{GitRepository, MachineIdentity, discover, heal_commit_now, is_dirty};
+use super::traps::trapped;
+use crate::{GitRepository, MachineIdentity, heal_commit_now};
 use selfheal_domain::ports::{Repository, RepositoryError};
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
-/// Plants everything of git's that runs programs, each leaving a mark.
-fn booby_trapped() -> Fixture {
-    let app = Fixture::new(&[
-        ("code.py", "a\nb\nc\n"),
-        ("data.bin", "data\n"),
-        ("z", "z\n"),
-    ]);
-    let mark = app.root.join("../MARK");
-    let mark = mark.to_str().unwrap();
-    let hooks = app.root.join(".git/hooks");
-    std::fs::create_dir_all(&hooks).unwrap();
-    for hook in [
-        "pre-commit",
-        "post-commit",
-        "commit-msg",
-        "prepare-commit-msg",
-        "post-checkout",
-        "reference-transaction",
-        "post-index-change",
-        "pre-auto-gc",
-        "post-merge",
-        "post-rewrite",
-        "pre-applypatch",
-        "update",
-        "fsmonitor-watchman",
-    ] {
-        let path = hooks.join(hook);
-        std::fs::write(&path, format!("#!/bin/sh\necho {hook} >> '{mark}'\n")).unwrap();
-        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-            .unwrap();
-    }
-    let run = format!("sh -c 'echo x >> {mark}; cat'");
-    let included = app.root.join(".git/included");
-    std::fs::write(&included, format!("[core]\n\tfsmonitor = \"{run}\"\n")).unwrap();
-    let config = app.root.join(".git/config");
-    let mut text = std::fs::read_to_string(&config).unwrap();
-    text.push_str(&format!(
-        "[core]\n\tfsmonitor = \"{run}\"\n\tsshCommand = \"{run}\"\n\teditor = \"{run}\"\n\
-         \tpager = \"{run}\"\n\thooksPath = {hooks}\n\
-         [filter \"evil\"]\n\tclean = \"{run}\"\n\tsmudge = \"{run}\"\n\tprocess = \"{run}\"\n\trequired = true\n\
-         [diff]\n\texternal = \"{run}\"\n[diff \"evil\"]\n\ttextconv = \"{run}\"\n\tcommand = \"{run}\"\n\
-         [merge \"evil\"]\n\tdriver = \"{run}\"\n[gpg]\n\tprogram = \"{run}\"\n[commit]\n\tgpgSign = true\n\
-         [include]\n\tpath = included\n[gc]\n\tauto = 1\n",
-        hooks = hooks.display()
-    ));
-    std::fs::write(&config, text).unwrap();
-    std::fs::write(
-        app.root.join(".gitattributes"),
-        "*.bin filter=evil\n* diff=evil merge=evil\n",
-    )
-    .unwrap();
-    app
-}
-
-#[test]
-fn nothing_of_the_repositorys_runs() {
-    let app = booby_trapped();
-    let outside = app.root.parent().unwrap().to_owned();
-    app.write("data.bin", "data, dirty\n");
-    app.write("z", "z dirty\n");
-    let repo = app.open();
-    let patch = patch(&[("code.py", Some("a\nb\nc\n"), Some("a\nB\nc\n"))]);
-    let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
-    repo.open_layer(run(1), &snapshot.commit).unwrap();
-    repo.commit_draft_run(run(1), &snapshot.commit, &patch, &message("x"))
-        .unwrap();
-    repo.check_fits(&snapshot, &patch).unwrap();
-    repo.rehearse_rollback(&snapshot, &patch).unwrap();
-    repo.apply_run(run(1), &snapshot, &patch, &message("x"))
-        .unwrap();
-    repo.roll_back_run(run(1), &snapshot, &patch, &message("x"))
-        .unwrap();
-    repo.close_worktree(run(1)).unwrap();
-    discover(&app.root).unwrap();
-    is_dirty(&app.root, &["code.py".to_owned()]).unwrap();
-    heal_commit_now(
-        &app.root,
-        &patch,
-        &message("x"),
-        MachineIdentity::of_host("test"),
-        Arc::new(FixedClock),
-    )
-    .unwrap();
-    assert!(!outside.join("MARK").exists());
-    let mut names: Vec<_> = std::fs::read_dir(&outside)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
-    names.sort();
-    assert_eq!(names, ["app", "state"]);
-    // The trap works: git itself steps into it.
-    let _ = app.try_git(&["add", "data.bin"]);
-    assert!(outside.join("MARK").exists());
-}
-
 #[test]
 fn files_that_git_converts_are_refused() {
-    let app = booby_trapped();
+    let app = trapped();
     let repo = app.open();
     let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     let filtered = patch(&[("data.bin", Some("data\n"), Some("x\n"))]);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-fn trapped() -> Fixture {
+pub(super) fn trapped() -> Fixture {
     let app = Fixture::new(&[
         ("code.py", "a\nb\nc\n"),
         ("data.bin", "data\n"),
