@@ -29,6 +29,7 @@ mod registry;
 mod roles;
 mod rollback;
 mod services;
+mod skill;
 mod strategies;
 mod tlog;
 mod walk;

@@ -38,6 +38,8 @@ impl Clock for Now {
 fn git(root: &Path, args: &[&str]) {
     let out = Command::new("git")
         .args(["-c", "user.name=x", "-c", "user.email=x@x"])
+        // It would go on in the background, beside what is measured.
+        .args(["-c", "gc.auto=0", "-c", "maintenance.auto=false"])
         .args(args)
         .current_dir(root)
         .env("GIT_CONFIG_NOSYSTEM", "1")
