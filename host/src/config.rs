@@ -204,6 +204,14 @@ impl AgentConfig {
         self.key_places().filter_map(key).collect()
     }
 
+    /// Files of authorities that are trusted instead of the machine's.
+    fn ca_files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let models = self.models.iter_mut().map(|model| &mut model.ca_file);
+        let external = self.external.iter_mut().map(|agent| &mut agent.ca_file);
+        let servers = self.mcp.iter_mut().map(|server| &mut server.ca_file);
+        models.chain(external).chain(servers).flatten()
+    }
+
     /// Variable and file that are named for each key.
     fn key_places(&self) -> impl Iterator<Item = (&Option<String>, &Option<PathBuf>)> {
         let models = self.models.iter();
@@ -487,6 +495,20 @@ impl Config {
             )
         {
             *key = base.join(&key);
+        }
+        for authorities in agent.ca_files_mut() {
+            *authorities = base.join(&authorities);
+            let place = authorities.canonicalize();
+            if place.is_ok_and(|place| place.starts_with(&repository)) {
+                return Err(wrong(
+                    "ca_file",
+                    format!(
+                        "{} is in the application's repository, where a patch could change \
+                         who is trusted with keys and code; keep it elsewhere",
+                        authorities.display()
+                    ),
+                ));
+            }
         }
         if let Err(message) = check_services(&document.services) {
             return Err(wrong("service", message));

@@ -4,7 +4,7 @@ use crate::config::AgentChoice;
 use crate::failure::{Because, Exit, Failure};
 use selfheal_audit::Masker;
 use selfheal_external_agent::{
-    Budgets, Dialect, ExternalAgent, ExternalAgentConfig, Protocol, Upstream,
+    Authorities, Budgets, Dialect, ExternalAgent, ExternalAgentConfig, Protocol, Upstream,
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -30,6 +30,9 @@ pub(crate) struct ExternalConfig {
     pub(crate) key_env: Option<String>,
     /// File that holds the key, and nothing else.
     pub(crate) key_file: Option<PathBuf>,
+    /// File with the certificates (PEM) of the authorities that sign the endpoint's own,
+    /// instead of those that the machine trusts.
+    pub(crate) ca_file: Option<PathBuf>,
     /// Further variables for it. Never a secret.
     pub(crate) environment: BTreeMap<String, String>,
     /// Absolute paths it needs to see although commands do not, such as its packages.
@@ -85,6 +88,17 @@ impl ExternalConfig {
                 "turns and calls must be at least 1".to_owned(),
             ));
         }
+        if self.ca_file.is_some()
+            && self
+                .base_url
+                .as_ref()
+                .is_some_and(|url| url.starts_with("http:"))
+        {
+            return Err((
+                "agent.external.ca_file",
+                "there are no certificates over http; use https, or leave it out".to_owned(),
+            ));
+        }
         match &self.base_url {
             Some(url) if !may_carry_a_key(url) => Err((
                 "agent.external.base_url",
@@ -117,6 +131,12 @@ impl ExternalConfig {
             dialect,
             base_url: base_url.trim_end_matches('/').to_owned(),
             key: self.key(self.base_url.is_none().then_some(variable))?,
+            authorities: self
+                .ca_file
+                .as_deref()
+                .map(Authorities::read)
+                .transpose()
+                .because(Exit::Usage)?,
             mask: Arc::new(move |text| mask.text(text).into_owned()),
             most_requests: MOST_REQUESTS,
             most_tokens: tokens,

@@ -31,4 +31,6 @@ mod transcript;
 mod wire;
 
 pub use agent::{Budgets, ExternalAgent, ExternalAgentConfig, Protocol};
-pub use gateway::{Dialect, Gateway, GatewayError, Mask, Upstream, Usage};
+pub use gateway::{
+    Authorities, AuthoritiesError, Dialect, Gateway, GatewayError, Mask, Upstream, Usage,
+};

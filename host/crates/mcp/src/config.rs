@@ -1,9 +1,10 @@
 //! `[[agent.mcp]]` of `selfheal.toml`.
 
-use reqwest::Url;
+use crate::conversation::client;
+use reqwest::{Certificate, Url};
 use selfheal_domain::mcp::{McpReach, is_server_name};
 use serde::Deserialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Longest wait that can be asked for.
@@ -23,6 +24,9 @@ pub struct McpConfig {
     pub token_env: Option<String>,
     /// File of the host with it, instead.
     pub token_file: Option<PathBuf>,
+    /// File with the certificates (PEM) of the authorities that sign the one of `url`,
+    /// instead of those that the machine trusts.
+    pub ca_file: Option<PathBuf>,
     /// Longest wait for one answer, in seconds; 1 to 600.
     #[serde(default = "usual_timeout")]
     pub timeout_seconds: u64,
@@ -68,6 +72,14 @@ pub enum McpConfigError {
     /// A process is given no token.
     #[error("agent.mcp {0:?}: a token is for servers with a url; a process reads none")]
     TokenOfProcess(String),
+    /// What vouches for the certificate of an address is of no use.
+    #[error("agent.mcp {name:?}: ca_file: {why}")]
+    Authorities {
+        /// The server.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
     /// The wait is none.
     #[error("agent.mcp {0:?}: timeout_seconds is 1 to {MAX_SECONDS}")]
     Timeout(String),
@@ -84,8 +96,41 @@ pub(crate) struct Known {
 /// How a server is reached.
 #[derive(Clone)]
 pub(crate) enum Way {
-    Process { command: String },
-    Http { url: Url, token: Option<String> },
+    Process {
+        command: String,
+    },
+    Http {
+        url: Url,
+        token: Option<String>,
+        authorities: Option<Authorities>,
+    },
+}
+
+/// Who is trusted to sign a server's certificate, instead of whom the machine trusts.
+#[derive(Clone)]
+pub(crate) struct Authorities {
+    pub(crate) file: PathBuf,
+    pub(crate) certificates: Vec<Certificate>,
+}
+
+impl Authorities {
+    fn read(file: &Path) -> Result<Self, String> {
+        let text = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let certificates = Certificate::from_pem_bundle(&text).unwrap_or_default();
+        let read = Self {
+            file: file.to_owned(),
+            certificates,
+        };
+        // One that makes no sense shows only when it is used.
+        if read.certificates.is_empty() || client(None, Some(&read)).is_err() {
+            return Err(format!(
+                "{} does not hold certificates in PEM form: export the authority's \
+                 certificate as -----BEGIN CERTIFICATE----- …",
+                file.display()
+            ));
+        }
+        Ok(read)
+    }
 }
 
 impl Known {
@@ -128,6 +173,12 @@ pub(crate) fn checked(
         }
         let way = match (&config.command, &config.url) {
             (Some(command), None) if !command.trim().is_empty() => {
+                if config.ca_file.is_some() {
+                    return Err(McpConfigError::Authorities {
+                        name,
+                        why: "it is for servers with a url".to_owned(),
+                    });
+                }
                 if config.token_env.is_some() || config.token_file.is_some() {
                     return Err(McpConfigError::TokenOfProcess(name));
                 }
@@ -151,12 +202,23 @@ pub(crate) fn checked(
                 if let (None, Some(place)) = (&token, place) {
                     return Err(McpConfigError::Token { name, place });
                 }
+                let url = address(url).map_err(|why| McpConfigError::Address {
+                    name: name.clone(),
+                    why,
+                })?;
+                let authorities = match &config.ca_file {
+                    Some(_) if url.scheme() == "http" => {
+                        Err("there are no certificates over http; use https".to_owned())
+                    }
+                    file => file.as_deref().map(Authorities::read).transpose(),
+                };
                 Way::Http {
-                    url: address(url).map_err(|why| McpConfigError::Address {
+                    url,
+                    token,
+                    authorities: authorities.map_err(|why| McpConfigError::Authorities {
                         name: name.clone(),
                         why,
                     })?,
-                    token,
                 }
             }
             _ => return Err(McpConfigError::Reach(name)),
@@ -249,6 +311,22 @@ mod tests {
             (
                 "name = \"a\"\ncommand = \"x\"\ntoken_env = \"TICKETS_TOKEN\"",
                 "reads none",
+            ),
+            (
+                "name = \"a\"\ncommand = \"x\"\nca_file = \"/ca.pem\"",
+                "with a url",
+            ),
+            (
+                "name = \"a\"\nurl = \"http://127.0.0.1:9/\"\nca_file = \"/ca.pem\"",
+                "use https",
+            ),
+            (
+                "name = \"a\"\nurl = \"https://x/\"\nca_file = \"/nowhere/ca.pem\"",
+                "/nowhere/ca.pem",
+            ),
+            (
+                "name = \"a\"\nurl = \"https://x/\"\nca_file = \"/dev/null\"",
+                "BEGIN CERTIFICATE",
             ),
             (
                 "name = \"a\"\ncommand = \"x\"\ntimeout_seconds = 0",

@@ -2,17 +2,18 @@
 //! does keeps nobody else from working.
 
 use crate::answer::{MAX_TOOLS, offered, shorten, text};
-use crate::config::{Known, Way};
+use crate::config::{Authorities, Known, Way};
 use crate::pump::{MAX_LINE, Pump};
 use rmcp::model::{CallToolRequestParams, CallToolResponse, PaginatedRequestParams};
-use rmcp::service::{RoleClient, RunningService, ServiceError};
+use rmcp::service::{ClientInitializeError, RoleClient, RunningService, ServiceError};
 use rmcp::transport::async_rw::AsyncRwTransport;
 use rmcp::transport::streamable_http_client::{
-    StreamableHttpClientTransport, StreamableHttpClientTransportConfig,
+    StreamableHttpClientTransport, StreamableHttpClientTransportConfig, StreamableHttpError,
 };
 use selfheal_domain::mcp::{McpConversation, McpError, McpTool};
 use selfheal_domain::tools::ToolSession;
 use serde_json::Value;
+use std::error::Error;
 use std::future::Future;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -76,8 +77,16 @@ impl Conversation {
                 };
                 conversation.wait(&runtime, opening, cancelled)
             }
-            (Way::Http { url, token }, None) => {
-                let client = client(known.timeout).map_err(|error| failed(error.to_string()))?;
+            (
+                Way::Http {
+                    url,
+                    token,
+                    authorities,
+                },
+                None,
+            ) => {
+                let client = client(Some(known.timeout), authorities.as_ref())
+                    .map_err(|error| failed(error.to_string()))?;
                 let mut config = StreamableHttpClientTransportConfig::with_uri(url.as_str())
                     .max_sse_event_size(MAX_LINE)
                     .reinit_on_expired_session(false);
@@ -87,7 +96,7 @@ impl Conversation {
                 let opening = async {
                     let transport = StreamableHttpClientTransport::with_client(client, config);
                     let served = rmcp::serve_client((), transport).await;
-                    served.map_err(|error| error.to_string())
+                    served.map_err(|error| unopened(&error, authorities.as_ref()))
                 };
                 conversation.wait(&runtime, opening, cancelled)
             }
@@ -212,14 +221,53 @@ impl McpConversation for Conversation {
     }
 }
 
+/// Why there is no conversation over HTTP, and what to do where a certificate is why.
+fn unopened(error: &ClientInitializeError, authorities: Option<&Authorities>) -> String {
+    let mut text = error.to_string();
+    let refused = match error {
+        ClientInitializeError::TransportError { error, .. } => error
+            .error
+            .downcast_ref::<StreamableHttpError<reqwest::Error>>(),
+        _ => None,
+    };
+    if let Some(StreamableHttpError::Client(error)) = refused {
+        let mut next = error.source();
+        while let Some(cause) = next {
+            text = format!("{text}: {cause}");
+            next = cause.source();
+        }
+    }
+    if !text.contains("UnknownIssuer") {
+        return text;
+    }
+    match authorities {
+        Some(known) => format!(
+            "its certificate is signed by none of the authorities in {}: put the certificate \
+             (PEM) of the one that signs it into that file",
+            known.file.display()
+        ),
+        None => "its certificate is signed by no authority that this machine trusts: where the \
+                 authority is your own, name a file with its certificate (PEM) as ca_file"
+            .to_owned(),
+    }
+}
+
 /// Reaches the address it is given and no other.
-fn client(timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
+pub(crate) fn client(
+    timeout: Option<Duration>,
+    authorities: Option<&Authorities>,
+) -> Result<reqwest::Client, reqwest::Error> {
     // Set already where another part of the host speaks TLS: the same one.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
+    let mut builder = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(timeout)
-        .pool_max_idle_per_host(0)
-        .build()
+        .pool_max_idle_per_host(0);
+    if let Some(timeout) = timeout {
+        builder = builder.connect_timeout(timeout);
+    }
+    if let Some(known) = authorities {
+        builder = builder.tls_certs_only(known.certificates.iter().cloned());
+    }
+    builder.build()
 }

@@ -10,6 +10,7 @@
 //! | vLLM | `openai` | `http://localhost:8000/v1` | none |
 
 use crate::anthropic;
+use crate::authorities::{Authorities, AuthoritiesError};
 use crate::endpoint::{Dialect, Endpoint};
 use crate::key::{Key, KeyError};
 use crate::openai;
@@ -124,6 +125,11 @@ pub struct ProviderConfig {
     /// File that holds the key, and nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
+    /// File with the certificates (PEM) of the authorities that sign the provider's own:
+    /// a company's, in front of its vLLM or proxy. They count instead of those that the
+    /// machine trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
     /// Longest answer, in tokens.
     #[serde(default = "default_output")]
     pub max_output_tokens: u32,
@@ -173,6 +179,15 @@ pub enum ConfigError {
         /// Why.
         #[source]
         source: KeyError,
+    },
+    /// The file of its authorities is of no use.
+    #[error("ca_file of the provider {provider}")]
+    Authorities {
+        /// Which.
+        provider: String,
+        /// Why.
+        #[source]
+        source: AuthoritiesError,
     },
     /// The system does not let us connect to anything.
     #[error("cannot prepare connections to {provider}")]
@@ -250,10 +265,18 @@ impl ProviderConfig {
                 &["responses"]
             }
         };
+        let authorities = self.ca_file.as_deref().map(Authorities::read);
+        let authorities = authorities
+            .transpose()
+            .map_err(|source| ConfigError::Authorities {
+                provider: self.name(),
+                source,
+            })?;
         let address = Address {
             url: joined(base, path)?,
             headers,
             key,
+            authorities,
             connect_timeout: surroundings.connect_timeout,
             idle_timeout: surroundings
                 .idle_timeout
@@ -354,6 +377,12 @@ impl ProviderConfig {
         }
         if url.query().is_some() || url.fragment().is_some() {
             return Err(wrong("base_url", "an address without ? and # is expected"));
+        }
+        if url.scheme() == "http" && self.ca_file.is_some() {
+            return Err(wrong(
+                "ca_file",
+                "there are no certificates over http; use https, or leave it out",
+            ));
         }
         match url.scheme() {
             "https" => Ok(url),

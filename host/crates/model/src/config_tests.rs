@@ -95,6 +95,23 @@ fn a_missing_key_says_where_it_was_looked_for() {
 }
 
 #[test]
+fn authorities_are_read_when_they_are_configured() {
+    let base = format!("{BASE}key_env = \"SET\"\nbase_url = \"https://example.org\"\n");
+    let with = |file: &str| format!("{base}ca_file = \"{file}\"\n");
+    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/authority.pem");
+    assert!(connect(&with(own)).is_ok());
+    let missing = complaint(&with("/nowhere/ca.pem"));
+    assert!(
+        missing.starts_with("ca_file of the provider anthropic:m: cannot read /nowhere/ca.pem"),
+        "{missing}"
+    );
+    let key = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/server.key.pem");
+    assert!(complaint(&with(key)).contains("BEGIN CERTIFICATE"));
+    let plain = with(own).replace("https://example.org", "http://127.0.0.1:1");
+    assert!(complaint(&plain).starts_with("ca_file: "));
+}
+
+#[test]
 fn numbers_have_bounds() {
     for (line, field) in [
         ("max_output_tokens = 0", "max_output_tokens"),

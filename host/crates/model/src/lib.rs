@@ -7,6 +7,7 @@
 //! agent; nothing here starts a process or writes a file.
 
 mod anthropic;
+pub mod authorities;
 mod calls;
 mod catalog;
 mod compaction;

@@ -13,6 +13,7 @@ pub(crate) mod limits;
 pub mod pace;
 mod status;
 
+use crate::authorities::Authorities;
 use crate::key::Key;
 use crate::provider::{Delta, ProviderError};
 use assemble::Finished;
@@ -62,6 +63,8 @@ pub(crate) struct Address {
     pub(crate) headers: HeaderMap,
     /// Taken out of every message.
     pub(crate) key: Option<Key>,
+    /// Who signs its certificate; the machine's authorities when `None`.
+    pub(crate) authorities: Option<Authorities>,
     /// Longest time until a connection stands.
     pub(crate) connect_timeout: Duration,
     /// Longest silence.
@@ -99,6 +102,8 @@ impl Wire {
         if address.url.scheme() == "http" {
             // A proxy would see the key in the clear.
             builder = builder.no_proxy().tls_certs_only([]);
+        } else if let Some(authorities) = &address.authorities {
+            builder = builder.tls_certs_only(authorities.certificates.iter().cloned());
         }
         let client = builder.build().map_err(std::io::Error::other)?;
         // One worker keeps idle connections honest between questions; the questions
@@ -152,7 +157,11 @@ impl Wire {
                 Err(fault) => fault,
             };
             let Some(wait) = self.wait_before_next(&fault, tries, deadline) else {
-                return Err(self.error(fault, tries));
+                let error = self.error(fault, tries);
+                if !matches!(error, ProviderError::Cancelled) {
+                    tracing::warn!(provider = self.name, tries, "no answer: {error}");
+                }
+                return Err(error);
             };
             tracing::warn!(
                 provider = self.name,
@@ -209,7 +218,7 @@ impl Wire {
             .headers(self.address.headers.clone())
             .body(body.to_vec());
         runtime.block_on(async {
-            let work = exchange::exchange(request, assembler, self.address.idle_timeout, seen);
+            let work = exchange::exchange(request, assembler, &self.address, seen);
             let patience = tokio::time::sleep(left);
             let mut ticks = tokio::time::interval(pace::TICK);
             tokio::pin!(work, patience);

@@ -1,8 +1,8 @@
-//! TLS as it is used for real: who the machine trusts may have the key, nobody else.
+//! TLS as it is used for real: who the machine or `ca_file` trusts may have the key,
+//! nobody else.
 //!
-//! `tls/` holds a certificate for loopback, its key, and the authority that signed it,
-//! whose own key is lost. Which authorities are trusted is read from the environment
-//! when a provider is made, so each case runs in a process of its own.
+//! Whom the machine trusts is read from the environment when a provider is made, so each
+//! case runs in a process of its own.
 
 #![allow(
     clippy::expect_used,
@@ -12,72 +12,37 @@
 )]
 
 mod scripted;
+#[path = "tls/server.rs"]
+mod server;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use scripted::anthropic::says;
 use scripted::{Asked, told};
 use selfheal_model::conversation::{Message, Role};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use server::file;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::Receiver;
 
 /// Where the other process asks.
 const ASK: &str = "SELFHEAL_TEST_ASK";
-
-fn file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/tls")
-        .join(name)
-}
+/// What its configuration says besides.
+const MORE: &str = "SELFHEAL_TEST_MORE";
 
 /// Answers questions over TLS at this address; what arrived decrypted is handed out.
 fn serve(ip: &str) -> (SocketAddr, Receiver<Vec<u8>>) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let chain = CertificateDer::pem_file_iter(file("server.pem"))
-        .expect("a file")
-        .collect::<Result<Vec<_>, _>>()
-        .expect("certificates");
-    let key = PrivateKeyDer::from_pem_file(file("server.key.pem")).expect("a key");
-    let config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .expect("a pair");
-    let config = Arc::new(config);
-    let listener = TcpListener::bind((ip, 0)).expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let (send, receive) = channel();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(stream) = stream else { return };
-            let session = ServerConnection::new(Arc::clone(&config)).expect("a session");
-            let mut stream = StreamOwned::new(session, stream);
-            let mut got = vec![0; 64 * 1024];
-            let read = stream.read(&mut got).unwrap_or(0);
-            got.truncate(read);
-            let body = says("hello");
-            let reply = format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {}\r\n\
-                 connection: close\r\n\r\n{body}",
-                body.len()
-            );
-            // A client that refuses us is a part of the test.
-            let _ = stream.write_all(reply.as_bytes());
-            let _ = stream.flush();
-            if send.send(got).is_err() {
-                return;
-            }
-        }
-    });
-    (address, receive)
+    let body = says("hello");
+    let reply = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {}\r\n\
+         connection: close\r\n\r\n{body}",
+        body.len()
+    );
+    server::serve(ip, reply)
 }
 
-/// Asks in a process that trusts `authorities`; what it said.
-fn ask(url: &str, authorities: Option<&Path>) -> String {
+/// Asks in a process that trusts `authorities`, with a further line of configuration;
+/// what it said.
+fn ask(url: &str, authorities: Option<&Path>, more: &str) -> String {
     #[expect(
         clippy::disallowed_methods,
         reason = "what is trusted is read once per process"
@@ -86,6 +51,7 @@ fn ask(url: &str, authorities: Option<&Path>) -> String {
     command
         .args(["--exact", "the_other_process", "--nocapture"])
         .env(ASK, url)
+        .env(MORE, more)
         .env_remove("SSL_CERT_FILE")
         .env_remove("SSL_CERT_DIR")
         .env("NO_PROXY", "127.0.0.1,localhost");
@@ -102,10 +68,14 @@ fn ask(url: &str, authorities: Option<&Path>) -> String {
 #[test]
 fn the_other_process() {
     let Ok(url) = std::env::var(ASK) else { return };
-    let asked = Asked::new("anthropic", &url, "");
+    let more = std::env::var(MORE).unwrap_or_default();
+    let asked = Asked::new("anthropic", &url, &more);
     match asked.ask(&[Message::text(Role::User, "hello")]) {
         Ok(answer) => println!("answered: {:?}", answer.blocks),
-        Err(error) => println!("{}: {}", told(Err(error)).0, asked.pace.waits().len()),
+        Err(error) => {
+            let (kind, message) = told(Err(error));
+            println!("{kind}: {}: {message}", asked.pace.waits().len());
+        }
     }
 }
 
@@ -114,26 +84,53 @@ fn a_trusted_server_gets_key_and_question() {
     let (address, requests) = serve("127.0.0.1");
     for host in ["127.0.0.1", "localhost"] {
         let url = format!("https://{host}:{}", address.port());
-        let said = ask(&url, Some(&file("authority.pem")));
-        assert!(
-            said.contains("answered: [Text { text: \"hello\" }]"),
-            "{said}"
-        );
-        let request = String::from_utf8_lossy(&requests.recv().expect("a request")).into_owned();
-        assert!(request.contains(scripted::KEY), "{request}");
+        // Trusted by the machine; or by the configuration alone.
+        for said in [
+            ask(&url, Some(&file("authority.pem")), ""),
+            ask(&url, Some(&file("stranger.pem")), &ca_file("authority.pem")),
+        ] {
+            assert!(
+                said.contains("answered: [Text { text: \"hello\" }]"),
+                "{said}"
+            );
+            let request = requests.recv().expect("a request");
+            let request = String::from_utf8_lossy(&request).into_owned();
+            assert!(request.contains(scripted::KEY), "{request}");
+        }
     }
+}
+
+fn ca_file(name: &str) -> String {
+    format!("ca_file = {:?}", file(name))
 }
 
 #[test]
 fn nobody_else_gets_anything() {
-    // Signed by nobody that is trusted; and by somebody trusted, for another address.
-    for (ip, authorities) in [
-        ("127.0.0.1", None),
-        ("127.0.0.2", Some(file("authority.pem"))),
+    let stranger = file("stranger.pem").display().to_string();
+    for (ip, authorities, more, why) in [
+        // Signed by nobody that is trusted.
+        ("127.0.0.1", None, String::new(), "as ca_file"),
+        // The file counts, not the machine.
+        (
+            "127.0.0.1",
+            Some(file("authority.pem")),
+            ca_file("stranger.pem"),
+            stranger.as_str(),
+        ),
+        // By somebody trusted, for another address.
+        (
+            "127.0.0.2",
+            Some(file("authority.pem")),
+            String::new(),
+            "not valid for",
+        ),
     ] {
         let (address, requests) = serve(ip);
-        let said = ask(&format!("https://{address}"), authorities.as_deref());
-        assert!(said.contains("unavailable: 7"), "{said}");
+        let url = format!("https://{address}");
+        let said = ask(&url, authorities.as_deref(), &more);
+        // Once: the next try would meet the same certificate.
+        assert!(said.contains("unavailable: 0: anthropic:m"), "{said}");
+        assert!(said.contains(why), "{said}");
         let got: Vec<u8> = requests.try_iter().flatten().collect();
         assert!(got.is_empty(), "{ip}: {}", String::from_utf8_lossy(&got));
     }

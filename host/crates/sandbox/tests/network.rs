@@ -6,6 +6,8 @@
     reason = "a test fails by panicking, also in its helpers"
 )]
 
+#[path = "../../model/tests/tls/server.rs"]
+mod server;
 mod tree;
 
 use selfheal_sandbox::{Access, CancelToken, Destination, Grant, Sandbox, SandboxError};
@@ -83,6 +85,34 @@ fn a_granted_name_leads_to_its_destination() {
     spec.grants = grants;
     let output = run(spec);
     assert_eq!(output.stdout, "cba\nrefused\nrefused\n", "{output:?}");
+    tree.assert_untouched();
+}
+
+#[test]
+fn tls_ends_in_the_command_and_at_the_destination() {
+    let tree = Tree::new();
+    let reply = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
+    let (address, requests) = server::serve("127.0.0.1", reply.to_owned());
+    let text = |name| std::fs::read_to_string(server::file(name)).unwrap();
+    let mut spec = tree.python_spec(
+        Access::ReadOnly,
+        &format!(
+            "import ssl, urllib.request\n\
+             for authority in ('''{}''', '''{}'''):\n\
+             \x20   trust = ssl.create_default_context(cadata=authority)\n\
+             \x20   try:\n\
+             \x20       print(urllib.request.urlopen('https://localhost:{}/', context=trust).read().decode())\n\
+             \x20   except OSError as e: print('CERTIFICATE_VERIFY_FAILED' in str(e))\n",
+            text("authority.pem"),
+            text("stranger.pem"),
+            address.port(),
+        ),
+    );
+    let destination = format!("localhost:{}", address.port());
+    spec.grants = Grant::for_destinations([destination.as_str()]).unwrap();
+    let output = run(spec);
+    assert_eq!(output.stdout, "ok\nTrue\n", "{output:?}");
+    assert!(requests.recv().unwrap().starts_with(b"GET / "));
     tree.assert_untouched();
 }
 

@@ -1,5 +1,6 @@
 //! Which requests go on, with what, and where to.
 
+use super::authorities::{explained, tls};
 use super::http::Request;
 use super::served::keep_own;
 use super::usage::{Meter, Usage};
@@ -66,6 +67,7 @@ impl Forwarder {
             // Wherever it would lead is not what was configured.
             .max_redirects(0)
             .proxy(proxy(&upstream.base_url, ureq::Proxy::try_from_env()))
+            .tls_config(tls(upstream.authorities.as_ref()))
             .timeout_connect(Some(Duration::from_secs(15)))
             .timeout_recv_response(Some(Duration::from_secs(600)))
             .timeout_per_read(Some(Duration::from_secs(300)))
@@ -152,7 +154,10 @@ impl Forwarder {
         }
         let unreachable = |error: &dyn std::fmt::Display| Refusal {
             status: 502,
-            text: format!("the model's endpoint does not answer: {error}"),
+            text: format!(
+                "the model's endpoint {} does not answer: {error}",
+                self.upstream.base_url
+            ),
         };
         let answer = if body.is_empty() {
             let outgoing = outgoing.body(()).map_err(|error| unreachable(&error))?;
@@ -161,7 +166,12 @@ impl Forwarder {
             let outgoing = outgoing.body(body).map_err(|error| unreachable(&error))?;
             self.client.run(outgoing)
         };
-        let answer = answer.map_err(|error| unreachable(&error))?;
+        let answer = answer.map_err(|error| {
+            let why = explained(&error, self.upstream.authorities.as_ref());
+            // The agent keeps what it is told to itself.
+            tracing::warn!(endpoint = self.upstream.base_url, "no answer: {why}");
+            unreachable(&why)
+        })?;
         let headers = RETURNED
             .iter()
             .filter_map(|name| {

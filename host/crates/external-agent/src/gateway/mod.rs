@@ -6,11 +6,13 @@
 //! key that the agent never sees, masked and within bounds, and without what the
 //! provider would look up, fetch or call by itself.
 
+mod authorities;
 mod forward;
 mod http;
 mod served;
 mod usage;
 
+pub use authorities::{Authorities, AuthoritiesError};
 use forward::Forwarder;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -48,6 +50,8 @@ pub struct Upstream {
     pub base_url: String,
     /// Sent with each request; none for an endpoint that wants none.
     pub key: Option<String>,
+    /// Who signs its certificate; the machine's authorities when `None`.
+    pub authorities: Option<Authorities>,
     /// Applied to every text of a request.
     pub mask: Mask,
     /// Requests of one session; one more is refused.

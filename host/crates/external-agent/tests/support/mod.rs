@@ -276,6 +276,7 @@ impl Bench {
                 dialect,
                 base_url: model.base_url(),
                 key: Some(KEY.to_owned()),
+                authorities: None,
                 mask: Arc::new(|text| text.replace("hunter2hunter2", "[masked]")),
                 most_requests: 100,
                 most_tokens: 1_000_000,

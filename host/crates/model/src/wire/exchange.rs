@@ -1,8 +1,9 @@
 //! One request and its stream of events.
 
 use super::assemble::Finished;
-use super::fault::Fault;
-use super::{Assembler, Flow, limits, status};
+use super::fault::{Fault, Kind, Retry};
+use super::{Address, Assembler, Flow, limits, status};
+use crate::authorities;
 use crate::provider::Delta;
 use futures::StreamExt;
 use reqwest::header::CONTENT_TYPE;
@@ -30,10 +31,14 @@ enum Stopped {
 pub(super) async fn exchange(
     request: RequestBuilder,
     mut assembler: Box<dyn Assembler>,
-    idle: Duration,
+    address: &Address,
     seen: &mut dyn FnMut(Delta),
 ) -> Result<Finished, Fault> {
-    let response = request.send().await.map_err(|error| unsent(error, idle))?;
+    let idle = address.idle_timeout;
+    let response = request
+        .send()
+        .await
+        .map_err(|error| unsent(error, address))?;
     let status = response.status().as_u16();
     if !response.status().is_success() {
         let headers = response.headers().clone();
@@ -115,9 +120,18 @@ fn of_stream(error: sse_stream::Error) -> Fault {
     }
 }
 
-fn unsent(error: reqwest::Error, idle: Duration) -> Fault {
+fn unsent(error: reqwest::Error, address: &Address) -> Fault {
     let (connecting, late) = (error.is_connect(), error.is_timeout());
     let error = error.without_url();
+    let file = address
+        .authorities
+        .as_ref()
+        .map(|known| known.file.as_path());
+    if let Some(refusal) = authorities::refusal(&error, file) {
+        // Another try would meet the same certificate.
+        return Fault::new(Kind::Unavailable, Retry::No, refusal);
+    }
+    let idle = address.idle_timeout;
     Fault::unavailable(match (connecting, late) {
         (true, _) => format!("cannot connect: {}", causes(&error)),
         (false, true) => format!("no answer for {idle:?}"),
