@@ -10,7 +10,7 @@ use crate::machine::Machine;
 use selfheal_audit::Masker;
 use selfheal_domain::agent::{Agent, AgentError, Diagnosis, DiagnosisBrief, Draft};
 use selfheal_domain::tools::Tools;
-use selfheal_model::{ModelAgent, ModelOutfit, TranscriptStore};
+use selfheal_model::{Handover, ModelAgent, ModelOutfit, TranscriptStore};
 use selfheal_repair::RepairEngine;
 use std::path::Path;
 use std::sync::Arc;
@@ -37,6 +37,7 @@ pub(crate) fn agent_of(
         limits: config.limits.clone(),
         mask: Arc::new(move |text| mask.text(text).into_owned()),
         ids: Arc::new(Machine),
+        handover: Handover::default(),
         transcripts: data.map(|data| {
             Arc::new(Transcripts::new(data, masker.clone())) as Arc<dyn TranscriptStore>
         }),

@@ -14,6 +14,7 @@ mod compaction;
 pub mod config;
 pub mod conversation;
 mod endpoint;
+mod handover;
 pub mod key;
 mod limits;
 mod model_agent;
@@ -27,6 +28,7 @@ mod text;
 mod transcript;
 mod wire;
 
+pub use handover::Handover;
 pub use limits::ModelLimits;
 pub use model_agent::{ModelAgent, ModelOutfit};
 pub use prompt::Mask;

@@ -80,7 +80,17 @@ pub(crate) struct Meter {
     price: Option<Price>,
     started: Instant,
     until: Instant,
+    before: Before,
     spent: Mutex<Spent>,
+}
+
+/// What was spent on the same piece of work before, with another provider.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Before {
+    usage: Usage,
+    /// US dollars, as far as prices are known.
+    dollars: f64,
+    tasks: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -101,8 +111,32 @@ impl Meter {
             until: started
                 .checked_add(budget)
                 .unwrap_or_else(|| started + Duration::from_secs(86_400)),
+            before: Before::default(),
             spent: Mutex::default(),
         }
+    }
+
+    /// Counts on from what was spent before.
+    pub(crate) fn after(mut self, before: Before) -> Self {
+        self.spent().tasks = before.tasks;
+        self.before = before;
+        self
+    }
+
+    /// All that was spent on this piece of work.
+    pub(crate) fn whole(&self) -> Before {
+        let spent = *self.spent();
+        let own = self.price.map_or(0.0, |price| cost(spent.usage, price));
+        Before {
+            usage: self.before.usage.plus(spent.usage),
+            dollars: self.before.dollars + own,
+            tasks: spent.tasks,
+        }
+    }
+
+    /// Wall-clock time that was left at `moment`.
+    pub(crate) fn left_at(&self, moment: Instant) -> Duration {
+        self.until.saturating_duration_since(moment)
     }
 
     fn spent(&self) -> MutexGuard<'_, Spent> {
@@ -130,7 +164,7 @@ impl Meter {
 
     /// Wall-clock time that is left.
     pub(crate) fn left(&self) -> Duration {
-        self.until.saturating_duration_since(Instant::now())
+        self.left_at(Instant::now())
     }
 
     /// Which budget is used up, in words.
@@ -145,10 +179,11 @@ impl Meter {
             return Some(format!("its time budget of {seconds} s is used up"));
         }
         let usage = self.spent().usage.plus(under_way);
-        if usage.total() >= self.tokens {
+        if self.before.usage.plus(usage).total() >= self.tokens {
             return Some(format!("its budget of {} tokens is used up", self.tokens));
         }
         let (most, spent) = (self.cost?, self.price.map(|price| cost(usage, price))?);
+        let spent = self.before.dollars + spent;
         (spent >= most).then(|| format!("its budget of {most:.2} US dollars is used up"))
     }
 
@@ -233,6 +268,30 @@ mod tests {
         meter.add(absurd);
         meter.add(absurd);
         assert!(meter.account().starts_with(&u64::MAX.to_string()));
+        // What another provider was paid counts as well.
+        let first = Meter::new(&limits, Some(PRICE), long);
+        first.add(Usage {
+            input: 900_000,
+            ..Usage::default()
+        });
+        assert_eq!(first.over(), None);
+        let next = Meter::new(&limits, Some(PRICE), long).after(first.whole());
+        assert_eq!(next.over(), None);
+        next.add(Usage {
+            output: 50_000,
+            ..Usage::default()
+        });
+        assert!(
+            next.over().is_some_and(|over| over.contains("US dollars")),
+            "2.70 and 0.75 dollars: {:?}",
+            next.over()
+        );
+        let third = Meter::new(&limits, None, long).after(next.whole());
+        third.add(Usage {
+            input: 50_000,
+            ..Usage::default()
+        });
+        assert!(third.over().is_some_and(|over| over.contains("tokens")));
         // Without a price nobody can tell the cost.
         let meter = Meter::new(&limits, None, long);
         meter.add(USAGE);

@@ -6,6 +6,7 @@
 
 use crate::calls::command_text;
 use crate::catalog::Catalog;
+use crate::handover::{Handover, Left};
 use crate::limits::{Meter, ModelLimits};
 use crate::prompt::{self, Fence, Mask, Red};
 use crate::provider::{Provider, ProviderError};
@@ -41,6 +42,8 @@ pub struct ModelOutfit {
     pub ids: Arc<dyn IdSource>,
     /// Where full transcripts are kept, if they are.
     pub transcripts: Option<Arc<dyn TranscriptStore>>,
+    /// Where models that stand in for each other leave a diagnosis that is half done.
+    pub handover: Handover,
 }
 
 /// A model that diagnoses and drafts.
@@ -109,13 +112,21 @@ impl ModelAgent {
         brief: &DiagnosisBrief,
         tools: &'a dyn Tools,
         journal: &'a Journal<'a>,
+        left: Option<&Left>,
     ) -> Desk<'a> {
+        let limits = &self.outfit.limits;
+        let price = self.provider.price();
+        let meter = match left {
+            Some(left) => Meter::new(limits, price, left.time).after(left.before),
+            None => Meter::new(limits, price, brief.budget),
+        };
+        let fence = left.map_or_else(|| self.outfit.ids.uuid(), |left| left.fence);
         Desk {
             provider: self.provider.as_ref(),
             tools,
-            limits: &self.outfit.limits,
-            meter: Meter::new(&self.outfit.limits, self.provider.price(), brief.budget),
-            fence: Fence::new(self.outfit.ids.uuid(), self.outfit.mask.as_ref()),
+            limits,
+            meter,
+            fence: Fence::new(fence, self.outfit.mask.as_ref()),
             journal,
             writes: AtomicU64::new(0),
         }
@@ -169,8 +180,15 @@ impl Agent for ModelAgent {
 
     fn diagnose(&self, brief: &DiagnosisBrief, tools: &dyn Tools) -> Result<Diagnosis, AgentError> {
         let journal = self.journal(brief, "diagnosis", tools)?;
-        let desk = self.desk(brief, tools, &journal);
-        let (passed, red) = first_red(&brief.checks, &desk).map_err(AgentError::Tool)?;
+        let left = brief.run.and_then(|run| self.outfit.handover.take(run));
+        let desk = self.desk(brief, tools, &journal, left.as_ref());
+        let (passed, red) = match &left {
+            Some(left) => {
+                journal.note(&format!("goes on with what {} was at", left.by));
+                (0, left.red.clone())
+            }
+            None => first_red(&brief.checks, &desk).map_err(AgentError::Tool)?,
+        };
         let all = brief.checks.len();
         if passed == all && all > 0 && brief.texts.is_empty() {
             return Err(AgentError::NothingWrong(format!(
@@ -190,6 +208,9 @@ impl Agent for ModelAgent {
             prompt::diagnosis(brief, red.as_ref(), &workspace, &desk.fence),
             self.outfit.limits.diagnosis_turns,
         );
+        if let Some(left) = left {
+            talk = talk.go_on(left.talk);
+        }
         let mut complained = false;
         let mut ending = Ending {
             tool: Some(submission::diagnosis_spec(&brief.services)),
@@ -207,9 +228,25 @@ impl Agent for ModelAgent {
             },
             prose: None,
         };
-        let (answer, reproduction) = talk
-            .run(&mut ending)
-            .map_err(|end| self.failed(end, &desk))?;
+        let (answer, reproduction) = match talk.run(&mut ending) {
+            Ok(done) => done,
+            Err(end) => {
+                if let (End::Provider(_), Some(run)) = (&end, brief.run) {
+                    let (talk, asked_at) = talk.leave();
+                    let left = Left {
+                        by: self.name(),
+                        fence: desk.fence.id(),
+                        red,
+                        talk,
+                        before: desk.meter.whole(),
+                        time: desk.meter.left_at(asked_at),
+                        at: Instant::now(),
+                    };
+                    self.outfit.handover.leave(run, left);
+                }
+                return Err(self.failed(end, &desk));
+            }
+        };
         journal.note(&format!("root cause: {}", answer.root_cause));
         if !answer.found {
             return Err(AgentError::NotFound {
@@ -238,7 +275,7 @@ impl Agent for ModelAgent {
         tools: &dyn Tools,
     ) -> Result<Draft, AgentError> {
         let journal = self.journal(brief, "drafting", tools)?;
-        let desk = self.desk(brief, tools, &journal);
+        let desk = self.desk(brief, tools, &journal, None);
         let mut talk = Talk::new(
             &desk,
             "agent",

@@ -39,6 +39,7 @@ pub(crate) struct Red {
 
 /// Marks what is data. The tag cannot be guessed by who wrote the data.
 pub(crate) struct Fence<'m> {
+    id: Uuid,
     tag: String,
     mask: &'m Mask,
 }
@@ -46,9 +47,15 @@ pub(crate) struct Fence<'m> {
 impl<'m> Fence<'m> {
     pub(crate) fn new(id: Uuid, mask: &'m Mask) -> Self {
         Self {
+            id,
             tag: format!("untrusted-{}", id.simple()),
             mask,
         }
+    }
+
+    /// What the tag is made of.
+    pub(crate) fn id(&self) -> Uuid {
+        self.id
     }
 
     /// A text of the brief: without secrets, cut where it is long.

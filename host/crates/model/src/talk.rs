@@ -8,6 +8,7 @@ use crate::calls::{How, Outcome};
 use crate::catalog::{Call, Catalog};
 use crate::compaction;
 use crate::conversation::{Answer, Block, Message, Role, Stop, ToolChoice, ToolSpec};
+use crate::handover::Kept;
 use crate::limits::{Meter, ModelLimits};
 use crate::prompt::Fence;
 use crate::provider::{Provider, ProviderError};
@@ -18,6 +19,7 @@ use selfheal_domain::digest::Digest;
 use selfheal_domain::tools::Tools;
 use serde_json::{Value, json};
 use std::sync::atomic::AtomicU64;
+use std::time::Instant;
 
 /// Longest text of an answer that is kept in the conversation, in bytes.
 const SAID: usize = 64 * 1024;
@@ -81,6 +83,8 @@ pub(crate) struct Talk<'a> {
     compactions: u32,
     broken: u32,
     forced: Option<Forced>,
+    /// When the latest answer was asked for.
+    asked_at: Instant,
 }
 
 /// The model must submit now.
@@ -133,7 +137,33 @@ impl<'a> Talk<'a> {
             compactions: 0,
             broken: 0,
             forced: None,
+            asked_at: Instant::now(),
         }
+    }
+
+    /// Goes on with what another model had begun.
+    pub(crate) fn go_on(mut self, kept: Kept) -> Self {
+        self.messages = kept.messages;
+        self.turns = kept.turns;
+        self.stall = kept.stall;
+        self.wrong = kept.wrong;
+        self.reminders = kept.reminders;
+        self.compactions = kept.compactions;
+        self
+    }
+
+    /// What somebody else can go on with, and when the answer was asked for that is
+    /// missing.
+    pub(crate) fn leave(self) -> (Kept, Instant) {
+        let kept = Kept {
+            messages: self.messages,
+            turns: self.turns,
+            stall: self.stall,
+            wrong: self.wrong,
+            reminders: self.reminders,
+            compactions: self.compactions,
+        };
+        (kept, self.asked_at)
     }
 
     /// Talks until there is an answer.
@@ -162,6 +192,7 @@ impl<'a> Talk<'a> {
                     }
                 }
             };
+            self.asked_at = Instant::now();
             let answer = self.ask(&specs, choice)?;
             self.turns += 1;
             if let Some(done) = self.take(answer, ending)? {

@@ -20,7 +20,7 @@ use selfheal_model::conversation::{
     Answer, Block, Message, Question, Role, Stop, ToolChoice, Usage,
 };
 use selfheal_model::provider::{Delta, Price, Provider, ProviderError};
-use selfheal_model::{ModelAgent, ModelLimits, ModelOutfit, Transcript, TranscriptStore};
+use selfheal_model::{Handover, ModelAgent, ModelLimits, ModelOutfit, Transcript, TranscriptStore};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -438,6 +438,7 @@ pub fn outfit(limits: ModelLimits, shelf: &Arc<Shelf>) -> ModelOutfit {
         mask: Arc::new(|text| text.replace("hunter22", "[masked]")),
         ids: Arc::new(Ids(AtomicU64::new(0))),
         transcripts: Some(Arc::new(ShelfStore(Arc::clone(shelf)))),
+        handover: Handover::default(),
     }
 }
 
