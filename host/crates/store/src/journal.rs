@@ -1,10 +1,10 @@
 //! Writing the journal: append-only segments, one flush per batch.
 
-use crate::frame::{self, FRAME_BYTES, HEADER_BYTES};
+use crate::frame::{self, HEADER_BYTES};
 use crate::reader::{JOURNAL, Location, TornTail};
 use selfheal_domain::digest::Digest;
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -75,24 +75,16 @@ pub(crate) fn set_aside(data: &Path, torn: &TornTail) -> io::Result<PathBuf> {
     let directory = data.join(JOURNAL);
     let path = directory.join(frame::segment_name(torn.segment));
     let file = OpenOptions::new().read(true).write(true).open(&path)?;
-    let length = file.metadata()?.len();
-    let size = usize::try_from(length.saturating_sub(torn.offset)).unwrap_or(usize::MAX);
-    let mut rest = vec![0; size.min(frame::MAX_RECORD_BYTES + FRAME_BYTES)];
-    let mut read = 0;
-    while let Some(space) = rest.get_mut(read..).filter(|space| !space.is_empty()) {
-        match file.read_at(space, torn.offset + read as u64)? {
-            0 => break,
-            count => read += count,
-        }
-    }
-    rest.truncate(read);
     let aside = directory.join(format!(
         "unfinished-{}-{}",
         frame::segment_name(torn.segment),
         torn.offset
     ));
-    std::fs::write(&aside, rest)?;
-    File::open(&aside)?.sync_all()?;
+    let mut rest = &file;
+    rest.seek(SeekFrom::Start(torn.offset))?;
+    let mut kept = File::create(&aside)?;
+    io::copy(&mut rest, &mut kept)?;
+    kept.sync_all()?;
     if torn.offset == 0 {
         std::fs::remove_file(&path)?;
     } else {

@@ -146,7 +146,7 @@ pub(crate) fn open(
         let (on_full, missing) = missing_tiles(&published, thorough);
         let grower =
             Grower::start(watched, on_full).map_err(|e| Unfit::Fatal(OpenError::Thread(e)))?;
-        bring_up(data, grower, subjects)
+        bring_up(data, watched, grower, subjects)
             .map(|(projection, reader, grown)| (projection, reader, grown, missing))
     };
 
@@ -185,7 +185,7 @@ pub(crate) fn open(
             segment = frame::segment_name(torn.segment),
             offset = torn.offset,
             kept_in = %aside.display(),
-            "the last append was never finished, so never acknowledged; it was moved aside"
+            "the last batch was never flushed, so never acknowledged; it was moved aside"
         );
     }
     let journal = Journal::open(data, reader.records_read(), reader.head(), segment_bytes)
@@ -201,9 +201,11 @@ pub(crate) fn open(
     })
 }
 
-/// Verifies the whole journal and replays what the projection has not seen.
+/// Verifies the whole journal and replays what the projection has not seen. The first
+/// `signed` records are known to others.
 fn bring_up(
     data: &Path,
+    signed: Option<u64>,
     mut grower: Grower,
     subjects: &Arc<SubjectKeys>,
 ) -> Result<(Projection, JournalReader, Grown), Unfit> {
@@ -215,6 +217,7 @@ fn bring_up(
         Ok(projection) => projection.meta(),
         Err(_) => Meta::default(),
     };
+    reader.expect(known.applied.max(signed.unwrap_or(0)));
     let mut staged = projection.as_ref().ok().map(Projection::stage);
     let mut agrees = known.applied == 0;
     while let Some((hash, location)) = reader.advance().map_err(damaged)? {

@@ -2,6 +2,7 @@
 //! open, for `audit verify` beside a running host, and for `audit log`.
 
 use crate::frame::{self, FRAME_BYTES, HEADER_BYTES};
+use crate::publish;
 use crate::subjects::SubjectKeys;
 use selfheal_audit::{ChainVerifier, Entry};
 use selfheal_domain::digest::Digest;
@@ -9,6 +10,7 @@ use selfheal_domain::event::Record;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +18,9 @@ use std::sync::Arc;
 pub(crate) const JOURNAL: &str = "journal";
 
 const BUFFER_BYTES: usize = 1 << 20;
+/// What a disk writes or loses as one, at least, in bytes: file systems lose multiples
+/// of it (4 KiB and more).
+const PIECE: u64 = 512;
 
 /// Where a record lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,8 +61,8 @@ pub struct StoredRecord {
     subjects: Arc<SubjectKeys>,
 }
 
-/// The end of the last segment holds a frame that was never finished, and so
-/// never acknowledged.
+/// The end of the last segment was never flushed, and so never acknowledged: a frame
+/// is cut off, or parts of the batch that the host was writing are missing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct TornTail {
     pub(crate) segment: u64,
@@ -78,6 +83,8 @@ pub struct JournalReader {
     waiting: VecDeque<u64>,
     current: Option<Segment>,
     chain: ChainVerifier,
+    /// Records that are known to have been acknowledged.
+    acknowledged: u64,
     torn: Option<TornTail>,
     ended: bool,
     subjects: Arc<SubjectKeys>,
@@ -92,13 +99,16 @@ enum Step {
 }
 
 impl JournalReader {
-    /// Reads the journal in the data directory `directory`.
+    /// Reads the journal in the data directory `directory`. What its signed head covers
+    /// must be there.
     ///
     /// # Errors
     /// There is none, or it cannot be listed.
     pub fn open(directory: &Path) -> Result<Self, VerifyError> {
         let keys = SubjectKeys::readable(directory);
-        Self::with_keys(directory, Arc::new(keys))
+        let mut reader = Self::with_keys(directory, Arc::new(keys))?;
+        reader.expect(publish::claimed_size(directory));
+        Ok(reader)
     }
 
     pub(crate) fn with_keys(
@@ -123,11 +133,18 @@ impl JournalReader {
             waiting: segments.into(),
             current: None,
             chain: ChainVerifier::new(),
+            acknowledged: 0,
             torn: None,
             ended: false,
             subjects,
             stored: Vec::new(),
         })
+    }
+
+    /// The first `records` of the journal were acknowledged: whatever is wrong with one
+    /// of them is damage, however much it looks like a write that was never finished.
+    pub(crate) fn expect(&mut self, records: u64) {
+        self.acknowledged = self.acknowledged.max(records);
     }
 
     /// Reads and verifies the next record without taking it apart: its hash and its
@@ -248,15 +265,18 @@ impl JournalReader {
             .take(HEADER_BYTES as u64)
             .read_to_end(&mut header)
             .map_err(|e| unreadable(self, e))?;
-        let last = self.waiting.len() == 1;
-        if header.len() < HEADER_BYTES && last {
-            self.torn = Some(TornTail {
-                segment: first,
-                offset: 0,
-            });
-            return Ok(Some(Step::Torn));
-        }
         if let Some(wrong) = frame::check_header(&header, first, self.chain.head()) {
+            // The header is flushed before anything else is written to the file.
+            let never_flushed =
+                header.len() < HEADER_BYTES || all_zero(&mut header.as_slice().chain(&mut input));
+            let is_acknowledged = first < self.acknowledged;
+            if self.waiting.len() == 1 && never_flushed && !is_acknowledged {
+                self.torn = Some(TornTail {
+                    segment: first,
+                    offset: 0,
+                });
+                return Ok(Some(Step::Torn));
+            }
             return Err(self.damaged(0, &wrong));
         }
         self.waiting.pop_front();
@@ -287,10 +307,8 @@ impl JournalReader {
             }
         }
         let Some((length, crc)) = frame::frame_start(start, offset) else {
-            if start == [0; FRAME_BYTES] && self.rest_is_zero() {
-                return self.incomplete(offset);
-            }
-            return Err(self.damaged(offset, "the length of its frame was changed"));
+            let fault = self.damaged(offset, "the length of its frame was changed");
+            return self.unflushed_or(fault, offset, FRAME_BYTES);
         };
         self.stored.resize(length, 0);
         let Some(segment) = &mut self.current else {
@@ -309,7 +327,10 @@ impl JournalReader {
         // The chain first: it says more than a checksum does.
         let (seq, hash) = match self.chain.check(&self.stored) {
             Ok((entry, hash)) => (entry.seq, hash),
-            Err(fault) => return Err(self.damaged(offset, &fault.flaw.to_string())),
+            Err(fault) => {
+                let fault = self.damaged(offset, &fault.flaw.to_string());
+                return self.unflushed_or(fault, offset, FRAME_BYTES + length);
+            }
         };
         if crc32c::crc32c(&self.stored) != crc {
             let mut fault = self.damaged(offset, "the checksum of its frame was changed");
@@ -335,19 +356,50 @@ impl JournalReader {
         Ok(Some(Step::Torn))
     }
 
-    /// A file that grew without its content being written reads as zeros.
-    fn rest_is_zero(&mut self) -> bool {
-        let Some(segment) = &mut self.current else {
+    /// What a frame that does not hold means. When the power fails during a flush, some
+    /// pieces of the batch are on disk and others are not, in any order; a piece that is
+    /// not reads as zeros, from the end of what was flushed before on. No record is that
+    /// empty. All that was flushed is there, so only the last batch can be so, and nobody
+    /// was told that any of it was recorded.
+    fn unflushed_or(
+        &mut self,
+        fault: VerifyError,
+        offset: u64,
+        length: usize,
+    ) -> Result<Option<Step>, VerifyError> {
+        let is_last = self.waiting.is_empty();
+        let is_acknowledged = self.chain.count() < self.acknowledged;
+        if is_last && !is_acknowledged && self.lacks_a_piece(offset, length) {
+            return self.incomplete(offset);
+        }
+        Err(fault)
+    }
+
+    /// Whether a piece that the frame at `offset` touches is empty, as far as it does not
+    /// lie before the frame.
+    fn lacks_a_piece(&self, offset: u64, length: usize) -> bool {
+        let Some(segment) = &self.current else {
             return false;
         };
-        let mut chunk = vec![0; 64 << 10];
-        loop {
-            match segment.input.read(&mut chunk) {
-                Ok(0) => return true,
-                Ok(count) if chunk.iter().take(count).all(|byte| *byte == 0) => {}
-                Ok(_) | Err(_) => return false,
+        let file = segment.input.get_ref();
+        let Ok(size) = file.metadata().map(|metadata| metadata.len()) else {
+            return false;
+        };
+        let end = (offset + length as u64).min(size);
+        let mut begin = offset;
+        while begin < end {
+            let next = (begin / PIECE + 1) * PIECE;
+            let mut piece = [0; PIECE as usize];
+            let length = usize::try_from(next.min(size) - begin).unwrap_or(piece.len());
+            let Some(piece) = piece.get_mut(..length) else {
+                return false;
+            };
+            if file.read_exact_at(piece, begin).is_ok() && piece.iter().all(|byte| *byte == 0) {
+                return true;
             }
+            begin = next;
         }
+        false
     }
 }
 
@@ -359,6 +411,18 @@ impl Iterator for JournalReader {
             Ok(None) => None,
             Ok(Some((hash, location))) => Some(self.latest(hash, location)),
             Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+/// Whether all that `input` still gives is zeros.
+fn all_zero(input: &mut impl Read) -> bool {
+    let mut chunk = vec![0; 64 << 10];
+    loop {
+        match input.read(&mut chunk) {
+            Ok(0) => return true,
+            Ok(count) if chunk.iter().take(count).all(|byte| *byte == 0) => {}
+            Ok(_) | Err(_) => return false,
         }
     }
 }
