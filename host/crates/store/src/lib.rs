@@ -209,7 +209,7 @@ impl JournalStore {
     }
 
     /// Erases the personal data of a user: closes the account, destroys the key that
-    /// their names and comments are encrypted with, builds the projection again, and
+    /// their names, comments and reports are encrypted with, builds the projection again, and
     /// records it under their pseudonym, which is returned. The log still verifies.
     /// `at` is the time of the first record of this.
     ///

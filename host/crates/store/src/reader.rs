@@ -367,9 +367,8 @@ impl JournalReader {
         offset: u64,
         length: usize,
     ) -> Result<Option<Step>, VerifyError> {
-        let is_last = self.waiting.is_empty();
         let is_acknowledged = self.chain.count() < self.acknowledged;
-        if is_last && !is_acknowledged && self.lacks_a_piece(offset, length) {
+        if !is_acknowledged && self.lacks_a_piece(offset, length) {
             return self.incomplete(offset);
         }
         Err(fault)

@@ -227,6 +227,10 @@ proptest! {
             let knows = if has_projection { Knows::All } else { Knows::SignedHead };
             let dir = history.left(&journal, knows);
             prop_assert!(verify(dir.path()).is_err(), "{:?}", change);
+            if matches!(change, Change::Emptied(_) | Change::AllEmptied) {
+                let mut read = JournalReader::open(dir.path()).unwrap();
+                prop_assert!(read.any(|record| record.is_err()), "{change:?} is read over");
+            }
             match try_open(dir.path()).err() {
                 Some(OpenError::Damaged(_) | OpenError::Shortened { .. }) => {}
                 other => prop_assert!(false, "{change:?}: {other:?}"),
