@@ -12,6 +12,7 @@
 
 mod authoring;
 mod crash;
+mod erase;
 mod external;
 mod heal;
 mod hook;

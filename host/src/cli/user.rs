@@ -44,10 +44,13 @@ Works beside a running host (through its local control socket) and without one."
 Example:
   selfheal user erase rita
 
-Names of users and the comments they wrote are encrypted in the log, for each person with a key
-of their own. This destroys the key: the log still verifies, and shows [erased] in their place.
-The erasure itself is recorded, under a pseudonym. Backups hold the key as long as you keep
-them. Stop the host first; records of versions that did not encrypt yet stay as they are.")]
+Names of users, the comments they wrote and the texts of what they reported are encrypted in the
+log, for each person with a key of their own. This destroys the key: the log still verifies, and
+shows [erased] in their place. The erasure itself is recorded, under a pseudonym. Backups hold
+the key as long as you keep them. Stop the host first.
+
+What stays: what others made of it (diagnoses, tool calls, transcripts of models, the titles of
+issues in the subjects of commits), and records of versions that did not encrypt yet.")]
     Erase {
         /// The account
         name: String,

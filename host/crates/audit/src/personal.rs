@@ -1,10 +1,11 @@
 //! Personal data in records: encrypted for the person it is about, so that it can be
 //! erased by destroying a key while the chain over the ciphertext still verifies.
 //!
-//! Personal are the names of users, wherever a record holds one, and the text of
-//! comments that users wrote. Titles and descriptions of reports are about the
-//! application, not about a person, and stay as they are; so do commits, which name
-//! people by pseudonym only.
+//! Personal are the names of users, wherever a record holds one, the text of comments
+//! that users wrote, and the texts of what they reported. What others make of these is
+//! not: the reason an admin gives, what an agent finds, calls and asks, what policies were
+//! asked, and commits, which name people by pseudonym only, but have the title of the
+//! issue as their subject.
 //!
 //! An encrypted text is `sealed:1:SUBJECT:BASE64`: the pseudonym of the person, then
 //! nonce, ciphertext and tag of ChaCha20-Poly1305 (RFC 8439), bound to the event's
@@ -15,7 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use selfheal_domain::user::{Actor, ERASED, UserName};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 
 const PREFIX: &str = "sealed:1:";
@@ -132,6 +133,42 @@ struct Field<'a> {
     make: bool,
 }
 
+/// The texts of a report.
+const REPORTED: [&str; 5] = [
+    "title",
+    "description",
+    "steps_to_reproduce",
+    "expected_behavior",
+    "actual_behavior",
+];
+
+/// Calls `visit` with each text of a report that a user made.
+fn report<E>(
+    fields: &mut Map<String, Value>,
+    visit: &mut impl FnMut(Field<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let by = fields.get("reported_by");
+    let by = by.filter(|by| by.get("kind") == Some(&Value::from("user")));
+    let name = by.and_then(|by| by.get("name")).and_then(Value::as_str);
+    let Some(subject) = name.map(str::to_owned) else {
+        return Ok(());
+    };
+    let Some(Value::Object(report)) = fields.get_mut("report") else {
+        return Ok(());
+    };
+    for name in REPORTED {
+        if let Some(Value::String(text)) = report.get_mut(name) {
+            visit(Field {
+                name,
+                text,
+                subject: subject.clone(),
+                make: true,
+            })?;
+        }
+    }
+    Ok(())
+}
+
 /// Calls `visit` with each personal text of an event.
 fn walk<E>(
     event: &str,
@@ -141,6 +178,9 @@ fn walk<E>(
     let Value::Object(fields) = data else {
         return Ok(());
     };
+    if event == "issue.opened" {
+        report(fields, visit)?;
+    }
     let is = |name: &str, values: &[&str]| {
         let found = fields.get(name).and_then(Value::as_str);
         found.is_some_and(|found| values.contains(&found))

@@ -7,9 +7,10 @@ use selfheal_audit::personal::{SealError, SubjectKey, Subjects, seal};
 use selfheal_audit::{ChainVerifier, Entry, StoredEvent};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{Approval, Event, NewRecord, ReviewAnswer};
-use selfheal_domain::ids::CommentId;
-use selfheal_domain::issue::{Comment, CommentRole};
-use selfheal_domain::user::{Account, Actor, ERASED, Role, UserName};
+use selfheal_domain::ids::{CommentId, IssueId, IssueNumber};
+use selfheal_domain::issue::{Category, Comment, CommentRole, Priority, Severity, Source};
+use selfheal_domain::report::Report;
+use selfheal_domain::user::{Account, Actor, ERASED, Role, TrustClass, UserName};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -55,6 +56,28 @@ fn comment(role: CommentRole, author: &str) -> Event {
     })
 }
 
+fn opened(by: Actor) -> Event {
+    Event::IssueOpened {
+        id: IssueId(Uuid::nil()),
+        number: IssueNumber(1),
+        report: Report {
+            title: "rita cannot log in".to_owned(),
+            description: "rita@example.org".to_owned(),
+            steps_to_reproduce: Some("ask rita".to_owned()),
+            expected_behavior: None,
+            actual_behavior: Some("rita is told to go".to_owned()),
+            severity: Severity::Medium,
+            priority: Priority::P2,
+            source: Source::Web,
+            category: Category::Bug,
+            service: None,
+            fingerprint: None,
+            trust: TrustClass::Member,
+        },
+        reported_by: by,
+    }
+}
+
 fn stored(keys: &Keys, event: Event, actor: Actor) -> Entry {
     let plain = StoredEvent::of(&event, |_, _| {}).unwrap();
     let (event, actor) = seal(plain, &actor, keys).unwrap();
@@ -84,6 +107,7 @@ fn every_place_of_a_user_is_encrypted_and_erased_with_the_key() {
         answer: ReviewAnswer::Approved,
     };
     let events = [
+        opened(rita()),
         comment(CommentRole::User, "rita"),
         comment(CommentRole::Admin, "rita"),
         Event::IssueApproved(approval()),
@@ -123,6 +147,11 @@ fn every_place_of_a_user_is_encrypted_and_erased_with_the_key() {
         if let Event::IssueCommented(comment) = &read.event {
             assert_eq!([&comment.author, &comment.content], [ERASED, ERASED]);
         }
+        if let Event::IssueOpened { report, .. } = &read.event {
+            assert_eq!([&report.title, &report.description], [ERASED, ERASED]);
+            assert_eq!(report.steps_to_reproduce.as_deref(), Some(ERASED));
+            assert_eq!(report.expected_behavior, None);
+        }
         // The chain is over what is stored.
         ChainVerifier::new().check(&sealed.stored).unwrap();
     }
@@ -134,6 +163,7 @@ fn what_is_nobodys_stays_as_it_is() {
     let host = |event| stored(&keys, event, Actor::Host);
     for event in [
         comment(CommentRole::Agent, "engine:builtin"),
+        opened(Actor::Host),
         Event::SessionRefused {
             name: "hunter2".to_owned(),
         },

@@ -67,10 +67,10 @@ fn a_changed_record_is_named() {
     let places = written(dir.path(), 6);
     let at = places[3].offset;
     edit(&segment(dir.path()), |bytes| {
-        let text = b"it is broken";
+        let text = b"sealed:1:";
         let from = at as usize;
         let found = bytes[from..].windows(text.len()).position(|it| it == text);
-        bytes[from + found.unwrap()] = b'I';
+        bytes[from + found.unwrap()] = b'S';
     });
     assert_eq!(found(dir.path()), (3, at));
 }
