@@ -365,8 +365,13 @@ pub struct Applied {
 pub enum Fit {
     /// Its files are what they were when it was made.
     Exact,
-    /// These files moved on, and it will be merged with what they are now.
-    Merges(Vec<String>),
+    /// Some of its files moved on, and it will be merged with what they are now.
+    Merges {
+        /// Which.
+        moved: Vec<String>,
+        /// The patch as the live tree will get it: from what its files are now.
+        merged: Patch,
+    },
 }
 
 /// Why git work failed.

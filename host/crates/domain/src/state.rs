@@ -278,6 +278,7 @@ impl Phase {
                 Self::Diagnosing
                 | Self::Drafting
                 | Self::Drafted
+                | Self::Cleared
                 | Self::Applied
                 | Self::Verifying
                 | Self::RollingBack

@@ -5,6 +5,7 @@ mod support;
 
 use selfheal_domain::event::Event;
 use selfheal_domain::issue::Issue;
+use selfheal_domain::patch::{FileChange, Patch};
 use selfheal_domain::ports::Fit;
 use selfheal_domain::risk::{AutonomyAction, AutonomyLevel};
 use selfheal_domain::run::RunStatus;
@@ -436,11 +437,22 @@ fn a_tree_that_keeps_moving_does_not_keep_an_agent_busy() {
     host.rests_in(Phase::Resolved);
 }
 
+/// The file of the bug moved on, and the patch merged with it leaves `after`.
+fn moved_on(after: &str) -> Fit {
+    Fit::Merges {
+        moved: vec!["app.py".to_owned()],
+        merged: Patch::of(vec![FileChange {
+            path: "app.py".to_owned(),
+            before: Some(format!("{BROKEN}# more\n")),
+            after: Some(after.to_owned()),
+        }]),
+    }
+}
+
 #[test]
 fn a_tree_that_moved_on_is_merged_unless_the_patch_was_reviewed() {
-    let moved = || Fit::Merges(vec!["app.py".to_owned()]);
     let world = world();
-    world.set(|it| it.fit = moved());
+    world.set(|it| it.fit = moved_on("x = 2\n# more\n"));
     let issue = Host::with_issue(&world, AutonomyLevel::AutoAll).rests_in(Phase::Resolved);
     assert_eq!(issue.runs.len(), 1);
 
@@ -448,12 +460,33 @@ fn a_tree_that_moved_on_is_merged_unless_the_patch_was_reviewed() {
     let world = self::world();
     let host = Host::with_issue(&world, AutonomyLevel::Suggest);
     host.rests_in(Phase::PatchPending);
-    world.set(|it| it.fit = moved());
+    world.set(|it| it.fit = moved_on("x = 2\n# more\n"));
     host.approve_patch();
     let issue = host.rests_in(Phase::PatchPending);
     assert_eq!(issue.runs.len(), 2);
     assert_eq!(issue.runs[0].status, RunStatus::Interrupted);
     assert_eq!(live(&world), BROKEN);
+}
+
+#[test]
+fn a_merge_goes_live_only_if_it_holds() {
+    let world = world();
+    world.set(|it| it.fit = moved_on(&format!("{BROKEN}# even more\n")));
+    let host = Host::with_issue(&world, AutonomyLevel::AutoAll);
+    let issue = host.rests_in(Phase::Escalated);
+    let first = &issue.runs[0];
+    assert_eq!(first.status, RunStatus::Interrupted);
+    let why = &first.review_comments[0];
+    assert!(why.contains("it does not hold"), "{why}");
+    assert_eq!(live(&world), BROKEN);
+    let begun = |event: &Event| matches!(event, Event::ApplyStarted { .. });
+    assert_eq!(count(&world, begun), 0);
+
+    // One that holds, in a tree that stands still.
+    world.set(|it| it.fit = moved_on("x = 2\n# more\n"));
+    host.desk.retry(&admin("ada"), "1").unwrap();
+    host.rests_in(Phase::Resolved);
+    assert_eq!(count(&world, begun), 1);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::repository::{GitRepository, advance, same_branch};
 use git2::{FileMode, Oid, Repository as Git, Tree};
 use selfheal_domain::ids::{CommitId, RunRef};
 use selfheal_domain::patch::{FileChange, Patch};
-use selfheal_domain::ports::{Applied, CommitMessage, RepositoryError, Snapshot};
+use selfheal_domain::ports::{Applied, CommitMessage, Fit, RepositoryError, Snapshot};
 use std::path::Path;
 
 impl GitRepository {
@@ -189,14 +189,14 @@ pub(crate) fn prepare(
     Ok(ready)
 }
 
-/// Which files of `patch` are in the live tree not as it says they were; everything an
-/// apply would refuse is refused. Nothing is written.
-pub(crate) fn moved_files(
+/// How `patch` fits what its files are in the live tree now; everything an apply would
+/// refuse is refused. Nothing is written.
+pub(crate) fn fit(
     repo: &Git,
     live: &LiveTree,
     branch: &str,
     patch: &Patch,
-) -> Result<Vec<String>, RepositoryError> {
+) -> Result<Fit, RepositoryError> {
     let tip_tree = repo
         .find_commit(tip(repo, branch)?)
         .and_then(|commit| commit.tree())
@@ -209,16 +209,38 @@ pub(crate) fn moved_files(
         memory: &memory,
         live,
     };
-    let mut moved = Vec::new();
+    let (mut moved, mut files) = (Vec::new(), Vec::new());
     for change in &patch.files {
         let (planned, _) = plan_file(&places, &tip_tree, &index, change)?;
         live.check_writable(&change.path)?;
-        let before = version(planned.before.as_ref())?;
-        if before.as_deref() != change.before.as_deref().map(str::as_bytes) {
+        let text = |stored: Option<&Stored>| {
+            let bytes = version(stored)?;
+            let text = bytes.map(String::from_utf8).transpose();
+            text.map_err(|_| {
+                RepositoryError::Conflict(format!("{} is no text any more", change.path))
+            })
+        };
+        let (before, after) = (
+            text(planned.before.as_ref())?,
+            text(planned.after.as_ref())?,
+        );
+        if before != change.before {
             moved.push(change.path.clone());
         }
+        files.push(FileChange {
+            path: change.path.clone(),
+            before,
+            after,
+        });
     }
-    Ok(moved)
+    Ok(if moved.is_empty() {
+        Fit::Exact
+    } else {
+        Fit::Merges {
+            moved,
+            merged: Patch::of(files),
+        }
+    })
 }
 
 /// Where an apply reads, and where it puts new objects until they are stored.

@@ -325,12 +325,7 @@ impl GitRepository {
         let tree = commit.tree().map_err(failed("reading the snapshot"))?;
         let live = self.live()?;
         draft_edits(&live, &repo, &tree, patch)?;
-        let moved = crate::apply::moved_files(&repo, &live, &branch, patch)?;
-        Ok(if moved.is_empty() {
-            Fit::Exact
-        } else {
-            Fit::Merges(moved)
-        })
+        crate::apply::fit(&repo, &live, &branch, patch)
     }
 
     fn rehearse(&self, snapshot: &Snapshot, patch: &Patch) -> Result<(), RepositoryError> {

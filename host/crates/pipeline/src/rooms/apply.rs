@@ -4,12 +4,15 @@ use super::{Rooms, Step, since_approval, snapshot_of};
 use crate::bounds;
 use crate::facts::heal_message;
 use crate::healer::chain;
+use crate::proof::missing_reproduction;
 use selfheal_domain::event::{Event, ReviewAnswer};
 use selfheal_domain::issue::Issue;
 use selfheal_domain::ledger::RecordError;
+use selfheal_domain::patch::Patch;
 use selfheal_domain::ports::{CancelToken, Fit, RepositoryError};
-use selfheal_domain::run::RunStatus;
+use selfheal_domain::run::{Run, RunStatus};
 use selfheal_domain::user::Actor;
+use selfheal_domain::verification::{CheckEvidence, VerificationResult};
 
 /// How often per approval a run starts over because the tree or the policies moved
 /// under its patch.
@@ -30,14 +33,20 @@ impl Rooms {
         match self.doors.repository.check_fits(&snapshot, &draft.patch) {
             Ok(Fit::Exact) => {}
             // A review was of these files as they were.
-            Ok(Fit::Merges(files)) if !run.approvals.is_empty() => {
-                let changed = format!("{} changed since the patch was reviewed", files.join(", "));
+            Ok(Fit::Merges { moved, .. }) if !run.approvals.is_empty() => {
+                let changed = format!("{} changed since the patch was reviewed", moved.join(", "));
                 return self.send_back(issue, &changed);
             }
-            Ok(Fit::Merges(files)) => self.note(
-                issue,
-                &format!("merging with what {} became meanwhile", files.join(", ")),
-            ),
+            // And so was the proof.
+            Ok(Fit::Merges { moved, merged }) => {
+                let became = format!("merged with what {} became meanwhile", moved.join(", "));
+                self.note(issue, &format!("proving the patch, {became}"));
+                match self.prove_merged(issue, run, &draft.patch, &merged, cancel)? {
+                    None => return Ok(Step::On),
+                    Some(Ok(())) => {}
+                    Some(Err(why)) => return self.send_back(issue, &format!("{became}, {why}")),
+                }
+            }
             Err(error) => return self.send_back(issue, &chain(&error)),
         }
         // The proof may be days old: no patch goes in whose way back was not tried now.
@@ -80,6 +89,40 @@ impl Rooms {
                 &format!("the patch could not be applied: {}", chain(&error)),
             ),
         }
+    }
+
+    /// Tries the patch as the live tree would get it: whether it holds there, or why
+    /// not; none when it was cancelled.
+    fn prove_merged(
+        &self,
+        issue: &Issue,
+        run: &Run,
+        patch: &Patch,
+        merged: &Patch,
+        cancel: &CancelToken,
+    ) -> Result<Option<Result<(), String>>, RecordError> {
+        let Some(moves) = self.moves.at_rest(cancel) else {
+            return Ok(None);
+        };
+        let Some(mut evidence) = self.trial(issue, run, merged, cancel)? else {
+            return Ok(None);
+        };
+        evidence.extend(missing_reproduction(&evidence));
+        let passed = |check: &&CheckEvidence| check.result == VerificationResult::Pass;
+        if let Some(check) = evidence.iter().find(|check| !passed(check)) {
+            let detail = check.detail.lines().next().unwrap_or_default();
+            return Ok(Some(Err(format!(
+                "it does not hold: {}: {detail}",
+                check.name
+            ))));
+        }
+        let fits = self.doors.repository.check_fits(&snapshot_of(run), patch);
+        let is_same = matches!(fits, Ok(Fit::Merges { merged: now, .. }) if now == *merged);
+        Ok(Some(if is_same && self.moves.still(moves) {
+            Ok(())
+        } else {
+            Err("it was being proved when the live tree moved on again".to_owned())
+        }))
     }
 
     fn send_back(&self, issue: &Issue, reason: &str) -> Result<Step, RecordError> {

@@ -77,7 +77,7 @@ impl Rooms {
     }
 
     /// Every check without and with the patch; none when it was cancelled.
-    fn trial(
+    pub(super) fn trial(
         &self,
         issue: &Issue,
         run: &Run,

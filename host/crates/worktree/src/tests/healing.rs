@@ -1,7 +1,7 @@
 //! Snapshot, draft, apply and rollback on trees with uncommitted work.
 
 use super::fixture::{Fixture, message, patch, run};
-use selfheal_domain::patch::Patch;
+use selfheal_domain::patch::{FileChange, Patch};
 use selfheal_domain::ports::{Fit, Repository, RepositoryError};
 
 const CODE: &str = "one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\n";
@@ -343,7 +343,16 @@ fn a_live_file_that_moved_on_is_merged_or_refused() {
     let snapshot = repo.snapshot(run(1), &message("snapshot")).unwrap();
     app.write("code.py", &CODE.replace("eight", "EIGHT"));
     let fits = |repo: &crate::GitRepository| repo.check_fits(&snapshot, &fix()).unwrap();
-    assert_eq!(fits(&repo), Fit::Merges(vec!["code.py".to_owned()]));
+    let merges = |before: &str, after: &str| Fit::Merges {
+        moved: vec!["code.py".to_owned()],
+        merged: Patch::of(vec![FileChange {
+            path: "code.py".to_owned(),
+            before: Some(before.to_owned()),
+            after: Some(after.to_owned()),
+        }]),
+    };
+    let loud = |text: &str| text.replace("eight", "EIGHT");
+    assert_eq!(fits(&repo), merges(&loud(CODE), &loud(FIXED)));
     // The branch moves on as well, in the same file and in others.
     app.write("more.py", "more\n");
     app.git(&["add", "-A"]);
@@ -352,7 +361,8 @@ fn a_live_file_that_moved_on_is_merged_or_refused() {
         "code.py",
         &CODE.replace("eight", "EIGHT").replace("one", "ONE"),
     );
-    assert_eq!(fits(&repo), Fit::Merges(vec!["code.py".to_owned()]));
+    let louder = |text: &str| loud(text).replace("one", "ONE");
+    assert_eq!(fits(&repo), merges(&louder(CODE), &louder(FIXED)));
     repo.apply_run(run(1), &snapshot, &fix(), &message("Fix"))
         .unwrap();
     let healed = FIXED.replace("eight", "EIGHT");
