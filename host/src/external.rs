@@ -2,7 +2,7 @@
 
 use crate::config::AgentChoice;
 use crate::failure::{Because, Exit, Failure};
-use selfheal_audit::Masker;
+use crate::mask::Mask;
 use selfheal_external_agent::{
     Authorities, Budgets, Dialect, ExternalAgent, ExternalAgentConfig, Protocol, Upstream,
 };
@@ -113,7 +113,7 @@ impl ExternalConfig {
         &self,
         protocol: Protocol,
         tokens: u64,
-        masker: &Masker,
+        mask: &Mask,
     ) -> Result<ExternalAgent, Failure> {
         let dialect = match (self.dialect, protocol) {
             (Some(DialectName::Anthropic), _) | (None, Protocol::ClaudeCode | Protocol::Acp) => {
@@ -126,7 +126,7 @@ impl ExternalConfig {
             Dialect::OpenAi => ("https://api.openai.com/v1", "OPENAI_API_KEY"),
         };
         let base_url = self.base_url.as_deref().unwrap_or(usual);
-        let mask = masker.clone();
+        let mask = mask.clone();
         let upstream = Upstream {
             dialect,
             base_url: base_url.trim_end_matches('/').to_owned(),
@@ -137,7 +137,7 @@ impl ExternalConfig {
                 .map(Authorities::read)
                 .transpose()
                 .because(Exit::Usage)?,
-            mask: Arc::new(move |text| mask.text(text).into_owned()),
+            mask: Arc::new(move |text| mask.text(text)),
             most_requests: MOST_REQUESTS,
             most_tokens: tokens,
         };

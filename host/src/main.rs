@@ -8,6 +8,7 @@ mod config;
 mod external;
 mod failure;
 mod machine;
+mod mask;
 
 fn main() -> std::process::ExitCode {
     cli::run()

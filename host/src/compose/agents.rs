@@ -7,7 +7,7 @@ use crate::config::{AgentChoice, AgentConfig};
 use crate::external;
 use crate::failure::{Because, Exit, Failure};
 use crate::machine::Machine;
-use selfheal_audit::Masker;
+use crate::mask::Mask;
 use selfheal_domain::agent::{Agent, AgentError, Diagnosis, DiagnosisBrief, Draft};
 use selfheal_domain::tools::Tools;
 use selfheal_model::{Handover, ModelAgent, ModelOutfit, TranscriptStore};
@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// The agent that is asked first; the others stand in for it in order.
 pub(crate) fn agent_of(
     config: &AgentConfig,
-    masker: &Masker,
+    mask: &Mask,
     data: Option<&Path>,
 ) -> Result<Arc<dyn Agent>, Failure> {
     let mut agent: Arc<dyn Agent> = Arc::new(RepairEngine::new());
@@ -32,15 +32,14 @@ pub(crate) fn agent_of(
             "no model is configured; add [[agent.model]] to selfheal.toml, or use the agent \"builtin\"",
         ));
     }
-    let mask = masker.clone();
+    let words = mask.clone();
     let outfit = ModelOutfit {
         limits: config.limits.clone(),
-        mask: Arc::new(move |text| mask.text(text).into_owned()),
+        mask: Arc::new(move |text| words.text(text)),
         ids: Arc::new(Machine),
         handover: Handover::default(),
-        transcripts: data.map(|data| {
-            Arc::new(Transcripts::new(data, masker.clone())) as Arc<dyn TranscriptStore>
-        }),
+        transcripts: data
+            .map(|data| Arc::new(Transcripts::new(data, mask.clone())) as Arc<dyn TranscriptStore>),
     };
     for model in config.models.iter().rev() {
         let provider = model.connect().because(Exit::Usage)?;
@@ -56,7 +55,7 @@ pub(crate) fn agent_of(
                 "an agent of another maker needs --config FILE: a selfheal.toml with [agent.external]",
             )
         })?;
-        let first = external.agent(protocol, config.limits.tokens, masker)?;
+        let first = external.agent(protocol, config.limits.tokens, mask)?;
         agent = Arc::new(Relay {
             first: Box::new(first),
             next: agent,

@@ -7,9 +7,9 @@ use super::{BenchParts, identity, keeper_of, masker, patch_limits, workbench};
 use crate::config::Config;
 use crate::failure::{Because, Exit, Failure};
 use crate::machine::Machine;
-use selfheal_agent::{CheckerConfig, SandboxWorkbench};
+use crate::mask::Mask;
+use selfheal_agent::{BenchRules, CheckerConfig, SandboxWorkbench};
 use selfheal_api::{ApiOptions, ApiState, SecureCookies};
-use selfheal_audit::Masker;
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{Event, Record};
 use selfheal_domain::ledger::Ledger;
@@ -22,13 +22,13 @@ use selfheal_pipeline::enforcement::Warden;
 use selfheal_pipeline::feed::{Feed, FeedItem};
 use selfheal_pipeline::healer::{Doors, Healer};
 use selfheal_pipeline::settings::{HostRules, RulesInForce, Settings};
-use selfheal_policy_host::{PolicyConfig, PolicyKeeper, RecordEvent};
+use selfheal_policy_host::{Following, PolicyConfig, PolicyKeeper, RecordEvent};
 use selfheal_services::{HttpProbes, ServiceHooks, ServiceManager, ServicePlaces};
 use selfheal_store::{JournalStore, Options};
 use selfheal_worktree::GitRepository;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -112,8 +112,8 @@ impl Host {
             logs: config.data.join("logs"),
             records: config.data.join("services"),
         };
-        let secrets = Arc::new(RwLock::new(masker(&policy, &keys)?));
-        let hooks = service_hooks(&ledger, &secrets);
+        let mask = Mask::new(masker(&policy, &keys)?);
+        let hooks = service_hooks(&ledger, &mask);
         let services =
             ServiceManager::new(config.services.clone(), &places, Arc::new(Machine), hooks)
                 .because(Exit::Usage)?;
@@ -129,10 +129,10 @@ impl Host {
             settings.rules.clone(),
             bench.clone(),
             &journal,
-            (secrets, keys.clone()),
-        );
+            (mask.clone(), keys),
+        )?;
         let doors = Doors {
-            agent: agent_of(&config.agent, &masker(&policy, &keys)?, Some(&config.data))?,
+            agent: agent_of(&config.agent, &mask, Some(&config.data))?,
             workbench: Arc::new(bench),
             repository,
             policies: Arc::clone(&policies),
@@ -281,8 +281,8 @@ fn recorder_of(ledger: &Arc<Ledger>) -> RecordEvent {
 }
 
 /// What happens to services is on record, and what they say passes the masker in force.
-fn service_hooks(ledger: &Arc<Ledger>, secrets: &Arc<RwLock<Masker>>) -> ServiceHooks {
-    let (ledger, secrets) = (Arc::downgrade(ledger), Arc::clone(secrets));
+fn service_hooks(ledger: &Arc<Ledger>, mask: &Mask) -> ServiceHooks {
+    let (ledger, mask) = (Arc::downgrade(ledger), mask.clone());
     ServiceHooks {
         notice: Arc::new(move |name, notice| {
             let event = Event::ServiceNoticed {
@@ -297,10 +297,7 @@ fn service_hooks(ledger: &Arc<Ledger>, secrets: &Arc<RwLock<Masker>>) -> Service
                 tracing::error!(service = name, %error, "what happened to a service could not be recorded");
             }
         }),
-        mask: Arc::new(move |text| {
-            let masker = secrets.read().unwrap_or_else(PoisonError::into_inner);
-            masker.text(&text).into_owned()
-        }),
+        mask: Arc::new(move |text| mask.text(&text)),
     }
 }
 
@@ -320,37 +317,43 @@ fn proving_ground(directory: &Path) -> std::io::Result<RunWorktree> {
 }
 
 /// The host's own limits, the level, what is secret and who may decide change with the
-/// policy.
+/// policy. One that cannot be gone by is refused before it changes anything.
 fn follow(
     keeper: &PolicyKeeper,
     rules: RulesInForce,
     bench: SandboxWorkbench,
     journal: &Arc<JournalStore>,
-    (secrets, keys): (Arc<RwLock<Masker>>, Vec<String>),
-) {
+    (mask, keys): (Mask, Vec<String>),
+) -> Result<(), Failure> {
     // The journal's listener holds the keeper: not the other way round as well.
     let journal = Arc::downgrade(journal);
-    keeper.follow(Box::new(move |policy| {
-        let put = || -> Result<(), Failure> {
-            let (found, masker) = (rules_of(policy)?, masker(policy, &keys)?);
-            *secrets.write().unwrap_or_else(PoisonError::into_inner) = masker.clone();
-            let secret = super::secret_paths(policy);
-            let protected = super::protected_paths(policy);
-            bench
-                .put_rules(&secret, &protected, policy.environment)
-                .because(Exit::Usage)?;
-            bench.put_reach(&policy.network, policy.limits.max_surplus_calls);
+    let prepare = move |policy: &PolicyConfig| -> Result<Following, Failure> {
+        let (found, masker) = (rules_of(policy)?, masker(policy, &keys)?);
+        let bench = bench
+            .prepare(BenchRules {
+                secret_paths: super::secret_paths(policy),
+                protected_paths: super::protected_paths(policy),
+                environment: policy.environment,
+                network: policy.network.clone(),
+                max_surplus_calls: policy.limits.max_surplus_calls,
+                secret_variables: super::secret_variables(policy).collect(),
+            })
+            .because(Exit::Usage)?;
+        let (rules, mask, journal) = (rules.clone(), mask.clone(), Weak::clone(&journal));
+        Ok(Box::new(move || {
+            mask.put(masker.clone());
+            bench();
             if let Some(journal) = journal.upgrade() {
                 journal.put_masker(masker);
             }
             rules.put(found);
-            Ok(())
-        };
-        // Patterns were checked when the file was read.
-        if let Err(failure) = put() {
-            tracing::error!(error = %failure.error, "the host's own limits could not follow the policy; the earlier ones hold");
-        }
-    }));
+        }))
+    };
+    keeper
+        .follow(Box::new(move |policy| {
+            prepare(policy).map_err(|failure| format!("{:#}", failure.error))
+        }))
+        .map_err(|why| Failure::new(Exit::Usage, why))
 }
 
 fn rules_of(policy: &PolicyConfig) -> Result<HostRules, Failure> {

@@ -127,6 +127,11 @@ fn masker(policy: &PolicyConfig, keys: &[String]) -> Result<Masker, Failure> {
     Masker::new(secrets.chain(keys.iter().cloned())).because(Exit::Unavailable)
 }
 
+/// Variables of this process that `policy.toml` names as secrets, with their values.
+fn secret_variables(policy: &PolicyConfig) -> impl Iterator<Item = (String, String)> {
+    variables().filter(|(name, _)| is_named(policy, name))
+}
+
 /// The environment of this process, as far as it is text.
 fn variables() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
@@ -210,7 +215,7 @@ fn workbench(
     // variables brings it to an agent.
     let mut environment_variables = selfheal_sandbox::allowed_environment(parts.extra_environment);
     environment_variables.retain(|name, _| !is_named(parts.policy, name));
-    let secrets = variables().filter(|(name, _)| is_named(parts.policy, name));
+    let secrets = secret_variables(parts.policy);
 
     let mcp: Option<Arc<dyn McpServers>> = match parts.mcp {
         [] => None,

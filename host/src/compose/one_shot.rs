@@ -8,6 +8,7 @@ use super::{
 use crate::config::AgentConfig;
 use crate::failure::{Because, Exit, Failure};
 use crate::machine::Machine;
+use crate::mask::Mask;
 use selfheal_domain::agent::{
     Agent, AgentError, CheckCommand, Diagnosis, DiagnosisBrief, Draft, named,
 };
@@ -147,7 +148,8 @@ impl OneShot {
             .audit
             .map_or_else(|| state.join("audit"), Path::to_owned);
         let masker = masker(&policy, &options.agent.keys())?;
-        let agent = agent_of(options.agent, &masker, options.audit)?;
+        let mask = Mask::new(masker.clone());
+        let agent = agent_of(options.agent, &mask, options.audit)?;
         let store =
             JournalStore::open(&journal, Options::new(masker)).because(Exit::Unavailable)?;
         let ledger = Ledger::new(Arc::new(store), Arc::new(Machine), Box::new(|_| {}))

@@ -1,6 +1,7 @@
 //! Full transcripts of models: `transcripts/NAME.jsonl` in the data directory, where no
 //! agent can read them. Secrets are masked before the write.
 
+use crate::mask::Mask;
 use selfheal_audit::Masker;
 use selfheal_domain::digest::Digest;
 use selfheal_model::{Transcript, TranscriptStore};
@@ -13,14 +14,14 @@ use std::path::{Path, PathBuf};
 /// Transcripts below a data directory.
 pub(crate) struct Transcripts {
     data: PathBuf,
-    masker: Masker,
+    mask: Mask,
 }
 
 impl Transcripts {
-    pub(crate) fn new(data: &Path, masker: Masker) -> Self {
+    pub(crate) fn new(data: &Path, mask: Mask) -> Self {
         Self {
             data: data.to_owned(),
-            masker,
+            mask,
         }
     }
 }
@@ -47,7 +48,7 @@ impl TranscriptStore for Transcripts {
             file,
             path,
             place,
-            masker: self.masker.clone(),
+            mask: self.mask.clone(),
         }))
     }
 }
@@ -56,12 +57,12 @@ struct OpenTranscript {
     file: File,
     path: PathBuf,
     place: String,
-    masker: Masker,
+    mask: Mask,
 }
 
 impl Transcript for OpenTranscript {
     fn append(&mut self, entry: &Value) -> Result<()> {
-        let mut line = masked(&self.masker, entry).to_string();
+        let mut line = masked(&self.mask.masker(), entry).to_string();
         line.push('\n');
         self.file.write_all(line.as_bytes())
     }
@@ -96,8 +97,8 @@ mod tests {
     #[test]
     fn a_transcript_is_appended_masked_and_private() {
         let data = tempfile::tempdir().unwrap();
-        let masker = Masker::new(["swordfish-1"]).unwrap();
-        let store = Transcripts::new(data.path(), masker);
+        let mask = Mask::new(Masker::new(["swordfish-1"]).unwrap());
+        let store = Transcripts::new(data.path(), mask.clone());
         for text in ["one", "two swordfish-1"] {
             let mut transcript = store.open("1-run-diagnosis").unwrap();
             let content = json!({ "swordfish-1": { "id": text } });
@@ -113,6 +114,12 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 2);
         assert!(!text.contains("swordfish"), "{text}");
+        // A secret that is named while it is open is none of it from then on.
+        let mut transcript = store.open("1-run-diagnosis").unwrap();
+        mask.put(Masker::new(["open-sesame"]).unwrap());
+        transcript.append(&json!("three open-sesame")).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains("three") && !text.contains("sesame"), "{text}");
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&path), 0o600);
         assert_eq!(mode(path.parent().unwrap()), 0o700);

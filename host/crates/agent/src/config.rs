@@ -80,7 +80,7 @@ pub struct WorkbenchConfig {
     pub private_dirs: Vec<PathBuf>,
     /// Patterns, as in `.gitignore` and relative to the repository, of files whose
     /// content no agent gets; see [`DEFAULT_SECRET_PATHS`]. Until
-    /// [`SandboxWorkbench::put_rules`](crate::SandboxWorkbench::put_rules).
+    /// [`SandboxWorkbench::prepare`](crate::SandboxWorkbench::prepare).
     pub secret_paths: Vec<String>,
     /// Patterns of files no agent writes; see [`DEFAULT_PROTECTED_PATHS`].
     pub protected_paths: Vec<String>,
@@ -188,13 +188,16 @@ pub(crate) struct PathRules {
 }
 
 #[derive(Debug)]
-struct PathGlobs {
+pub(crate) struct PathGlobs {
     secret: GlobSet,
     protected: GlobSet,
 }
 
 impl PathGlobs {
-    fn new(secret: &[String], protected: &[String]) -> Result<Arc<Self>, WorkbenchError> {
+    pub(crate) fn new(
+        secret: &[String],
+        protected: &[String],
+    ) -> Result<Arc<Self>, WorkbenchError> {
         Ok(Arc::new(Self {
             secret: globs(secret)?,
             protected: globs(protected)?,
@@ -212,14 +215,8 @@ impl PathRules {
     }
 
     /// Others from now on.
-    pub(crate) fn replace(
-        &self,
-        secret: &[String],
-        protected: &[String],
-    ) -> Result<(), WorkbenchError> {
-        let fresh = PathGlobs::new(secret, protected)?;
+    pub(crate) fn replace(&self, fresh: Arc<PathGlobs>) {
         *self.globs.write().unwrap_or_else(PoisonError::into_inner) = fresh;
-        Ok(())
     }
 
     fn globs(&self) -> Arc<PathGlobs> {
@@ -368,14 +365,10 @@ mod tests {
             assert!(rules.is_protected(path), "{path}");
         }
         assert!(!rules.is_protected("config/policy.toml"));
-        rules.replace(&[], &own(&["Makefile"])).expect("globs");
+        rules.replace(PathGlobs::new(&[], &own(&["Makefile"])).expect("globs"));
         assert!(rules.is_protected("a/Makefile") && !rules.is_protected("CODEOWNERS"));
         assert!(!rules.is_secret(".aws"));
-        assert!(rules.replace(&own(&["a["]), &[]).is_err());
-        assert!(
-            rules.is_protected("Makefile"),
-            "what is wrong changes nothing"
-        );
+        assert!(PathGlobs::new(&own(&["a["]), &[]).is_err());
         let protected = protected_paths(&own(&["CODEOWNERS"])).expect("globs");
         assert!(protected("docs/CODEOWNERS") && protected("x/.git/config") && !protected("src"));
     }

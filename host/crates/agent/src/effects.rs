@@ -153,7 +153,7 @@ impl Broker {
             },
         );
         spec.directory = PathBuf::from(directory);
-        spec.environment = config.environment_variables.clone();
+        spec.environment = self.bench.environment_variables();
         if let Some(view) = history {
             for (name, value) in READING {
                 spec.environment

@@ -41,4 +41,4 @@ pub use config::{
     DEFAULT_PROTECTED_PATHS, DEFAULT_SECRET_PATHS, WorkbenchConfig, WorkbenchError, protected_paths,
 };
 pub use preview::{FactPreview, PreviewConfig};
-pub use workbench::SandboxWorkbench;
+pub use workbench::{BenchRules, SandboxWorkbench};

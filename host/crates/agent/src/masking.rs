@@ -8,6 +8,7 @@
 use regex::{Captures, Regex, RegexSet};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use uuid::Uuid;
 
 const SHAPES: &[&str] = &[
@@ -47,7 +48,7 @@ pub(crate) struct Masker {
     shapes: Vec<Regex>,
     any_shape: Option<RegexSet>,
     likely: Option<(Regex, Regex)>,
-    values: Vec<String>,
+    values: RwLock<Vec<String>>,
     key: Uuid,
 }
 
@@ -75,19 +76,22 @@ impl Masker {
                 .collect(),
             any_shape: RegexSet::new(SHAPES).ok(),
             likely: Regex::new(LIKELY).ok().zip(Regex::new(IN_ADDRESS).ok()),
-            values,
+            values: RwLock::new(values),
             key,
         }
     }
 
-    /// Masks these values as well.
-    pub(crate) fn knowing(mut self, secrets: impl Iterator<Item = String>) -> Self {
-        self.values
-            .extend(secrets.filter(|value| is_maskable(value)));
-        self.values
-            .sort_by_key(|value| std::cmp::Reverse(value.len()));
-        self.values.dedup();
-        self
+    /// Masks these values as well, from now on. None is ever given up: a session may
+    /// hold its mark.
+    pub(crate) fn learn(&self, secrets: impl Iterator<Item = String>) {
+        let mut values = self.values.write().unwrap_or_else(PoisonError::into_inner);
+        values.extend(secrets.filter(|value| is_maskable(value)));
+        values.sort_by(|one, other| (other.len(), one).cmp(&(one.len(), other)));
+        values.dedup();
+    }
+
+    fn values(&self) -> RwLockReadGuard<'_, Vec<String>> {
+        self.values.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn mark(&self, secret: &str) -> String {
@@ -105,7 +109,7 @@ impl Masker {
 
     /// A secret of a known shape, or a known secret's value, stands in the text.
     pub(crate) fn finds_secret(&self, text: &str) -> bool {
-        self.values
+        self.values()
             .iter()
             .any(|value| text.contains(value.as_str()))
             || self
@@ -160,7 +164,7 @@ impl Masker {
 
     fn known(&self, text: &str, secrets: &mut BTreeMap<String, String>) -> String {
         let mut text = text.to_owned();
-        for value in &self.values {
+        for value in self.values().iter() {
             if text.contains(value.as_str()) {
                 let mark = self.mark(value);
                 text = text.replace(value.as_str(), &mark);
@@ -230,7 +234,8 @@ mod tests {
     #[test]
     fn named_values_are_masked_whatever_they_look_like() {
         let named = ["a b c d e f", "short", "/etc/key"].map(str::to_owned);
-        let masker = masker().knowing(named.into_iter());
+        let masker = masker();
+        masker.learn(named.into_iter());
         let masked = masker.for_agent("a b c d e f, short, /etc/key, correct-horse");
         assert!(masked.contains("short, /etc/key"), "{masked}");
         assert!(!masked.contains("c d e") && !masked.contains("horse"));

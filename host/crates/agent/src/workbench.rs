@@ -1,7 +1,7 @@
 //! Opens the doors of runs to agents.
 
 use crate::broker::{Broker, Place};
-use crate::config::{PathRules, WorkbenchConfig, WorkbenchError};
+use crate::config::{PathGlobs, PathRules, WorkbenchConfig, WorkbenchError};
 use crate::history::History;
 use crate::layer::{PREFIX, Throwaway, lay_out, sweep};
 use crate::masking::Masker;
@@ -16,6 +16,7 @@ use selfheal_domain::ports::{
 };
 use selfheal_domain::tools::{Asset, Tools};
 use selfheal_sandbox::Sandbox;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -49,6 +50,8 @@ pub(crate) struct Bench {
     pub(crate) rules: PathRules,
     environment: RwLock<Environment>,
     reach: RwLock<Reach>,
+    /// Variables that turned out to hold secrets.
+    withheld: RwLock<BTreeSet<String>>,
     pub(crate) ignores: Ignores,
     pub(crate) masker: Masker,
     pub(crate) secret_files: SecretFiles,
@@ -74,6 +77,14 @@ impl Bench {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// The environment of agents' processes, now.
+    pub(crate) fn environment_variables(&self) -> BTreeMap<String, String> {
+        let withheld = self.withheld.read().unwrap_or_else(PoisonError::into_inner);
+        let mut variables = self.config.environment_variables.clone();
+        variables.retain(|name, _| !withheld.contains(name));
+        variables
     }
 
     /// Where the application runs.
@@ -123,6 +134,23 @@ impl Bench {
     }
 }
 
+/// What a policy says that a workbench goes by. No debug output: it holds secrets.
+pub struct BenchRules {
+    /// See [`WorkbenchConfig::secret_paths`].
+    pub secret_paths: Vec<String>,
+    /// See [`WorkbenchConfig::protected_paths`].
+    pub protected_paths: Vec<String>,
+    /// Where the application runs.
+    pub environment: Environment,
+    /// See [`WorkbenchConfig::network`].
+    pub network: Vec<String>,
+    /// See [`WorkbenchConfig::max_surplus_calls`].
+    pub max_surplus_calls: u32,
+    /// Variables that hold secrets: their values are masked and no process of an agent
+    /// gets them, until this one ends.
+    pub secret_variables: Vec<(String, String)>,
+}
+
 /// Makes brokers for the sessions of one repository. Cheap to clone.
 #[derive(Clone)]
 pub struct SandboxWorkbench {
@@ -170,11 +198,13 @@ impl SandboxWorkbench {
         let rules = PathRules::new(&config.secret_paths, &config.protected_paths)?;
         lay_out_assets(&config.assets_dir, &config.assets)?;
         sweep(&config.scratch_dir);
-        let masker = Masker::new(ids.uuid()).knowing(secrets);
+        let masker = Masker::new(ids.uuid());
+        masker.learn(secrets);
         Ok(Self {
             bench: Arc::new(Bench {
                 ignores: Ignores::new(&config.repository_root),
                 environment: RwLock::new(config.environment),
+                withheld: RwLock::default(),
                 reach: RwLock::new(Reach {
                     network: config.network.clone(),
                     max_surplus_calls: config.max_surplus_calls,
@@ -193,36 +223,36 @@ impl SandboxWorkbench {
         })
     }
 
-    /// Other rules from the next call on, also for sessions that are open: those of the
-    /// policy that just came into force.
+    /// Checks other rules. What it gives brings them into force, from the next call on,
+    /// also for sessions that are open.
     ///
     /// # Errors
-    /// [`WorkbenchError::Glob`]; nothing changed.
-    pub fn put_rules(
+    /// [`WorkbenchError::Glob`].
+    pub fn prepare(
         &self,
-        secret_paths: &[String],
-        protected_paths: &[String],
-        environment: Environment,
-    ) -> Result<(), WorkbenchError> {
-        self.bench.rules.replace(secret_paths, protected_paths)?;
-        *self
-            .bench
-            .environment
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = environment;
-        Ok(())
-    }
-
-    /// Other destinations and another bound on undeclared changes, from the next call on.
-    pub fn put_reach(&self, network: &[String], max_surplus_calls: u32) {
-        *self
-            .bench
-            .reach
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Reach {
-            network: network.to_owned(),
-            max_surplus_calls,
-        };
+        rules: BenchRules,
+    ) -> Result<impl FnOnce() + Send + use<>, WorkbenchError> {
+        let globs = PathGlobs::new(&rules.secret_paths, &rules.protected_paths)?;
+        let bench = Arc::clone(&self.bench);
+        Ok(move || {
+            let (names, values): (Vec<_>, Vec<_>) = rules.secret_variables.into_iter().unzip();
+            bench.masker.learn(values.into_iter());
+            let mut withheld = bench
+                .withheld
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            withheld.extend(names);
+            drop(withheld);
+            bench.rules.replace(globs);
+            *bench
+                .environment
+                .write()
+                .unwrap_or_else(PoisonError::into_inner) = rules.environment;
+            *bench.reach.write().unwrap_or_else(PoisonError::into_inner) = Reach {
+                network: rules.network,
+                max_surplus_calls: rules.max_surplus_calls,
+            };
+        })
     }
 
     /// A layer with the patched files. An agent that read a file with masked

@@ -9,9 +9,11 @@
 
 mod support;
 
+use selfheal_agent::BenchRules;
 use selfheal_domain::event::ToolOutcome;
 use selfheal_domain::ids::{IssueNumber, RunId, RunNumber, RunRef};
 use selfheal_domain::patch::{FileChange, Patch};
+use selfheal_domain::policy::Environment;
 use selfheal_domain::ports::{RunWorktree, ToolSessionSpec, Workbench};
 use selfheal_domain::tools::{
     Ended, Replacement, ToolError, ToolOutput, ToolRequest, Tools, WorkspaceAccess,
@@ -618,4 +620,30 @@ fn an_mcp_tool_answers_and_a_broken_server_harms_its_call_only() {
         verification.call(mcp("local", "echo")),
         Err(ToolError::Invalid(_))
     ));
+}
+
+#[test]
+fn a_variable_named_a_secret_later_is_masked_and_withheld_in_open_sessions() {
+    let bench = Bench::new();
+    let tools = bench.diagnosis();
+    let home = || text(tools.call(bash("printf %s \"[$HOME]\"", WorkspaceAccess::ReadOnly)));
+    let rules = |secret_paths: &[&str]| BenchRules {
+        secret_paths: secret_paths.iter().map(ToString::to_string).collect(),
+        protected_paths: Vec::new(),
+        environment: Environment::Production,
+        network: Vec::new(),
+        max_surplus_calls: 3,
+        secret_variables: vec![("HOME".to_owned(), "value of nobody".to_owned())],
+    };
+    let before = home();
+    assert!(before.len() > 2, "{before}");
+    // What cannot be used changes nothing.
+    assert!(bench.workbench.prepare(rules(&["[a"])).is_err());
+    assert_eq!(home(), before);
+    let bring_into_force = bench.workbench.prepare(rules(&[])).expect("rules");
+    assert_eq!(home(), before);
+    bring_into_force();
+    assert_ne!(home(), before);
+    let notes = text(tools.call(read("notes.txt")));
+    assert!(notes.contains("[masked-secret:"), "{notes}");
 }

@@ -27,7 +27,7 @@ use crate::files::FileProblem;
 use crate::generations::Generations;
 use crate::host::WasmPolicyHost;
 use selfheal_domain::event::{Event, Record};
-use selfheal_domain::policy_control::EnforcementStatus;
+use selfheal_domain::policy_control::{EnforcementStatus, PolicyRefusal};
 use selfheal_domain::ports::{Clock, EventStore};
 use selfheal_domain::user::Actor;
 use state::State;
@@ -49,8 +49,12 @@ pub struct KeeperPlaces {
 /// Records an event durably, or says why not.
 pub type RecordEvent = Box<dyn Fn(Actor, Event) -> Result<(), String> + Send + Sync>;
 
-/// Told of every policy that comes into force.
-pub type FollowPolicy = Box<dyn Fn(&PolicyConfig) + Send + Sync>;
+/// Asked whether the rest of the host can go by a policy, before anything is changed.
+/// Gives what makes it do so, or why it cannot: then that policy is refused.
+pub type FollowPolicy = Box<dyn Fn(&PolicyConfig) -> Result<Following, String> + Send + Sync>;
+
+/// Makes the rest of the host go by a policy. Must not change policies itself.
+pub type Following = Box<dyn FnOnce() + Send>;
 
 /// The host cannot start: no policy can be brought into force.
 #[derive(Debug, thiserror::Error)]
@@ -111,14 +115,24 @@ impl PolicyKeeper {
     }
 
     /// Tells `follower` of the policy in force, now and with every change: what it says
-    /// beside the modules takes effect with them. Called during a change, so that it is
-    /// told of them in their order; it must not change policies itself. The first one
-    /// stays.
-    pub fn follow(&self, follower: FollowPolicy) {
+    /// beside the modules takes effect with them. The first one stays.
+    ///
+    /// # Errors
+    /// It cannot go by the policy in force; the text says why.
+    pub fn follow(&self, follower: FollowPolicy) -> Result<(), String> {
         let _changing = lock(&self.changing);
-        follower(&self.config());
+        follower(&self.config())?();
         if self.follower.set(follower).is_err() {
             tracing::error!("the policy has a follower already");
+        }
+        Ok(())
+    }
+
+    /// What makes the rest of the host go by this policy.
+    fn following(&self, config: &PolicyConfig) -> Result<Following, PolicyRefusal> {
+        match self.follower.get() {
+            Some(follower) => follower(config).map_err(PolicyRefusal::Unusable),
+            None => Ok(Box::new(|| {})),
         }
     }
 

@@ -63,7 +63,7 @@ pub use engine::PolicyEngine;
 pub use error::{ConfigError, EngineError, ModuleProblem, PrepareError};
 pub use files::FileProblem;
 pub use host::{PreparedSet, WasmPolicyHost};
-pub use keeper::{FollowPolicy, KeeperPlaces, PolicyKeeper, RecordEvent, StartError};
+pub use keeper::{FollowPolicy, Following, KeeperPlaces, PolicyKeeper, RecordEvent, StartError};
 pub use limits::Limits;
 pub use loader::{BundledModules, LARGEST_MODULE};
 pub use set::ActiveSet;

@@ -80,7 +80,9 @@ impl PolicyKeeper {
                 }
             };
         let from = kept.as_ref().map(|kept| (kept, self.generations.modules()));
-        ready(&self.host, &self.places, text, from).map_err(PolicyRefusal::Unusable)
+        let ready = ready(&self.host, &self.places, text, from).map_err(PolicyRefusal::Unusable)?;
+        self.following(&ready.config)?;
+        Ok(ready)
     }
 
     /// Compares with what is in force and asks recorded questions again.
@@ -208,6 +210,7 @@ impl PolicyKeeper {
         let Planned {
             ready, plan, usual, ..
         } = planned;
+        let following = self.following(&ready.config)?;
         let now = self.clock.now();
         let (generation, previous) = {
             let mut state = self.state();
@@ -258,9 +261,7 @@ impl PolicyKeeper {
             // It is on disk and recorded: the next start finishes it.
             tracing::error!(%error, "a generation that is in force is still marked as pending");
         }
-        if let Some(follower) = self.follower.get() {
-            follower(&ready.config);
-        }
+        following();
         let retired = self.host.put_in_force(set, None);
         let mut state = self.state();
         let watch = ready.config.rollout.watch;

@@ -750,3 +750,45 @@ fn generations_go_on_where_an_earlier_version_left_them() {
     std::fs::write(&file, format!("41 {}\n", "0".repeat(64))).unwrap();
     assert_eq!(world.try_open().unwrap().status().generation, 42);
 }
+
+#[test]
+fn a_policy_that_the_host_cannot_go_by_is_refused_and_the_old_one_stays() {
+    let allows = text(&[("allows", "enforce"), ("denies", "off")]);
+    let world = World::new(&allows);
+    let keeper = world.open();
+    let followed = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&followed);
+    keeper
+        .follow(Box::new(move |policy| {
+            let names = policy.secret_names.clone();
+            if names.contains(&"TOO_MANY".to_owned()) {
+                return Err("the list of secrets is too large".to_owned());
+            }
+            let seen = Arc::clone(&seen);
+            Ok(Box::new(move || seen.lock().unwrap().push(names)))
+        }))
+        .unwrap();
+    let with = |name: &str| format!("{allows}[secrets]\nnames = [\"{name}\"]\n");
+    // By the file: said loudly, on record, and nothing of it is in force.
+    world.write(&with("TOO_MANY"));
+    keeper.look_at_file();
+    assert!(!keeper.file_is_in_force());
+    assert_eq!(keeper.status().generation, 1);
+    let refused = |event: &Event| matches!(event, Event::PolicyRefused { reason, .. } if reason.contains("too large"));
+    assert_eq!(world.count(refused), 1);
+    assert_eq!(*followed.lock().unwrap(), [Vec::<String>::new()]);
+    // By the API.
+    world.write(&allows);
+    keeper.look_at_file();
+    let candidate = Candidate::Text(with("TOO_MANY"));
+    let answer = keeper.activate(&candidate, Rollout::Full, &user("ada"), "because");
+    assert!(
+        matches!(answer, Err(PolicyRefusal::Unusable(_))),
+        "{answer:?}"
+    );
+    assert_eq!(world.text(), allows);
+    // One that can be gone by is.
+    activate(&keeper, &Candidate::Text(with("SHOP_PIN")));
+    assert_eq!(followed.lock().unwrap().last().unwrap(), &["SHOP_PIN"]);
+    assert_eq!(keeper.config().secret_names, ["SHOP_PIN"]);
+}
