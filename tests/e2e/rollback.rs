@@ -93,3 +93,37 @@ fn a_failed_verification_ends_in_a_rollback_commit_and_the_tree_as_before() {
     assert_eq!(mismatches[0]["commit"], forged.trim(), "{mismatches}");
     assert_eq!(mismatches[0]["kind"], "commit-not-recorded");
 }
+
+/// Logs an error of its own always, and another one with the healed cart.
+const SERVICE: &str = r#"
+[[service]]
+name = "shop"
+command = "echo ERROR OldTrouble: order $$ waits; if grep -q '>=' cart.py; then echo ERROR NewTrouble: order $$ was refused; fi; echo up; exec sleep 98761"
+ready = { log = "up" }
+"#;
+
+#[test]
+fn a_heal_after_which_a_service_logs_a_new_error_is_rolled_back() {
+    let project = cart();
+    let before = project.read("cart.py");
+    let host = TestHost::start(&project, |config, _| {
+        config.push_str(SERVICE);
+        *config = config.replace("max_attempts = 3", "max_attempts = 1");
+    });
+    host.level(3);
+    let number = host.report(&host.admin.clone(), "The discount starts too late");
+    host.admin("PATCH", &format!("/issues/{number}/approve"), None);
+    let issue = host.wait_for(number, &["ESCALATED", "RESOLVED"]);
+    assert_eq!(issue["status"], "ESCALATED", "{issue}");
+    assert_eq!(issue["rolledBack"], true, "{issue}");
+    assert_eq!(issue["verificationResult"], "FAIL", "{issue}");
+    // The new error did it, and nothing else.
+    let details = issue["verificationDetails"].to_string();
+    assert!(details.contains("NewTrouble"), "{details}");
+    assert!(!details.contains("OldTrouble"), "{details}");
+    assert_eq!(project.read("cart.py"), before);
+    assert_eq!(project.git(&["diff", "main~2", "main"]), "");
+    // The service runs what it ran before.
+    let service = host.admin("GET", "/services/shop", None);
+    assert_eq!(service["state"], "running", "{service}");
+}
