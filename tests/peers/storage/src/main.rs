@@ -210,6 +210,20 @@ fn contend(name: &str, writers: usize) -> Outcome<f64> {
     Ok(rate(writers, &|_| grouped.append()))
 }
 
+/// Flushes per second that the disk does of a file that grows by a record each time: with
+/// one writer nobody can be faster, with more the records that share a flush count.
+fn flushes() -> Outcome<f64> {
+    let directory = tempfile::tempdir_in(".")?;
+    let mut file = File::create(directory.path().join("raw"))?;
+    let (begun, mut count) = (Instant::now(), 0_u32);
+    while begun.elapsed() < MEASURED {
+        file.write_all(&[7; RECORD_BYTES])?;
+        file.sync_data()?;
+        count += 1;
+    }
+    Ok(f64::from(count) / begun.elapsed().as_secs_f64())
+}
+
 /// The rounds are mixed, so that a slow moment of the machine hits everybody.
 fn appends() -> Outcome<()> {
     let names = [
@@ -224,7 +238,9 @@ fn appends() -> Outcome<()> {
         "", "1 writer", "8", "64"
     );
     let mut seen = vec![vec![Vec::new(); WRITERS.len()]; names.len()];
+    let mut limit = Vec::new();
     for _ in 0..ROUNDS {
+        limit.push(flushes()?);
         for (column, writers) in WRITERS.into_iter().enumerate() {
             for (row, name) in names.iter().enumerate() {
                 if let Some(cell) = seen.get_mut(row).and_then(|row| row.get_mut(column)) {
@@ -243,6 +259,8 @@ fn appends() -> Outcome<()> {
         let cells: Vec<String> = cells.map(|cell| format!("{cell:>18}")).collect();
         println!("| {name:24} | {} |", cells.join(" | "));
     }
+    let limit: Vec<String> = limit.iter().map(|rate| format!("{rate:.0}")).collect();
+    println!("this disk: {} fdatasync per second", limit.join(", "));
     Ok(())
 }
 
