@@ -4,8 +4,17 @@ use selfheal_policy_sdk::{
     AccessMode, Example, Expectation, Phase, Question, Trust, example, example_with, facts,
 };
 
-const ALLOWED: [&str; 67] = [
+const ALLOWED: [&str; 76] = [
     "python3 -c 'print(1)'",
+    "python3 -W error -c 'import shop'",
+    "python3 -c 'import os; print(os.getcwd())'",
+    "python3 -c 'import shutil; print(shutil.which(\"git\"))'",
+    "python3 -c 'import json; print(json.load(open(\"package.json\"))[\"name\"])'",
+    "node -e 'console.log(1)'",
+    "node -p 'require(\"./package.json\").name'",
+    "perl -ne 'print if /x/' log.txt",
+    "perl -pe 's/a/b/' log.txt",
+    "hostname",
     "python3 -c 'from shop.cart import total; print(total(2, 3))'",
     "ln -s app.py other.py",
     "find . -name '*.py' -exec wc -l {} +",
@@ -74,15 +83,16 @@ const ALLOWED: [&str; 67] = [
     "tail -n 100 logs/app.log",
 ];
 
-const ASKED: [&str; 14] = [
+const ASKED: [&str; 15] = [
     "find . $ARGS",
     "ps eww",
     "export -p",
     "declare -x",
-    "python3 -c 'import os; print(os.getcwd())'",
-    "python3 -c 'print(open(\"a\").read())'",
-    "node -e 'console.log(1)'",
-    "perl -ne 'print if /x/' log.txt",
+    "python3 -c 'import os; print(os.listdir())'",
+    "python3 -c 'print(open(\"../a\").read())'",
+    "node -e 'console.log(x)'",
+    "perl -ne 'print if /$x/' log.txt",
+    "perl -ne 'print' 'ls|'",
     "$TOOL run",
     "rm $FILE",
     "eval \"$X\"",

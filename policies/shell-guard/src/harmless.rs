@@ -9,8 +9,7 @@ static REACHING: &[&str] = &[
 ];
 
 /// Names that reach past what the list of modules says.
-const REACHES: [&str; 22] = [
-    "open",
+const REACHES: [&str; 21] = [
     "input",
     "breakpoint",
     "help",
@@ -34,15 +33,23 @@ const REACHES: [&str; 22] = [
     "class",
 ];
 
-/// Attributes of `sys` that only tell something.
-const OF_SYS: [&str; 7] = [
-    "path",
-    "version",
-    "version_info",
-    "executable",
-    "platform",
-    "maxsize",
-    "byteorder",
+/// Modules of which some attributes only compute or tell something.
+const IN_PART: [(&str, &[&str]); 4] = [
+    ("ast", &["parse", "dump", "literal_eval", "unparse"]),
+    ("os", &["getcwd", "cpu_count", "linesep", "name", "sep"]),
+    ("shutil", &["which"]),
+    (
+        "sys",
+        &[
+            "path",
+            "version",
+            "version_info",
+            "executable",
+            "platform",
+            "maxsize",
+            "byteorder",
+        ],
+    ),
 ];
 
 /// Libraries whose purpose is to reach other machines or programs.
@@ -66,13 +73,66 @@ pub(crate) fn is_python(code: &str) -> bool {
     code.split([';', '\n'])
         .map(str::trim)
         .all(|statement| imports_plainly(statement) || computes(statement))
-        && words.iter().enumerate().all(|(at, (word, after))| {
-            *word != "sys"
-                || *after != '.'
-                || words
+        && words
+            .iter()
+            .enumerate()
+            .all(|(at, (word, after))| match of_module(word) {
+                Some(known) if *after == '.' => words
                     .get(at + 1)
-                    .is_some_and(|(attribute, _)| OF_SYS.contains(attribute))
+                    .is_some_and(|(attribute, _)| known.contains(attribute)),
+                // Under another name, or handed on, its attributes are not seen.
+                Some(_) => {
+                    at.checked_sub(1)
+                        .and_then(|before| words.get(before))
+                        .is_some_and(|(before, _)| *before == "import")
+                        && words.get(at + 1).is_none_or(|(next, _)| *next != "as")
+                        && *after != ','
+                }
+                None => true,
+            })
+        && code.match_indices("open").all(|(at, _)| {
+            let part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+            let (before, rest) = code.split_at(at);
+            !before.ends_with(part) && opens_plainly(rest)
         })
+}
+
+fn of_module(name: &str) -> Option<&'static [&'static str]> {
+    let found = IN_PART.iter().find(|(module, _)| *module == name);
+    found.map(|(_, attributes)| *attributes)
+}
+
+/// `rest` begins with `open`: reads a file whose name stands there, which the facts
+/// name, too.
+fn opens_plainly(rest: &str) -> bool {
+    let Some(inside) = rest.strip_prefix("open(") else {
+        return false;
+    };
+    let Some(quote) = inside.chars().next().filter(|c| matches!(c, '\'' | '"')) else {
+        return false;
+    };
+    inside
+        .get(1..)
+        .and_then(|text| text.split_once(quote))
+        .is_some_and(|(path, after)| after.starts_with(')') && reads_plainly(path))
+}
+
+/// A path within the workspace, without anything hidden on the way.
+pub(crate) fn reads_plainly(path: &str) -> bool {
+    let path = path.strip_prefix("./").unwrap_or(path);
+    path.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte))
+        && path
+            .split('/')
+            .all(|part| !part.is_empty() && !part.starts_with('.'))
+}
+
+/// The code without what is in it only to compute: the marks of danger are about what
+/// else these modules do.
+pub(crate) fn without_plain_parts(code: &str) -> String {
+    code.replace("import shutil", "import  ")
+        .replace("shutil.which(", "which(")
+        .replace("base64", " ")
 }
 
 /// The names outside of strings, each with the character that follows. None where a
@@ -112,6 +172,9 @@ fn imports_plainly(statement: &str) -> bool {
     let harmless = |module: &str| {
         let module = module.split_whitespace().next().unwrap_or_default();
         let root = module.split('.').next().unwrap_or_default();
+        if of_module(root).is_some() {
+            return module == root;
+        }
         !root.is_empty() && REACHING.binary_search(&root).is_err() && !LIBRARIES.contains(&root)
     };
     if let Some(modules) = statement.strip_prefix("import ") {
@@ -121,7 +184,7 @@ fn imports_plainly(statement: &str) -> bool {
         .strip_prefix("from ")
         .and_then(|rest| rest.split_once(" import "))
         .is_some_and(|(module, names)| {
-            harmless(module) && module.trim() != "sys" && !names.contains('*')
+            harmless(module) && of_module(module.trim()).is_none() && !names.contains('*')
         })
 }
 
@@ -152,6 +215,12 @@ mod tests {
             "import sys; print(sys.path)",
             "import json;print(json.dumps([1]))",
             "import math; print(math.pi)",
+            "import os; print(os.getcwd())",
+            "import shutil; print(shutil.which('git'))",
+            "import base64; print(base64.b64decode('aGk='))",
+            "import ast; ast.parse(open('src/cart.py').read())",
+            "import json;print(json.load(open('package.json'))['name'])",
+            "print(open('./src/a.py').read())",
         ] {
             assert!(is_python(code), "{code}");
         }
@@ -160,8 +229,28 @@ mod tests {
     #[test]
     fn everything_else_is_not_known_to_be() {
         for code in [
-            "print(open('SECRET').read())",
-            "import os; print(os.getcwd())",
+            "print(open('/etc/passwd').read())",
+            "print(open('../a').read())",
+            "print(open('.env').read())",
+            "print(open('a/.git/config').read())",
+            "print(open('a', 'w'))",
+            "print(open(\"a\" + 'b').read())",
+            "print(open(file).read())",
+            "import shop; shop.reopen('a')",
+            "o = open; print(o('a'))",
+            "import io; io.open('a')",
+            "import os as o; print(o.getcwd())",
+            "import sys as s; s.modules",
+            "import os, json; print(os.getcwd())",
+            "m = os; m.getcwd()",
+            "import os; print(os.listdir('.'))",
+            "import os.path",
+            "import shop; print(shop.os.listdir('.'))",
+            "import shutil; shutil.rmtree('a')",
+            "import ast; ast.sys.exit()",
+            "from ast import sys",
+            "from shutil import which",
+            "import os; print(os.listdir())",
             "from os import system; print(system('ls'))",
             "import shop; shop.os.system('ls')",
             "import sys; sys.modules['os'].remove('a')",

@@ -268,16 +268,26 @@ pub(crate) fn find(name: &str, command: &SimpleCommand) -> Option<Inline> {
     })
 }
 
-/// The code of `python -c CODE` with nothing before or after it.
+/// The code of `python -c CODE` with nothing after it, and before it at most what becomes
+/// of warnings.
 pub(crate) fn python<'a>(name: &str, command: &'a SimpleCommand) -> Option<&'a str> {
     let plain = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
-    match command.arguments.as_slice() {
+    let arguments = match command.arguments.as_slice() {
+        [flag, what, rest @ ..] if flag.text == "-W" && WARNINGS.contains(&what.text.as_str()) => {
+            rest
+        }
+        all => all,
+    };
+    match arguments {
         [flag, code] if plain == "python" && flag.text == "-c" && code.certain => {
             Some(code.text.as_str())
         }
         _ => None,
     }
 }
+
+/// What Python can be told to do with warnings, where no module is named.
+const WARNINGS: [&str; 6] = ["always", "default", "error", "ignore", "module", "once"];
 
 fn whole(command: &SimpleCommand) -> bool {
     command.arguments.iter().all(|argument| argument.certain)

@@ -17,6 +17,7 @@ mod git;
 mod harmless;
 mod inline;
 mod listed;
+mod oneliner;
 mod packages;
 mod programs;
 mod raw;
@@ -183,7 +184,14 @@ impl ShellGuard {
         command: &SimpleCommand,
     ) -> Option<Verdict> {
         let found = inline::find(name, command)?;
-        if let Some(danger) = found.code.as_deref().and_then(inline::danger) {
+        let judged = self.inline_code != "deny";
+        if judged && oneliner::is_harmless(name, command) {
+            return Some(Verdict::Allow);
+        }
+        let python = inline::python(name, command).filter(|code| harmless::is_python(code));
+        let rest = python.map(harmless::without_plain_parts);
+        let code = rest.as_deref().or(found.code.as_deref());
+        if let Some(danger) = code.and_then(inline::danger) {
             let message = "code on the command line that runs programs, removes files or talks to the network";
             return Some(
                 Verdict::deny("shell.inline-dangerous", message)
@@ -191,9 +199,7 @@ impl ShellGuard {
                     .instead(found.instead),
             );
         }
-        if self.inline_code != "deny"
-            && inline::python(name, command).is_some_and(harmless::is_python)
-        {
+        if judged && python.is_some() {
             return Some(Verdict::Allow);
         }
         let message = "code on a command line cannot be judged; put it into a file of the workspace and run that";

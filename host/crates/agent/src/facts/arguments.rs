@@ -102,6 +102,9 @@ const INTERPRETERS: &[&str] = &[
     "php", "lua", "tclsh", "Rscript",
 ];
 
+/// Texts in code on the command line that are looked at.
+const MAX_QUOTED: usize = 200;
+
 /// Git's commands that change files of the worktree.
 const GIT_WRITERS: &[&str] = &[
     "add",
@@ -674,6 +677,26 @@ impl Effects<'_, '_, '_> {
             .cloned()
             .collect();
         self.unknown(&others);
+        if inline {
+            self.quoted(rest);
+        }
+    }
+
+    /// Texts in the quotes of code on the command line that name something there are
+    /// probably read.
+    fn quoted(&mut self, rest: &[Value]) {
+        let codes = rest.iter().filter(|word| word.known);
+        for quote in ['\'', '"'] {
+            let texts = codes
+                .clone()
+                .flat_map(|word| word.text.split(quote).skip(1));
+            for text in texts.take(MAX_QUOTED) {
+                let value = Value::guess(text.to_owned());
+                if text.len() < 4096 && !text.contains('\n') && self.exists(&value) {
+                    self.guess(&value, Read);
+                }
+            }
+        }
     }
 
     /// Nothing is known of the program: words that name something there are

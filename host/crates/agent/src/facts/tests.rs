@@ -387,6 +387,77 @@ fn texts_made_to_be_slow_or_deep_end_soon_and_are_not_understood() {
     }
 }
 
+/// A line break ends a command; whatever else it does keeps the whole understood.
+#[test]
+fn commands_of_several_lines_are_understood() {
+    let tree = Tree::shared();
+    let mut wrong = Vec::new();
+    for command in [
+        "cat <<EOF\nhello\nEOF",
+        "cat <<EOF > src/out.txt\nx\nEOF\nls",
+        "cat <<'A' <<'B'\n1\nA\n2\nB",
+        "cat <<EOF | grep h\nhello\nEOF",
+        "cat <<EOF && ls\nhello\nEOF",
+        "grep x a.py |\n  sort",
+        "ls \\\n  -l \\\n  src",
+        "A=1 \\\n  B=2 ls",
+        "if true; then\n  ls\nfi\n",
+        "for f in a b\ndo\n  cat $f\ndone",
+        "while true\ndo\n  ls\ndone > src/log",
+        "case x in\n  x)\n    ls\n    ;;\nesac",
+        "x=$(\n  ls\n)\necho done",
+        "echo $(\n  ls\n) src",
+        "echo \"two\nlines\" src",
+        "export A=\"1\n2\"",
+        "git commit -m \"one\n\ntwo\"",
+        "python3 -c 'import a\nprint(1)'",
+        "# comment\nls # why\ncat a.py",
+        "true &&\n  echo yes ||\n  echo no",
+        "diff <(\n  cat a.py\n) a.py",
+        "(\n  ls\n)\n{\n  ls\n}",
+        "{\n  ls\n} > src/list",
+        "f() {\n  ls\n}\n",
+        "a=(\n  1\n  2\n)\nls",
+        "[[ -f a.py &&\n   -f b.py ]]",
+        "ls > src/list 2>&1\ncat a.py",
+        "ls\r\n",
+    ] {
+        if !tree.facts(command).parsed {
+            wrong.push(command);
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What shells only read is run by nobody; what code on the command line names is read.
+#[test]
+fn checks_run_nothing_and_code_reads_what_it_names() {
+    let tree = Tree::shared();
+    for (command, understood) in [
+        ("bash -n new.sh", true),
+        ("sh -n new.sh", true),
+        ("cp a.py new.sh && bash -n new.sh", true),
+        ("bash new.sh", false),
+        ("bash -n -c ls", true),
+        ("bash -n +n new.sh", false),
+        ("bash -n new.sh more", false),
+        ("BASH_ENV=new.sh bash -n new.sh", true),
+    ] {
+        assert_eq!(tree.facts(command).parsed, understood, "{command}");
+    }
+    for command in [
+        "python3 -c \"print(open('a.py').read())\"",
+        "node -e 'require(\"./a.py\")'",
+        "perl -ne 'print' a.py",
+    ] {
+        let paths = tree.facts(command).paths;
+        let read = |path: &PathAccess| {
+            path.mode == AccessMode::Read && path.relative.as_deref() == Some("a.py")
+        };
+        assert!(paths.iter().any(read), "{command}: {paths:?}");
+    }
+}
+
 /// Pieces that shells read in surprising ways, put together at random.
 fn pieces() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![

@@ -120,6 +120,19 @@ pub(super) fn runs_file(name: &str) -> bool {
     SHELLS.contains(&name) || matches!(name, "." | "source")
 }
 
+/// A shell that is told to read a script and run nothing of it.
+pub(super) fn only_checks(name: &str, rest: &[Value]) -> bool {
+    let [option, file] = rest else {
+        return false;
+    };
+    // Interactive shells do not listen to it; `-n` alone makes none.
+    matches!(name, "sh" | "bash" | "dash")
+        && option.certain
+        && option.text == "-n"
+        && file.certain
+        && !file.text.starts_with(['-', '+'])
+}
+
 /// What `name`, called with `rest`, leads to.
 pub(super) fn kind(name: &str, rest: &[Value]) -> Kind {
     if SHELLS.contains(&name) {

@@ -88,6 +88,7 @@ impl<'s> Reader<'_, '_, 's> {
         match kind {
             Kind::Program => {
                 if wrappers::runs_file(name)
+                    && !wrappers::only_checks(name, rest)
                     && let Some(file) = rest.iter().find(|word| !word.text.starts_with('-'))
                 {
                     let out = &mut *self.shell.out;
