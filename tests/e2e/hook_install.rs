@@ -48,6 +48,7 @@ fn read(file: &std::path::Path) -> Value {
 #[test]
 fn settings_are_written_proved_and_taken_out_again() {
     let desk = Desk::new();
+    let mut tokens = Vec::new();
     for (agent, file) in [
         ("claude-code", ".claude/settings.json"),
         ("codex", ".codex/hooks.json"),
@@ -97,14 +98,15 @@ fn settings_are_written_proved_and_taken_out_again() {
         assert!(ran.stdout.contains("proved"), "{ran:?}");
         // A token that is gone is noticed.
         let token = std::fs::read_to_string(&kept).unwrap();
+        tokens.push(serde_json::from_str::<Value>(&token).unwrap()["token"].clone());
         std::fs::write(&kept, token.replace("sfh_", "sfh_0")).unwrap();
         let ran = desk.hook(&["status", "--agent", agent]);
         assert_eq!(ran.code, 1, "{ran:?}");
         assert!(ran.stdout.contains("not proved"), "{ran:?}");
         let ran = desk.hook(&["uninstall", "--agent", agent]);
         assert_eq!(ran.code, 0, "{ran:?}");
-        let left = format!("the account hook-{agent}-1 stays on the host");
-        assert!(ran.stdout.contains(&left), "{ran:?}");
+        let closed = format!("the account hook-{agent}-1 is closed");
+        assert!(ran.stdout.contains(&closed), "{ran:?}");
         assert_eq!(read(&file), theirs);
         assert!(!kept.exists());
         let ran = desk.hook(&["uninstall", "--agent", agent]);
@@ -118,7 +120,46 @@ fn settings_are_written_proved_and_taken_out_again() {
     assert!(asked.iter().all(|it| it["external"]["answer"] == "deny"));
     let users = desk.host.admin("GET", "/users", None);
     let hooks = users["items"].as_array().unwrap().iter();
-    assert_eq!(hooks.filter(|it| it["role"] == "hook").count(), 3);
+    let closed = hooks.filter(|it| it["name"].as_str().unwrap().starts_with("hook-"));
+    let closed: Vec<_> = closed.map(|it| &it["hasToken"]).collect();
+    assert_eq!(closed, [false, false, false]);
+    for token in tokens {
+        let refused = desk
+            .host
+            .send(token.as_str().unwrap(), "GET", "/session", None);
+        assert_eq!(refused.status, 401, "{refused:?}");
+    }
+}
+
+#[test]
+fn only_an_account_of_a_hook_is_closed_and_only_if_wanted() {
+    let desk = Desk::new();
+    let kept = desk.home().join(".config/selfheal/hooks/gemini.json");
+    for (account, more, said) in [
+        (None, Some("--keep-account"), "stays open, as you asked"),
+        // Whoever writes this file must not close an admin's account.
+        (Some("admin"), None, "no account of role hook"),
+    ] {
+        let ran = desk.hook(&["install", "--agent", "gemini"]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        if let Some(account) = account {
+            let mut credentials = read(&kept);
+            credentials["account"] = json!(account);
+            std::fs::write(&kept, credentials.to_string()).unwrap();
+        }
+        let mut arguments = vec!["uninstall", "--agent", "gemini"];
+        arguments.extend(more);
+        let ran = desk.hook(&arguments);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert!(ran.stdout.contains(said), "{ran:?}");
+    }
+    let users = desk.host.admin("GET", "/users", None);
+    let open = users["items"].as_array().unwrap().iter();
+    assert_eq!(
+        open.filter(|it| it["hasToken"] == false).count(),
+        0,
+        "{users}"
+    );
 }
 
 #[test]

@@ -39,6 +39,29 @@ Works beside a running host (through its local control socket) and without one."
         )]
         config: PathBuf,
     },
+    /// Closes an account: its token, its password and its sessions are good for nothing
+    #[command(after_help = "\
+Example:
+  selfheal user close hook-codex-1
+
+Works beside a running host (through its local control socket) and without one. What the
+account did stays on record, and its name is not given to anybody else. The last admin who
+can log in is not closed.")]
+    Close {
+        /// The account
+        name: String,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+        /// Configuration file
+        #[arg(
+            long,
+            value_name = "FILE",
+            env = "SELFHEAL_CONFIG",
+            default_value = "selfheal.toml"
+        )]
+        config: PathBuf,
+    },
     /// Erases somebody's personal data, for good, and closes the account
     #[command(after_help = "\
 Example:
@@ -79,6 +102,7 @@ impl User {
                 config,
             } => (name, role, password_stdin, config),
             Self::Erase { name, json, config } => return erase(name, json, &config),
+            Self::Close { name, json, config } => return close(name, json, &config),
         };
         let name = UserName::new(name).because(Exit::Usage)?;
         let password = if password_stdin {
@@ -91,6 +115,18 @@ impl User {
         output::line(token);
         Ok(Exit::Done)
     }
+}
+
+fn close(name: String, json: bool, config: &Path) -> Result<Exit, Failure> {
+    let name = UserName::new(name).because(Exit::Usage)?;
+    let config = Config::read(config).because(Exit::Usage)?;
+    compose::accounts::close_user(&config.data, &name, None)?;
+    if json {
+        output::json(&serde_json::json!({ "closed": name }));
+    } else {
+        output::line(format!("closed: {name}"));
+    }
+    Ok(Exit::Done)
 }
 
 fn erase(name: String, json: bool, config: &Path) -> Result<Exit, Failure> {

@@ -8,6 +8,7 @@ use selfheal_domain::event::{Event, NewRecord};
 use selfheal_domain::ports::{Clock, EventStore};
 use selfheal_domain::user::{Account, Actor, Role, UserName};
 use selfheal_store::{EraseError, JournalStore, LockError, OpenError, Options};
+use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -81,31 +82,74 @@ fn save_in_journal(
         token_digest: Some(token.digest),
         password_hash,
     };
+    save(store, account)?;
+    Ok(token.token)
+}
+
+/// Closes an account, if it has the role `only` where one is given: its token and password
+/// are good for nothing from then on.
+pub(crate) fn close_user(data: &Path, name: &UserName, only: Option<Role>) -> Result<(), Failure> {
+    let options = Options::new(masker(&super::default_policy_config()?, &[])?);
+    match JournalStore::open(data, options) {
+        Ok(store) => {
+            let accounts = store.accounts().because(Exit::Unavailable)?;
+            let closed = Account::closed(&accounts, name, only).because(Exit::NotSo)?;
+            save(&store, closed)
+        }
+        Err(OpenError::Lock(LockError::Held { .. })) => {
+            let body = only.map_or_else(|| json!({}), |role| json!({ "role": role }));
+            match through_host(data, &format!("/users/{name}/close"), &body)? {
+                Ok(_) => Ok(()),
+                Err(why) => Err(refused(Exit::NotSo, &why)),
+            }
+        }
+        Err(error) => Err(error).because(Exit::Unavailable),
+    }
+}
+
+fn save(store: &JournalStore, account: Account) -> Result<(), Failure> {
     let record = NewRecord {
         at: Machine.now(),
         actor: Actor::Operator,
         issue: None,
         event: Event::UserSaved(account),
     };
-    store.append(record, None).because(Exit::Unavailable)?;
-    Ok(token.token)
+    store
+        .append(record, None)
+        .map(drop)
+        .because(Exit::Unavailable)
 }
 
-/// One request over the local socket. Its file mode is the authentication.
 fn save_through_host(
     data: &Path,
     name: &UserName,
     role: Role,
     password: Option<&str>,
 ) -> Result<String, Failure> {
-    let socket = control_socket(data);
-    let mut body = serde_json::json!({ "name": name, "role": role });
+    let mut body = json!({ "name": name, "role": role });
     if let (Some(password), Some(body)) = (password, body.as_object_mut()) {
-        body.insert("password".to_owned(), serde_json::json!(password));
+        body.insert("password".to_owned(), json!(password));
     }
+    let answer = through_host(data, "/users", &body)?;
+    let token = answer.map(|answer| answer.get("token")?.as_str().map(str::to_owned));
+    match token {
+        Ok(Some(token)) => Ok(token),
+        Ok(None) => Err(refused(Exit::Unavailable, "it gave no token")),
+        Err(why) => Err(refused(Exit::Usage, &why)),
+    }
+}
+
+fn refused(exit: Exit, why: &str) -> Failure {
+    Failure::new(exit, format!("the running host refused: {why}"))
+}
+
+/// One request over the local socket, whose file mode is the authentication: what the
+/// host answers, or why it refuses.
+fn through_host(data: &Path, path: &str, body: &Value) -> Result<Result<Value, String>, Failure> {
+    let socket = control_socket(data);
     let body = body.to_string();
     let request = format!(
-        "POST /users HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
         body.len()
     );
     let mut stream = UnixStream::connect(&socket).map_err(|error| Failure {
@@ -124,16 +168,15 @@ fn save_through_host(
         .read_to_string(&mut answer)
         .because(Exit::Unavailable)?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let document: serde_json::Value = serde_json::from_str(body.trim()).unwrap_or_default();
-    match document.get("token").and_then(|token| token.as_str()) {
-        Some(token) => Ok(token.to_owned()),
-        None => {
-            let detail = document.get("detail").and_then(|detail| detail.as_str());
-            let status = head.lines().next().unwrap_or_default();
-            Err(Failure::new(
-                Exit::Usage,
-                format!("the running host refused: {}", detail.unwrap_or(status)),
-            ))
-        }
+    let status = head.lines().next().unwrap_or_default();
+    let document: Value = serde_json::from_str(body.trim()).unwrap_or_default();
+    if status
+        .split(' ')
+        .nth(1)
+        .is_some_and(|code| code.starts_with('2'))
+    {
+        return Ok(Ok(document));
     }
+    let detail = document.get("detail").and_then(Value::as_str);
+    Ok(Err(detail.unwrap_or(status).to_owned()))
 }

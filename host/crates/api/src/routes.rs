@@ -354,6 +354,7 @@ pub static ROUTES: &[Route] = &[
 #[rustfmt::skip]
 pub static CONTROL_ROUTES: &[Route] = &[
     row(Post, "/users", Admin, ("addUser", "Makes an account; its token is shown once."), "NewUser", accounts::add).takes("UserRequest").answers(201, Content::Schema("NewUser")),
+    row(Post, "/users/{name}/close", Admin, ("closeUser", "Closes an account: nobody can use it any more."), "User", accounts::close).takes("CloseRequest"),
     row(Get, "/status", Admin, ("status", "How the host stands."), "Status", operations::status),
 ];
 

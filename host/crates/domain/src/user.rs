@@ -182,3 +182,99 @@ pub struct Account {
     /// Argon2id hash in PHC string format; none when it cannot log in by password.
     pub password_hash: Option<String>,
 }
+
+/// Why an account stays open.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum NotClosed {
+    /// There is none of that name.
+    #[error("there is no account {0}")]
+    Unknown(UserName),
+    /// Nobody could administer the installation any more.
+    #[error("{0} is the only admin who can log in; make another one first")]
+    LastAdmin(UserName),
+    /// It is not what the caller took it for.
+    #[error("{name} is no account of role {expected}, but of role {role}")]
+    Another {
+        /// The account.
+        name: UserName,
+        /// Its role.
+        role: Role,
+        /// The role that was expected.
+        expected: Role,
+    },
+}
+
+impl Account {
+    /// Somebody can log in with it, or ask with its token.
+    pub fn is_open(&self) -> bool {
+        self.token_digest.is_some() || self.password_hash.is_some()
+    }
+
+    /// The account `name` of `all` as it is saved to close it: nobody can use it any more,
+    /// and nobody else gets its name. With `expected`, only if it has that role.
+    ///
+    /// # Errors
+    /// See [`NotClosed`].
+    pub fn closed(
+        all: &[Self],
+        name: &UserName,
+        expected: Option<Role>,
+    ) -> Result<Self, NotClosed> {
+        let found = all.iter().find(|account| account.name == *name);
+        let account = found.ok_or_else(|| NotClosed::Unknown(name.clone()))?;
+        if let Some(expected) = expected.filter(|expected| *expected != account.role) {
+            return Err(NotClosed::Another {
+                name: name.clone(),
+                role: account.role,
+                expected,
+            });
+        }
+        let admin = |account: &&Self| account.role == Role::Admin && account.is_open();
+        if admin(&account) && all.iter().filter(admin).count() == 1 {
+            return Err(NotClosed::LastAdmin(name.clone()));
+        }
+        Ok(Self {
+            name: name.clone(),
+            role: Role::Guest,
+            token_digest: None,
+            password_hash: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_closed_for_good_unless_it_is_the_last_admins() {
+        let account = |name: &str, role, token: Option<&str>| Account {
+            name: UserName::new(name).expect("a name"),
+            role,
+            token_digest: token.map(str::to_owned),
+            password_hash: None,
+        };
+        let all = [
+            account("ann", Role::Admin, Some("a")),
+            // Closed before, or never usable: no admin to count on.
+            account("old", Role::Admin, None),
+            account("hook-codex-1", Role::Hook, Some("b")),
+        ];
+        let name = |name: &str| UserName::new(name).expect("a name");
+        let hook = Account::closed(&all, &name("hook-codex-1"), Some(Role::Hook)).expect("closed");
+        assert!(!hook.is_open());
+        assert_eq!(hook.role, Role::Guest);
+        assert_eq!(
+            Account::closed(&all, &name("ann"), None),
+            Err(NotClosed::LastAdmin(name("ann")))
+        );
+        assert!(matches!(
+            Account::closed(&all, &name("ann"), Some(Role::Hook)),
+            Err(NotClosed::Another { .. })
+        ));
+        assert!(matches!(
+            Account::closed(&all, &name("bob"), None),
+            Err(NotClosed::Unknown(_))
+        ));
+    }
+}

@@ -115,7 +115,7 @@ impl Install {
     fn credentials(&self, place: &Place) -> Result<(Credentials, Option<String>), Failure> {
         let url = match &self.url {
             Some(url) => url.clone(),
-            None => format!("http://{}", self.config()?.listen),
+            None => format!("http://{}", host_here(self.config.as_deref())?.listen),
         };
         let with = |token: String, account: Option<String>| Credentials {
             url: url.clone(),
@@ -134,7 +134,7 @@ impl Install {
         if self.dry_run {
             return Ok((with("sfh_…".to_owned(), None), None));
         }
-        let config = self.config().map_err(|failure| Failure {
+        let config = host_here(self.config.as_deref()).map_err(|failure| Failure {
             error: failure
                 .error
                 .context("no token is given, and no host on this machine can make one"),
@@ -158,25 +158,6 @@ impl Install {
         ))
     }
 
-    /// The host on this machine. What nobody named must be ours: a repository can bring a
-    /// `selfheal.toml` along that leads to a host which allows everything.
-    fn config(&self) -> Result<Config, Failure> {
-        if let Some(file) = &self.config {
-            return Config::read(file).because(Exit::Usage);
-        }
-        let file = Path::new("selfheal.toml");
-        if let Some(why) = not_ours(file) {
-            return Err(Failure::new(
-                Exit::Usage,
-                format!(
-                    "{} {why}; if it is yours, name it: --config {0}",
-                    file.display()
-                ),
-            ));
-        }
-        Config::read(file).because(Exit::Usage)
-    }
-
     fn way(&self, place: &Place, credentials: &Credentials) -> Result<Way, Failure> {
         if self.http {
             return Ok(credentials.way(place.agent));
@@ -196,6 +177,25 @@ impl Install {
             quoted(&place.credentials)?
         )))
     }
+}
+
+/// The host on this machine. What nobody named must be ours: a repository can bring a
+/// `selfheal.toml` along that leads to a host which allows everything.
+fn host_here(named: Option<&Path>) -> Result<Config, Failure> {
+    if let Some(file) = named {
+        return Config::read(file).because(Exit::Usage);
+    }
+    let file = Path::new("selfheal.toml");
+    if let Some(why) = not_ours(file) {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!(
+                "{} {why}; if it is yours, name it: --config {0}",
+                file.display()
+            ),
+        ));
+    }
+    Config::read(file).because(Exit::Usage)
 }
 
 /// Why a configuration that nobody named is not believed; one that is not there is for
@@ -252,14 +252,25 @@ impl Status {
     }
 }
 
-/// Takes our hooks out of the settings, and nothing else.
+/// Takes our hooks out of the settings, and closes the account that was made for them.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Example:
-  selfheal hook uninstall --agent gemini")]
+Examples:
+  selfheal hook uninstall --agent gemini
+  selfheal hook uninstall --agent gemini --keep-account
+
+The account is closed where its host runs on this machine: its token is good for nothing
+from then on, and what it asked stays on record. On another machine, `selfheal user close
+NAME` does it there; the name is printed.")]
 pub(super) struct Uninstall {
     #[command(flatten)]
     target: Target,
+    /// Leave the account that `hook install` made as it is
+    #[arg(long)]
+    keep_account: bool,
+    /// Configuration of the host on this machine; found as `hook install` finds it
+    #[arg(long, value_name = "FILE", env = "SELFHEAL_CONFIG")]
+    config: Option<PathBuf>,
 }
 
 impl Uninstall {
@@ -282,22 +293,43 @@ impl Uninstall {
             }
             Ok(()) | Err(_) => {}
         }
+        let open = match &account {
+            Some(_) if self.keep_account => Some("as you asked".to_owned()),
+            Some(name) => self
+                .close(name)
+                .err()
+                .map(|failure| format!("{:#}", failure.error)),
+            None => None,
+        };
         if self.target.json {
             output::json(&json!({
                 "agent": place.agent.as_str(), "settings": place.file, "removed": found,
                 "backup": backup, "account": account,
+                "accountClosed": account.is_some() && open.is_none(), "accountOpen": open,
             }));
         } else if found {
             output::line(format!("taken out of {}", place.file.display()));
-            if let Some(account) = &account {
-                output::line(format!(
-                    "the account {account} stays on the host, without anybody who has its token"
-                ));
-            }
         } else {
             output::line(format!("no hook of ours is in {}", place.file.display()));
         }
+        if let Some(account) = account.filter(|_| !self.target.json) {
+            output::line(match open {
+                None => format!("the account {account} is closed: its token is good for nothing"),
+                Some(why) => format!(
+                    "the account {account} stays open, {why}; `selfheal user close {account}` on \
+                     the host's machine closes it"
+                ),
+            });
+        }
         Ok(if found { Exit::Done } else { Exit::NotSo })
+    }
+
+    /// The name comes from a file that anybody may have written who runs as this user: an
+    /// account that is no hook's is left alone.
+    fn close(&self, account: &str) -> Result<(), Failure> {
+        let name = UserName::new(account).because(Exit::Usage)?;
+        let config = host_here(self.config.as_deref())?;
+        compose::accounts::close_user(&config.data, &name, Some(Role::Hook))
     }
 }
 

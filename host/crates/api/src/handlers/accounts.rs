@@ -3,13 +3,13 @@
 use crate::call::{Call, json};
 use crate::problem::Problem;
 use crate::secrets::{SecretError, hash_password, new_token};
-use crate::views::admin::{NewUser, User, UserPage, UserRequest};
+use crate::views::admin::{CloseRequest, NewUser, User, UserPage, UserRequest};
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
-use selfheal_domain::user::{Account, UserName};
+use selfheal_domain::user::{Account, NotClosed, UserName};
 use std::sync::{Mutex, PoisonError};
 
-/// Makes checking for a name and saving it one step.
+/// Makes looking at accounts and saving one of them one step.
 static MAKING: Mutex<()> = Mutex::new(());
 
 pub(crate) fn list(call: &Call) -> Result<Response<Body>, Problem> {
@@ -65,4 +65,23 @@ pub(crate) fn add(call: &Call) -> Result<Response<Body>, Problem> {
         token: made.token,
     };
     json(StatusCode::CREATED, &view)
+}
+
+pub(crate) fn close(call: &Call) -> Result<Response<Body>, Problem> {
+    let request: CloseRequest = call.json()?;
+    let name = UserName::new(call.param("name")?)
+        .map_err(|error| Problem::invalid_field("name", error.to_string()))?;
+    let _one_at_a_time = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let closed =
+        Account::closed(&call.shared.accounts()?, &name, request.role).map_err(
+            |why| match why {
+                NotClosed::Unknown(_) => Problem::not_found(why.to_string()),
+                NotClosed::LastAdmin(_) | NotClosed::Another { .. } => {
+                    Problem::conflict(why.to_string())
+                }
+            },
+        )?;
+    let view = User::from(&closed);
+    call.shared.desk.save_account(call.actor()?, closed)?;
+    json(StatusCode::OK, &view)
 }

@@ -39,6 +39,25 @@ async fn the_operator_makes_accounts_through_the_local_socket() {
         .await
         .json();
     assert_eq!(status["accounts"], 7);
+    let close = |name: &str, body| {
+        send(
+            world.control(),
+            request("POST", &format!("/users/{name}/close"), body),
+        )
+    };
+    close("root", r#"{"role":"hook"}"#).await.problem(409);
+    close("nobody", "{}").await.problem(404);
+    let closed = close("root", "{}").await;
+    assert_eq!(closed.status.as_u16(), 200, "{}", closed.text);
+    assert_eq!(closed.json()["hasToken"], false);
+    world.get(&token, "/api/v1/session").await.problem(401);
+    // Its name stays taken.
+    send(
+        world.control(),
+        request("POST", "/users", r#"{"name":"root","role":"admin"}"#),
+    )
+    .await
+    .problem(409);
     send(world.control(), request("GET", "/api/v1/issues", ""))
         .await
         .problem(404);

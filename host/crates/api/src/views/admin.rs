@@ -95,6 +95,14 @@ pub(crate) struct UserRequest {
     pub(crate) password: Option<String>,
 }
 
+/// An account to close.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CloseRequest {
+    /// Only if it has this role.
+    pub(crate) role: Option<Role>,
+}
+
 /// A new account with its token, which is shown this once.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct NewUser {
