@@ -223,13 +223,7 @@ impl Broker {
 
     /// Where a path leads, relative to the workspace; `Err` when no tool goes there.
     fn inside(&self, path: &str) -> Result<String, ToolError> {
-        self.inside_beside(path, &self.secrets())
-    }
-
-    /// What links with secret names lead to. Where there are too many files to tell,
-    /// names alone count, and no command runs.
-    fn secrets(&self) -> BTreeSet<PathBuf> {
-        self.bench.secret_files().unwrap_or_default()
+        self.inside_beside(path, &self.bench.secret_files()?)
     }
 
     /// The same where it is known which files hold secrets.
@@ -312,7 +306,10 @@ impl Broker {
             Ok(only) => only.map(|glob| (!glob.glob().contains('/'), glob.compile_matcher())),
             Err(error) => return Effect::invalid(format!("not a glob: {error}")),
         };
-        let secrets = self.secrets();
+        let secrets = match self.bench.secret_files() {
+            Ok(secrets) => secrets,
+            Err(error) => return Effect::refused(error),
+        };
         let mut listing = Listing::default();
         let mut brought = None;
         let complete = files(&self.view, &self.bench.ignores, &mut |path| {
@@ -332,6 +329,12 @@ impl Broker {
             let Ok(Some(text)) = self.text(path, &relative) else {
                 return ControlFlow::Continue(());
             };
+            if !text.lines().any(|line| expression.is_match(line)) {
+                return ControlFlow::Continue(());
+            }
+            // Masked as a whole, as for reading: the lines of a key do not tell by
+            // themselves what they are.
+            let text = self.bench.masker.for_agent(&text);
             for (number, line) in text.lines().enumerate() {
                 if expression.is_match(line) {
                     if brought.is_none() && self.is_foreign(path) {
@@ -353,7 +356,10 @@ impl Broker {
             Ok(glob) => glob.compile_matcher(),
             Err(error) => return Effect::invalid(format!("not a glob: {error}")),
         };
-        let secrets = self.secrets();
+        let secrets = match self.bench.secret_files() {
+            Ok(secrets) => secrets,
+            Err(error) => return Effect::refused(error),
+        };
         let mut listing = Listing::default();
         let complete = files(&self.view, &self.bench.ignores, &mut |path| {
             if self.session.cancel.is_cancelled() {

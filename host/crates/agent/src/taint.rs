@@ -10,7 +10,7 @@ use selfheal_domain::tools::{ToolError, ToolRequest};
 use selfheal_domain::user::TrustClass;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Places outside of the workspace whose files the operators of the machine vouch for.
 const OPERATORS: &[&str] = &[
@@ -19,7 +19,13 @@ const OPERATORS: &[&str] = &[
 ];
 
 /// What a session has read so far.
-pub(crate) struct Taint(Mutex<TrustClass>);
+pub(crate) struct Taint(Mutex<Class>);
+
+#[derive(Clone, Copy)]
+struct Class {
+    in_force: TrustClass,
+    on_record: TrustClass,
+}
 
 /// Text of a lower class that an effect brings in.
 pub(crate) struct Brought {
@@ -29,19 +35,31 @@ pub(crate) struct Brought {
 
 impl Taint {
     pub(crate) fn new(trust: TrustClass) -> Self {
-        Self(Mutex::new(trust))
+        Self(Mutex::new(Class {
+            in_force: trust,
+            on_record: trust,
+        }))
+    }
+
+    fn now(&self) -> MutexGuard<'_, Class> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn class(&self) -> TrustClass {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.now().in_force
     }
 
-    /// Whether this is lower than all before; if so it counts from now on.
+    /// It counts from now on. Whether the record does not say so yet: of a fall that could
+    /// not be recorded, the next text has to.
     fn falls_to(&self, trust: TrustClass) -> bool {
-        let mut class = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let falls = trust < *class;
-        *class = trust.min(*class);
-        falls
+        let mut class = self.now();
+        class.in_force = trust.min(class.in_force);
+        trust < class.on_record
+    }
+
+    fn recorded(&self, trust: TrustClass) {
+        let mut class = self.now();
+        class.on_record = trust.min(class.on_record);
     }
 }
 
@@ -55,7 +73,9 @@ impl Broker {
         self.record(Event::TrustLowered {
             trust: brought.trust,
             source: self.bench.masker.for_record(&brought.source),
-        })
+        })?;
+        self.taint.recorded(brought.trust);
+        Ok(())
     }
 
     /// Text that nobody vouches for and that an admitted call shows its agent, as far as

@@ -485,6 +485,29 @@ fn recorded_facts_and_answers_hold_no_secrets() {
 }
 
 #[test]
+fn a_search_shows_no_line_of_a_key() {
+    let bench = Bench::new();
+    let body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7";
+    // In program text, which is shown but for the key.
+    let program = format!(
+        "KEY = '''-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----'''\nx = 1\n"
+    );
+    std::fs::write(bench.base.join("app/src/a.py"), program).expect("written");
+    let tools = bench.diagnosis();
+    let grep = |pattern: &str| {
+        text(tools.call(ToolRequest::Grep {
+            pattern: pattern.to_owned(),
+            glob: None,
+        }))
+    };
+    for pattern in ["^MII", "KEY", "."] {
+        let found = grep(pattern);
+        assert!(!found.contains(body), "{pattern}: {found}");
+    }
+    assert!(grep("x = 1").contains("src/a.py"));
+}
+
+#[test]
 fn several_edits_are_made_all_or_none() {
     let bench = Bench::new();
     let tools = bench.drafting();

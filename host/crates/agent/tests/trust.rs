@@ -185,4 +185,13 @@ fn text_whose_class_cannot_be_recorded_is_not_handed_out() {
         TrustClass::External,
         "it fell all the same"
     );
+    // The next text of that class has to be on record, too, before it is handed out.
+    assert_eq!(falls(&bench), []);
+    bench.recorder.distrusts.store(true, Ordering::SeqCst);
+    let answer = tools.call(mcp("tickets", "close"));
+    assert!(matches!(answer, Err(ToolError::Unavailable(_))));
+    bench.recorder.distrusts.store(false, Ordering::SeqCst);
+    tools.call(mcp("tickets", "close")).expect("an answer");
+    tools.call(mcp("tickets", "close")).expect("an answer");
+    assert_eq!(falls(&bench).len(), 1);
 }

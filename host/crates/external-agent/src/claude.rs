@@ -110,6 +110,8 @@ pub(crate) fn launch(
 /// A conversation with it.
 pub(crate) struct ClaudeCode {
     ground: Ground,
+    /// It has said what it has, and that was what it was given.
+    checked: bool,
 }
 
 impl ClaudeCode {
@@ -131,7 +133,10 @@ impl ClaudeCode {
                 "appendSystemPrompt": rules,
             },
         }))?;
-        let mut conversation = Self { ground };
+        let mut conversation = Self {
+            ground,
+            checked: false,
+        };
         loop {
             let message = wire.receive()?;
             match text(&message, "type") {
@@ -195,8 +200,13 @@ impl ClaudeCode {
         match text(message, "type") {
             Some("control_request") => self.asked(wire, gate, message).map(|()| None),
             Some("system") if text(message, "subtype") == Some("init") => {
-                self.started(message).map(|()| None)
+                self.started(message)?;
+                self.checked = true;
+                Ok(None)
             }
+            Some("assistant" | "result") if !self.checked => Err(Failure::Broken(
+                "Claude Code did not say with which tools it started".to_owned(),
+            )),
             Some("assistant") => {
                 for block in blocks(message) {
                     if let Some(said) = text(block, "text") {

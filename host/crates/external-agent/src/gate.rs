@@ -37,7 +37,7 @@ pub(crate) struct Gate<'a> {
     calls: u32,
     denied_in_a_row: u32,
     open: BTreeMap<String, Open>,
-    // Everything that ever was permitted; as many as there may be calls.
+    // Whose latest question was answered with yes; as many as there may be calls.
     permitted: BTreeSet<String>,
     pub(crate) transcript: Transcript,
 }
@@ -78,6 +78,7 @@ impl<'a> Gate<'a> {
         }
         // Asked again under the same name: the former permission is void.
         self.settle(id, ToolOutcome::Unknown("asked for again".to_owned()))?;
+        self.permitted.remove(id);
         let requests = match wish {
             Wish::Calls(requests) => requests,
             Wish::Impossible(why) => {
@@ -163,7 +164,7 @@ impl<'a> Gate<'a> {
             .is_some_and(|open| open.tool == tool && open.input == *input)
     }
 
-    /// A call of that name was permitted at some time.
+    /// The latest call of that name was permitted.
     pub(crate) fn was_permitted(&self, id: &str) -> bool {
         self.permitted.contains(id)
     }

@@ -188,8 +188,20 @@ fn ended(text: &str) -> String {
     json!({"type": "result", "subtype": "success", "is_error": false, "result": text}).to_string()
 }
 
-/// Claude Code that opens well and answers each prompt with these lines.
+fn started() -> String {
+    json!({"type": "system", "subtype": "init", "tools": ["Bash", "Read"], "mcp_servers": [],
+        "permissionMode": "default"})
+    .to_string()
+}
+
+/// Claude Code that opens well, says what it has, and answers each prompt with these lines.
 fn claude(lines: Vec<String>) -> React {
+    let lines: Vec<String> = std::iter::once(started()).chain(lines).collect();
+    claude_silently(lines)
+}
+
+/// The same without saying what it has.
+fn claude_silently(lines: Vec<String>) -> React {
     Box::new(move |message| match message["type"].as_str() {
         Some("control_request") => vec![opened(true)],
         Some("user") => lines.clone(),
@@ -257,6 +269,14 @@ fn what_was_not_permitted_ends_the_session() {
         vec![result_of("1", false), ended(FOUND)],
         vec![hook("1", "ls DENY"), result_of("1", false), ended(FOUND)],
         vec![hook("1", "ls"), result_of("2", false), ended(FOUND)],
+        // A name that was used before is no permission.
+        vec![
+            hook("1", "ls"),
+            result_of("1", false),
+            hook("1", "ls DENY"),
+            result_of("1", false),
+            ended(FOUND),
+        ],
     ] {
         let outcome = run(Protocol::ClaudeCode, true, false, claude(lines));
         let Err(AgentError::NotFound { summary, .. }) = outcome.result else {
@@ -295,12 +315,23 @@ fn what_it_has_is_compared_with_what_it_was_given() {
         init["type"] = json!("system");
         init["subtype"] = json!("init");
         let lines = vec![init.to_string(), ended(FOUND)];
-        let outcome = run(Protocol::ClaudeCode, true, false, claude(lines));
+        let outcome = run(Protocol::ClaudeCode, true, false, claude_silently(lines));
         assert!(
             matches!(outcome.result, Err(AgentError::Unavailable { .. })),
             "{init}"
         );
     }
+    // One that says nothing of it has what nobody knows.
+    let outcome = run(
+        Protocol::ClaudeCode,
+        true,
+        false,
+        claude_silently(vec![ended(FOUND)]),
+    );
+    assert!(matches!(
+        outcome.result,
+        Err(AgentError::Unavailable { .. })
+    ));
 }
 
 #[test]

@@ -159,6 +159,7 @@ impl Forwarder {
                 self.upstream.base_url
             ),
         };
+        let asked = body.len();
         let answer = if body.is_empty() {
             let outgoing = outgoing.body(()).map_err(|error| unreachable(&error))?;
             self.client.run(outgoing)
@@ -179,12 +180,18 @@ impl Forwarder {
                 Some(((*name).to_owned(), value.to_owned()))
             })
             .collect();
+        // A list of models, a refusal: nobody counts tokens there.
+        let asked = if answer.status().is_success() && !place.starts_with("/v1/messages/count") {
+            asked
+        } else {
+            0
+        };
         Ok(Answer {
             status: answer.status().as_u16(),
             headers,
             body: Box::new(answer.into_body().into_reader().take(LONGEST_ANSWER + 1)),
             left: LONGEST_ANSWER,
-            meter: Meter::default(),
+            meter: Meter::of(asked),
             forwarder: self,
         })
     }

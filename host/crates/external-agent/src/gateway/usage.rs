@@ -40,18 +40,35 @@ impl fmt::Display for Usage {
     }
 }
 
+/// Bytes of a question, or of an answer in its wrapping, for one token: rather too few.
+const BYTES_READ: u64 = 3;
+const BYTES_WRITTEN: u64 = 12;
+
 /// Reads along one answer and finds what it says about tokens: the last count wins,
-/// for each of the two, since streams count up.
+/// for each of the two, since streams count up. Where it says nothing, bytes tell: a
+/// budget that sees nothing bounds nothing.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     line: Vec<u8>,
     too_long: bool,
+    asked: u64,
+    said: u64,
     pub(super) input: u64,
     pub(super) output: u64,
 }
 
 impl Meter {
+    /// Of the answer to a question of so many bytes; 0 where nothing is answered that
+    /// costs anything.
+    pub(super) fn of(asked: usize) -> Self {
+        Self {
+            asked: u64::try_from(asked).unwrap_or(u64::MAX),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn feed(&mut self, mut bytes: &[u8]) {
+        self.said = self.said.saturating_add(bytes.len() as u64);
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             let (line, rest) = bytes.split_at(end);
             self.keep(line);
@@ -64,6 +81,10 @@ impl Meter {
     /// The answer is over: a body without a line feed is one line.
     pub(super) fn finish(&mut self) {
         self.end_line();
+        if self.input == 0 && self.output == 0 && self.asked > 0 {
+            self.input = self.asked / BYTES_READ;
+            self.output = self.said / BYTES_WRITTEN;
+        }
     }
 
     fn keep(&mut self, bytes: &[u8]) {
@@ -142,5 +163,10 @@ mod tests {
             meter.finish();
             assert_eq!((meter.input, meter.output), (input, output), "{answer}");
         }
+        // Who does not count is counted.
+        let mut meter = Meter::of(3_000);
+        meter.feed(&[b'x'; 1_200]);
+        meter.finish();
+        assert_eq!((meter.input, meter.output), (1_000, 100));
     }
 }
