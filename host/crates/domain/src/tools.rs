@@ -133,6 +133,19 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
+/// A path as a glob that matches only itself, for [`ToolRequest::Grep`] and
+/// [`ToolRequest::Glob`].
+pub fn literal_glob(path: &str) -> String {
+    let mut glob = String::with_capacity(path.len());
+    for c in path.chars() {
+        if "\\*?[]{},!".contains(c) {
+            glob.push('\\');
+        }
+        glob.push(c);
+    }
+    glob
+}
+
 impl ToolRequest {
     /// Reads a whole file.
     pub fn read(path: impl Into<String>) -> Self {

@@ -1,7 +1,7 @@
 //! What an agent wants to do, in the words that our policies judge. What does not
 //! translate is refused: nothing may happen that nobody judged.
 
-use selfheal_domain::tools::{ToolRequest, WorkspaceAccess};
+use selfheal_domain::tools::{ToolRequest, WorkspaceAccess, literal_glob};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -109,8 +109,8 @@ impl Ground {
         };
         let glob = match (place.trim_end_matches('/'), only) {
             ("", only) => only.map(str::to_owned),
-            (place, Some(only)) => Some(format!("{place}/**/{only}")),
-            (place, None) => Some(format!("{place}{{,/**}}")),
+            (place, Some(only)) => Some(format!("{}/**/{only}", literal_glob(place))),
+            (place, None) => Some(format!("{}{{,/**}}", literal_glob(place))),
         };
         Wish::one(ToolRequest::Grep {
             pattern: pattern.to_owned(),
@@ -119,10 +119,14 @@ impl Ground {
     }
 
     pub(crate) fn glob(&self, pattern: &str, place: &str) -> Wish {
-        let joined = match place.trim_end_matches('/') {
-            "" => pattern.to_owned(),
-            _ if pattern.starts_with('/') => pattern.to_owned(),
-            place => format!("{place}/{pattern}"),
+        let place = match self.below(place) {
+            Ok(place) => literal_glob(place.trim_end_matches('/')),
+            Err(wish) => return wish,
+        };
+        let joined = if place.is_empty() || pattern.starts_with('/') {
+            pattern.to_owned()
+        } else {
+            format!("{place}/{pattern}")
         };
         match self.below(&joined) {
             Ok(pattern) => Wish::one(ToolRequest::Glob { pattern }),
@@ -246,6 +250,20 @@ mod tests {
                 (wish, expected) => panic!("{path}: {wish:?}, not {expected:?}"),
             }
         }
+    }
+
+    /// What is judged is the directory that the agent looks into, whatever its name.
+    #[test]
+    fn a_place_is_no_pattern() {
+        let ground = ground(WorkspaceAccess::Discard);
+        let grep = ground.grep("x", "/srv/app/{docs,src}", None);
+        let Wish::Calls(calls) = grep else {
+            panic!("{grep:?}");
+        };
+        let [ToolRequest::Grep { glob, .. }] = calls.as_slice() else {
+            panic!("{calls:?}");
+        };
+        assert_eq!(glob.as_deref(), Some(r"\{docs\,src\}{,/**}"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::catalog::{
 use crate::text::clip;
 use selfheal_domain::tools::{
     CommandOutput, Ended, Replacement, ToolError, ToolOutput, ToolRequest, Tools, WorkspaceAccess,
+    literal_glob,
 };
 use selfheal_domain::verdict::Reason;
 use std::collections::BTreeMap;
@@ -264,11 +265,11 @@ fn grep(input: &GrepInput, tools: &dyn Tools) -> Result<Outcome, ToolError> {
         (None, None) => None,
         (None, Some(glob)) => Some(glob.to_owned()),
         (Some(path), None) => {
-            let path = literal(&path);
+            let path = literal_glob(&path);
             Some(format!("{{{path},{path}/**}}"))
         }
         (Some(path), Some(glob)) => {
-            let path = literal(&path);
+            let path = literal_glob(&path);
             Some(if glob.contains('/') {
                 format!("{path}/{glob}")
             } else {
@@ -359,7 +360,7 @@ fn glob(input: &GlobInput, tools: &dyn Tools) -> Result<Outcome, ToolError> {
     let pattern = if directory.is_empty() || input.pattern.starts_with('/') {
         pattern
     } else {
-        format!("{}/{pattern}", literal(&directory))
+        format!("{}/{pattern}", literal_glob(&directory))
     };
     let found = said(tools.call(ToolRequest::Glob { pattern })?);
     Ok(Outcome::done(if found.trim().is_empty() {
@@ -367,18 +368,6 @@ fn glob(input: &GlobInput, tools: &dyn Tools) -> Result<Outcome, ToolError> {
     } else {
         found
     }))
-}
-
-/// A path as a glob that matches only itself.
-fn literal(path: &str) -> String {
-    let mut glob = String::with_capacity(path.len());
-    for c in path.chars() {
-        if "\\*?[]{},!".contains(c) {
-            glob.push('\\');
-        }
-        glob.push(c);
-    }
-    glob
 }
 
 fn edit(input: &EditInput, tools: &dyn Tools) -> Result<Outcome, ToolError> {
