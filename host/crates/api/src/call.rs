@@ -80,6 +80,12 @@ impl Call {
         self.query(name).map(|text| enum_of(name, text)).transpose()
     }
 
+    /// A query parameter that lists values of a closed set, with commas between.
+    pub(crate) fn query_enums<T: DeserializeOwned>(&self, name: &str) -> Result<Vec<T>, Problem> {
+        let texts = self.query(name).into_iter().flat_map(|text| text.split(','));
+        texts.map(|text| enum_of(name, text)).collect()
+    }
+
     /// The page size.
     pub(crate) fn limit(&self) -> Result<usize, Problem> {
         let Some(text) = self.query("limit") else {

@@ -311,6 +311,8 @@ fn path_parameters(path: &str) -> Vec<Value> {
             "number" => "Its number.",
             "index" => "Position of the record in the log, from 0.",
             "tile" => "Path of the tile below `tile/`.",
+            "view" => "A tab, or an issue's number.",
+            "file" => "Name of the file.",
             _ => "Name of the service.",
         };
         json!({
@@ -326,9 +328,10 @@ fn query_parameter(parameter: &Parameter) -> Value {
         Shape::Text => json!({ "type": "string" }),
         Shape::Limit => json!({ "type": "integer", "minimum": 1, "maximum": 200, "default": 50 }),
         Shape::Schema(name) => schema_ref(name),
+        Shape::Schemas(name) => json!({ "type": "array", "items": schema_ref(name) }),
     };
     json!({
-        "name": parameter.name, "in": "query", "required": false,
+        "name": parameter.name, "in": "query", "required": false, "explode": false,
         "description": parameter.about, "schema": schema
     })
 }

@@ -100,6 +100,8 @@ pub(crate) enum Shape {
     Text,
     Limit,
     Schema(&'static str),
+    /// Several, with commas between.
+    Schemas(&'static str),
 }
 
 /// What a successful answer holds.
@@ -227,6 +229,11 @@ const fn value(name: &'static str, schema: &'static str, about: &'static str) ->
     Parameter { name, about, shape }
 }
 
+const fn values(name: &'static str, schema: &'static str, about: &'static str) -> Parameter {
+    let shape = Shape::Schemas(schema);
+    Parameter { name, about, shape }
+}
+
 const LIMIT: Parameter = Parameter {
     name: "limit",
     about: "Largest number of items.",
@@ -248,7 +255,11 @@ const DECISION_FILTER: &[Parameter] = &[
     CURSOR,
 ];
 const ISSUE_FILTER: &[Parameter] = &[
-    value("status", "IssueStatus", "Only issues in this state."),
+    values(
+        "status",
+        "IssueStatus",
+        "Only issues in one of these states, with commas between.",
+    ),
     value("severity", "Severity", "Only issues this bad."),
     value("priority", "Priority", "Only issues of this priority."),
     value("source", "Source", "Only issues from this source."),
@@ -276,8 +287,15 @@ const MAX_MODULE_BYTES: usize = 16 * 1024 * 1024;
 #[rustfmt::skip]
 pub static ROUTES: &[Route] = &[
     row(Get, "/", Anyone, ("page", "The web page."), "", assets::page).answers(200, Content::Text("text/html")),
-    row(Get, "/app.css", Anyone, ("pageStyle", "Its style."), "", assets::style).answers(200, Content::Text("text/css")),
-    row(Get, "/app.js", Anyone, ("pageScript", "Its script."), "", assets::script).answers(200, Content::Text("text/javascript")),
+    row(Get, "/issues", Anyone, ("pageIssues", "The web page, at the issues."), "", assets::page).answers(200, Content::Text("text/html")),
+    row(Get, "/issues/{view}", Anyone, ("pageIssue", "The web page, at a tab of the issues or at one issue."), "", assets::page).answers(200, Content::Text("text/html")),
+    row(Get, "/policies", Anyone, ("pagePolicies", "The web page, at the policies."), "", assets::page).answers(200, Content::Text("text/html")),
+    row(Get, "/decisions", Anyone, ("pageDecisions", "The web page, at the decisions."), "", assets::page).answers(200, Content::Text("text/html")),
+    row(Get, "/audit", Anyone, ("pageAudit", "The web page, at the audit log."), "", assets::page).answers(200, Content::Text("text/html")),
+    row(Get, "/host", Anyone, ("pageHost", "The web page, at autonomy and services."), "", assets::page).answers(200, Content::Text("text/html")),
+    row(Get, "/people", Anyone, ("pagePeople", "The web page, at the accounts."), "", assets::page).answers(200, Content::Text("text/html")),
+    row(Get, "/assets/{file}", Anyone, ("pageAsset", "A script or style of the web page."), "", assets::file).answers(200, Content::Text("text/javascript")),
+    row(Get, "/icon.svg", Anyone, ("pageIcon", "The web page's icon."), "", assets::icon).answers(200, Content::Text("image/svg+xml")),
     row(Get, "/healthz", Anyone, ("health", "The process answers."), "Health", operations::health),
     row(Get, "/readyz", Anyone, ("readiness", "The store can be read; 503 otherwise."), "Health", operations::readiness),
     row(Get, "/metrics", Anyone, ("metrics", "Metrics for Prometheus."), "", operations::metrics).answers(200, Content::Text("text/plain")),

@@ -71,7 +71,8 @@ pub enum StoreError {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[allow(missing_docs, reason = "each is the issue's field of that name")]
 pub struct IssueFilter {
-    pub status: Option<IssueStatus>,
+    /// One of these.
+    pub statuses: Vec<IssueStatus>,
     pub severity: Option<Severity>,
     pub priority: Option<Priority>,
     pub source: Option<Source>,

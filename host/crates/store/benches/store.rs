@@ -164,7 +164,7 @@ fn pages(criterion: &mut Criterion) {
         (
             "page of 50 by status",
             IssueFilter {
-                status: Some(IssueStatus::Open),
+                statuses: vec![IssueStatus::Open],
                 ..IssueFilter::default()
             },
         ),

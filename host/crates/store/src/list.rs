@@ -39,10 +39,10 @@ fn parse_cursor(text: &str) -> Result<IssueNumber, StoreError> {
 
 /// The index that has the fewest rows beside the wanted ones.
 fn list_for(filter: &IssueFilter) -> List {
-    match (&filter.reported_by, filter.status) {
+    match (&filter.reported_by, filter.statuses.as_slice()) {
         (Some(actor), _) => List::Reporter(actor.clone()),
-        (None, Some(status)) => List::Status(status),
-        (None, None) => List::All,
+        (None, [status]) => List::Status(*status),
+        (None, _) => List::All,
     }
 }
 
@@ -50,7 +50,7 @@ fn matches(filter: &IssueFilter, summary: &IssueSummary) -> bool {
     fn fits<T: PartialEq>(wanted: Option<&T>, found: &T) -> bool {
         wanted.is_none_or(|wanted| wanted == found)
     }
-    fits(filter.status.as_ref(), &summary.status)
+    (filter.statuses.is_empty() || filter.statuses.contains(&summary.status))
         && fits(filter.severity.as_ref(), &summary.severity)
         && fits(filter.priority.as_ref(), &summary.priority)
         && fits(filter.source.as_ref(), &summary.source)

@@ -307,13 +307,19 @@ fn a_page_costs_the_page_not_the_table() {
         cursor = page.next_cursor;
     }
     let approved = IssueFilter {
-        status: Some(IssueStatus::Approved),
+        statuses: vec![IssueStatus::Approved],
         ..all.clone()
     };
     let (page, rows) = cost(&approved, None);
     assert_eq!((page.items.len(), rows), (10, 11));
     let (page, rows) = cost(&approved, page.next_cursor.as_deref());
     assert_eq!((page.items.len(), rows, page.next_cursor), (2, 2, None));
+    let either = IssueFilter {
+        statuses: vec![IssueStatus::Approved, IssueStatus::Open],
+        ..all.clone()
+    };
+    let (page, rows) = cost(&either, None);
+    assert_eq!((page.items.len(), rows), (10, 11), "every issue is one of both");
     let rare = IssueFilter {
         reported_by: Some(user("rare")),
         ..all.clone()

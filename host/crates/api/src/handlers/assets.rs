@@ -1,30 +1,72 @@
-//! The web page, embedded in the binary.
+//! The web page, embedded in the binary: what `xtask build-web` wrote to `web/dist`.
 
 use crate::call::{Call, bytes_of};
 use crate::problem::Problem;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Response, StatusCode, header};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::io::Write;
+use std::sync::OnceLock;
 
-const PAGE: &str = include_str!("../../../../../web/index.html");
-const STYLE: &str = include_str!("../../../../../web/app.css");
-const SCRIPT: &str = include_str!("../../../../../web/app.js");
+/// Path, media type and bytes of each file.
+static FILES: &[(&str, &str, &[u8])] = include!("../../../../../web/dist/embedded.rs");
+/// The same files for browsers that take them packed, each packed when it is first asked
+/// for.
+static PACKED: [OnceLock<Bytes>; FILES.len()] = [const { OnceLock::new() }; FILES.len()];
 
-fn asset(media: &'static str, text: &'static str) -> Response<Body> {
-    let mut response = bytes_of(StatusCode::OK, media, text);
-    // A new binary brings a new page.
-    let value = HeaderValue::from_static("no-cache");
-    response.headers_mut().insert(header::CACHE_CONTROL, value);
-    response
+/// A new binary brings a new page.
+const ASK_AGAIN: &str = "no-cache";
+/// These names change with what is in the files.
+const KEEP: &str = "public, max-age=31536000, immutable";
+
+pub(crate) fn page(call: &Call) -> Result<Response<Body>, Problem> {
+    asset(call, "/index.html", ASK_AGAIN)
 }
 
-pub(crate) fn page(_: &Call) -> Result<Response<Body>, Problem> {
-    Ok(asset("text/html; charset=utf-8", PAGE))
+pub(crate) fn icon(call: &Call) -> Result<Response<Body>, Problem> {
+    asset(call, "/icon.svg", ASK_AGAIN)
 }
 
-pub(crate) fn style(_: &Call) -> Result<Response<Body>, Problem> {
-    Ok(asset("text/css; charset=utf-8", STYLE))
+pub(crate) fn file(call: &Call) -> Result<Response<Body>, Problem> {
+    asset(call, &format!("/assets/{}", call.param("file")?), KEEP)
 }
 
-pub(crate) fn script(_: &Call) -> Result<Response<Body>, Problem> {
-    Ok(asset("text/javascript; charset=utf-8", SCRIPT))
+fn asset(call: &Call, path: &str, keep: &'static str) -> Result<Response<Body>, Problem> {
+    let found = FILES.iter().zip(&PACKED).find(|(file, _)| file.0 == path);
+    let Some(((_, media, plain), packed)) = found else {
+        return Err(Problem::not_found(format!("there is nothing at {path}")));
+    };
+    let mut response = if takes_gzip(call) {
+        let bytes = packed.get_or_init(|| pack(plain)).clone();
+        let mut response = bytes_of(StatusCode::OK, media, bytes);
+        let gzip = HeaderValue::from_static("gzip");
+        response.headers_mut().insert(header::CONTENT_ENCODING, gzip);
+        response
+    } else {
+        bytes_of(StatusCode::OK, media, *plain)
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(keep));
+    let vary = HeaderValue::from_static("accept-encoding");
+    headers.insert(header::VARY, vary);
+    Ok(response)
+}
+
+fn takes_gzip(call: &Call) -> bool {
+    let accepted = call.headers.get(header::ACCEPT_ENCODING);
+    let accepted = accepted.and_then(|value| value.to_str().ok());
+    accepted.is_some_and(|list| {
+        list.split(',').any(|coding| {
+            let mut parts = coding.split(';').map(str::trim);
+            parts.next() == Some("gzip") && parts.next() != Some("q=0")
+        })
+    })
+}
+
+fn pack(plain: &[u8]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    // Writing to memory does not fail; were it to, the browser would say so.
+    let packed = encoder.write_all(plain).and_then(|()| encoder.finish());
+    packed.map(Bytes::from).unwrap_or_default()
 }

@@ -37,7 +37,7 @@ pub(crate) fn list(call: &Call) -> Result<Response<Body>, Problem> {
             .map_err(|error| Problem::invalid_field("reportedBy", error.to_string()))
     });
     let filter = IssueFilter {
-        status: call.query_enum("status")?,
+        statuses: call.query_enums("status")?,
         severity: call.query_enum("severity")?,
         priority: call.query_enum("priority")?,
         source: call.query_enum("source")?,

@@ -344,7 +344,7 @@ async fn every_answer_carries_the_headers_that_protect_its_reader() {
     );
     let page = world.get("", "/").await;
     assert!(
-        page.text.contains("/app.js")
+        page.text.contains("/assets/")
             && !page.text.contains("<script>")
             && !page.text.contains("style=")
     );

@@ -14,8 +14,15 @@ use std::collections::BTreeSet;
 const EXPECTED: &[(&str, &str, [&str; 7])] = &[
     //                                                   nobody guest  bob    ada    audit  admin  hook
     ("GET",    "/",                                     ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
-    ("GET",    "/app.css",                              ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
-    ("GET",    "/app.js",                               ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/issues",                               ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/issues/{view}",                        ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/policies",                             ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/decisions",                            ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/audit",                                ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/host",                                 ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/people",                               ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/assets/{file}",                        ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/icon.svg",                             ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
     ("GET",    "/healthz",                              ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
     ("GET",    "/readyz",                               ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
     ("GET",    "/metrics",                              ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
@@ -96,6 +103,7 @@ async fn every_route_admits_whom_the_contract_names_and_nobody_else() {
         let place = place
             .replace("{index}", "0")
             .replace("{*tile}", "0/000.p/1");
+        let place = place.replace("{view}", "open").replace("{file}", "none.js");
         for (who, expected) in ["", "guest", "bob", "ada", "auditor", "admin", "hook"]
             .iter()
             .zip(expected)

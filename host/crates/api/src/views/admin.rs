@@ -76,7 +76,7 @@ pub(crate) struct HookRequest {
     /// The agent's working directory, absolute.
     cwd: Option<String>,
     tool_name: Option<String>,
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     tool_input: Option<serde_json::Value>,
     tool_use_id: Option<String>,
 }

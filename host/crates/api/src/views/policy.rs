@@ -568,7 +568,7 @@ pub(crate) struct ModuleEditSchema {
     /// `enforce`, `shadow` or `off`.
     mode: Option<String>,
     /// Replaces all settings of the module.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     settings: Option<serde_json::Value>,
     /// Takes the module out.
     remove: Option<bool>,

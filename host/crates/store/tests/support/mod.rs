@@ -179,7 +179,7 @@ pub fn view(store: &JournalStore) -> View {
                 list(
                     store,
                     &IssueFilter {
-                        status: Some(status),
+                        statuses: vec![status],
                         ..IssueFilter::default()
                     },
                 )

@@ -1,0 +1,211 @@
+// Autonomy, the freeze, and the application's services.
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { type FormEvent, useState } from "react";
+import { type Autonomy, api, data, type Service } from "../api/client";
+import { useSpeech } from "../i18n";
+import { useStream } from "../live";
+import { Badge, Time } from "../ui/badges";
+import { ReasonDialog } from "../ui/dialog";
+import { Live } from "../ui/live";
+import { Empty, Failure, Loading } from "../ui/states";
+import { useTitle } from "../ui/title";
+import { useTell } from "../ui/toast";
+
+const LEVELS = [0, 1, 2, 3] as const;
+const LOOK_AGAIN_MS = 10_000;
+
+export default function HostPage() {
+  const { t } = useSpeech();
+  const queries = useQueryClient();
+  useTitle(t("nav.host"));
+  const liveness = useStream("/stream", {
+    onEvent: (event) => {
+      if (/^(autonomy|freeze|service|enforcement|policy)\./.test(event.type)) {
+        queries.invalidateQueries({ queryKey: ["host"] });
+      }
+    },
+  });
+  return (
+    <>
+      <div className="page-head">
+        <h1>{t("nav.host")}</h1>
+        <Live state={liveness} />
+      </div>
+      <AutonomyCard />
+      <ServicesCard />
+    </>
+  );
+}
+
+function AutonomyCard() {
+  const { t } = useSpeech();
+  const { done, failed } = useTell();
+  const queries = useQueryClient();
+  const [asking, setAsking] = useState(false);
+  const autonomy = useQuery({
+    queryKey: ["host", "autonomy"],
+    queryFn: () => data<Autonomy>(api.GET("/api/v1/autonomy")),
+  });
+  if (autonomy.isPending) return <Loading />;
+  if (autonomy.data === undefined) {
+    return <Failure error={autonomy.error} again={autonomy.refetch} />;
+  }
+  const { level, ceiling, frozen, enforcement } = autonomy.data;
+  const keep = (next: Autonomy) => queries.setQueryData(["host", "autonomy"], next);
+  const set = async (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    const form = event.currentTarget;
+    const fields = new FormData(form);
+    const body = { level: Number(fields.get("level")), reason: String(fields.get("reason")) };
+    try {
+      keep(await data<Autonomy>(api.PUT("/api/v1/autonomy", { body })));
+      form.reset();
+      done(t("autonomy.set"));
+    } catch (error) {
+      failed(error);
+    }
+  };
+  const freeze = async (reason: string) => {
+    const answer = frozen
+      ? api.DELETE("/api/v1/freeze", { body: { reason } })
+      : api.POST("/api/v1/freeze", { body: { reason } });
+    keep(await data<Autonomy>(answer));
+  };
+  return (
+    <section className="card" aria-labelledby="autonomy">
+      <h2 id="autonomy">{t("autonomy.title")}</h2>
+      {frozen && (
+        <p className="banner" role="status">
+          {t("autonomy.frozen")}
+        </p>
+      )}
+      <form onSubmit={set} key={level}>
+        <fieldset className="levels">
+          <legend className="hidden">{t("autonomy.level")}</legend>
+          {LEVELS.map((number) => (
+            <label key={number} className={number > ceiling ? "off" : ""}>
+              <input
+                type="radio"
+                name="level"
+                value={number}
+                defaultChecked={number === level}
+                disabled={number > ceiling}
+              />
+              <span>
+                <strong>{t(`autonomy.${number}`)}</strong>
+                <small className="soft">{t(`autonomy.${number}.about`)}</small>
+              </span>
+            </label>
+          ))}
+        </fieldset>
+        <p className="soft small">{t("autonomy.ceiling", { level: autonomy.data.ceilingName })}</p>
+        <div className="row">
+          <input
+            name="reason"
+            required
+            aria-label={t("reason.label")}
+            placeholder={t("reason.label")}
+          />
+          <button type="submit">{t("autonomy.change")}</button>
+        </div>
+      </form>
+      <p className="row">
+        <button
+          type="button"
+          className={frozen ? "primary" : "danger"}
+          onClick={() => setAsking(true)}
+        >
+          {t(frozen ? "freeze.end" : "freeze.begin")}
+        </button>
+        <Enforcement proof={enforcement} />
+      </p>
+      {asking && (
+        <ReasonDialog
+          title={t(frozen ? "freeze.end" : "freeze.begin")}
+          about={<p>{t(frozen ? "freeze.end.about" : "freeze.begin.about")}</p>}
+          confirm={t(frozen ? "freeze.end" : "freeze.begin")}
+          danger={!frozen}
+          onClose={() => setAsking(false)}
+          act={freeze}
+        />
+      )}
+    </section>
+  );
+}
+
+export function Enforcement({ proof }: { proof: Autonomy["enforcement"] }) {
+  const { t } = useSpeech();
+  if (proof.ageSeconds === undefined) return <Badge tone="warn">{t("enforcement.none")}</Badge>;
+  return (
+    <Badge tone={proof.proved ? "good" : "bad"}>
+      {t(proof.proved ? "enforcement.proved" : "enforcement.failed", {
+        seconds: proof.ageSeconds,
+        generation: proof.generation,
+      })}
+    </Badge>
+  );
+}
+
+function ServicesCard() {
+  const { t } = useSpeech();
+  const services = useQuery({
+    queryKey: ["host", "services"],
+    queryFn: () => data(api.GET("/api/v1/services")),
+    refetchInterval: LOOK_AGAIN_MS,
+  });
+  return (
+    <section className="card" aria-labelledby="services">
+      <h2 id="services">{t("services.title")}</h2>
+      {services.isPending && <Loading />}
+      {services.isError && <Failure error={services.error} again={services.refetch} />}
+      {services.data?.items.length === 0 && <Empty>{t("services.empty")}</Empty>}
+      <ul className="services">
+        {services.data?.items.map((service) => (
+          <OneService key={service.name} service={service} />
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function OneService({ service }: { service: Service }) {
+  const { t } = useSpeech();
+  const { done, failed } = useTell();
+  const queries = useQueryClient();
+  const [busy, setBusy] = useState(false);
+  const restart = async () => {
+    setBusy(true);
+    try {
+      const params = { path: { name: service.name } };
+      await api.POST("/api/v1/services/{name}/restart", { params, body: {} });
+      done(t("services.restarted", { name: service.name }));
+    } catch (error) {
+      failed(error);
+    } finally {
+      setBusy(false);
+      queries.invalidateQueries({ queryKey: ["host", "services"] });
+    }
+  };
+  const bad = service.healthy === false || service.state === "failed";
+  const tone = bad ? "bad" : service.state === "running" ? "good" : "warn";
+  return (
+    <li>
+      <strong>{service.name}</strong>
+      <Badge tone={tone}>{bad ? `${service.state}, ${t("services.sick")}` : service.state}</Badge>
+      <span className="soft small">
+        {t("services.since")} <Time at={service.since} />
+        {service.restarts > 0 && `, ${t("services.restarts", { count: service.restarts })}`}
+        {service.detail && (
+          <>
+            {" · "}
+            <bdi>{service.detail}</bdi>
+          </>
+        )}
+      </span>
+      <button type="button" className="end" disabled={busy} onClick={restart}>
+        {t(busy ? "services.restarting" : "services.restart")}
+        <span className="hidden"> {service.name}</span>
+      </button>
+    </li>
+  );
+}

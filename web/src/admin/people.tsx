@@ -1,0 +1,137 @@
+// Accounts and their roles. A new account's token is shown this once.
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { type FormEvent, useRef } from "react";
+import { api, data, problemOf, type Role } from "../api/client";
+import { useSpeech } from "../i18n";
+import { Command } from "../issues/commits";
+import { Failure, Loading } from "../ui/states";
+import { useTitle } from "../ui/title";
+import { useProblemText } from "../ui/toast";
+
+const ROLES: Role[] = ["user", "admin", "auditor", "guest", "hook"];
+
+export default function PeoplePage() {
+  const { t } = useSpeech();
+  useTitle(t("nav.people"));
+  const people = useQuery({
+    queryKey: ["people"],
+    queryFn: () => data(api.GET("/api/v1/users")),
+  });
+  return (
+    <>
+      <div className="page-head">
+        <h1>{t("nav.people")}</h1>
+      </div>
+      <NewPerson />
+      {people.isPending && <Loading />}
+      {people.isError && <Failure error={people.error} again={people.refetch} />}
+      {people.data && (
+        <section className="card scroll">
+          <table>
+            <caption className="hidden">{t("nav.people")}</caption>
+            <thead>
+              <tr>
+                <th scope="col">{t("people.name")}</th>
+                <th scope="col">{t("people.role")}</th>
+                <th scope="col">{t("people.by")}</th>
+              </tr>
+            </thead>
+            <tbody>
+              {people.data.items.map((person) => (
+                <tr key={person.name}>
+                  <th scope="row">{person.name}</th>
+                  <td>{t(`role.${person.role}`)}</td>
+                  <td>
+                    {[
+                      person.hasToken && t("people.token"),
+                      person.hasPassword && t("people.password"),
+                    ]
+                      .filter(Boolean)
+                      .join(", ")}
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </section>
+      )}
+    </>
+  );
+}
+
+function NewPerson() {
+  const { t } = useSpeech();
+  const sentence = useProblemText();
+  const queries = useQueryClient();
+  const form = useRef<HTMLFormElement>(null);
+  const add = useMutation({
+    mutationFn: (body: { name: string; role: Role; password?: string }) =>
+      data(api.POST("/api/v1/users", { body })),
+    onSuccess: () => {
+      form.current?.reset();
+      queries.invalidateQueries({ queryKey: ["people"] });
+    },
+  });
+  const send = (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    const fields = new FormData(event.currentTarget);
+    const password = String(fields.get("password"));
+    add.mutate({
+      name: String(fields.get("name")),
+      role: String(fields.get("role")) as Role,
+      ...(password !== "" && { password }),
+    });
+  };
+  const wrong = add.isError ? problemOf(add.error).fields : new Map<string, string>();
+  return (
+    <section className="card" aria-labelledby="new-person">
+      <h2 id="new-person">{t("people.new")}</h2>
+      <form ref={form} className="row top" onSubmit={send}>
+        <label>
+          <span>{t("people.name")}</span>
+          <input
+            name="name"
+            required
+            maxLength={64}
+            autoComplete="off"
+            aria-invalid={wrong.has("name")}
+          />
+        </label>
+        <label>
+          <span>{t("people.role")}</span>
+          <select name="role">
+            {ROLES.map((role) => (
+              <option key={role} value={role}>
+                {t(`role.${role}`)}
+              </option>
+            ))}
+          </select>
+        </label>
+        <label>
+          <span>{t("people.password.optional")}</span>
+          <input
+            name="password"
+            type="password"
+            minLength={12}
+            autoComplete="new-password"
+            aria-invalid={wrong.has("password")}
+          />
+        </label>
+        <button type="submit" disabled={add.isPending}>
+          {t("people.add")}
+        </button>
+      </form>
+      {add.isError && (
+        <p className="field-error" role="alert">
+          {sentence(add.error)}
+        </p>
+      )}
+      {add.data && (
+        <div role="status">
+          <p>{t("people.once", { name: add.data.name })}</p>
+          <Command command={add.data.token} />
+        </div>
+      )}
+    </section>
+  );
+}

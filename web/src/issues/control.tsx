@@ -1,0 +1,171 @@
+// What an admin can do with an issue now. It never loses the keyboard: when the button in
+// focus goes, the bar itself has it.
+import { useQueryClient } from "@tanstack/react-query";
+import { lazy, Suspense, useLayoutEffect, useRef, useState } from "react";
+import { api, data, type Issue, type Priority, type Severity } from "../api/client";
+import { useSpeech } from "../i18n";
+import { useTell } from "../ui/toast";
+import { can, PRIORITIES, SEVERITIES } from "./states";
+
+const ReasonDialog = lazy(() =>
+  import("../ui/dialog").then((module) => ({ default: module.ReasonDialog })),
+);
+
+/** Sends something about an issue and shows what it answered. */
+export function useIssueAction(number: number) {
+  const queries = useQueryClient();
+  return async (answer: Promise<{ data?: Issue }>) => {
+    const issue = await data<Issue>(answer);
+    queries.setQueryData(["issue", String(number)], issue);
+    queries.invalidateQueries({ queryKey: ["issue", String(number)] });
+    queries.invalidateQueries({ queryKey: ["issues"] });
+  };
+}
+
+export function ControlBar({ issue }: { issue: Issue }) {
+  const { t } = useSpeech();
+  const { done, failed } = useTell();
+  const settle = useIssueAction(issue.number);
+  const [asking, setAsking] = useState<"reject" | "abort" | null>(null);
+  const [busy, setBusy] = useState(false);
+  const bar = useRef<HTMLElement>(null);
+  const had = useRef(false);
+  const path = { issue: String(issue.number) };
+  const { status } = issue;
+
+  useLayoutEffect(() => {
+    if (had.current && document.activeElement === document.body) bar.current?.focus();
+  });
+
+  const act = async (answer: Promise<{ data?: Issue }>, said: string) => {
+    setBusy(true);
+    try {
+      await settle(answer);
+      done(said);
+    } catch (error) {
+      failed(error);
+    } finally {
+      setBusy(false);
+    }
+  };
+  const triage = (body: { severity?: Severity; priority?: Priority }) =>
+    act(
+      api.PATCH("/api/v1/issues/{issue}/priority", { params: { path }, body }),
+      t("control.triaged"),
+    );
+
+  return (
+    <section
+      className="control"
+      aria-label={t("control.title")}
+      ref={bar}
+      tabIndex={-1}
+      onFocus={() => {
+        had.current = true;
+      }}
+      onBlur={(event) => {
+        // A button that goes away blurs to nowhere; whoever leaves, leaves to somewhere.
+        if (event.relatedTarget !== null) had.current = false;
+      }}
+    >
+      {can.approve(status) && (
+        <button
+          type="button"
+          className="primary"
+          disabled={busy}
+          onClick={() =>
+            act(
+              api.PATCH("/api/v1/issues/{issue}/approve", { params: { path }, body: {} }),
+              t("control.approved"),
+            )
+          }
+        >
+          {t("control.approve")}
+        </button>
+      )}
+      {can.review(status) && (
+        <a className="button primary" href="#patch">
+          {t("control.review")}
+        </a>
+      )}
+      {can.retry(status) && (
+        <button
+          type="button"
+          disabled={busy}
+          onClick={() =>
+            act(
+              api.POST("/api/v1/issues/{issue}/retry", { params: { path }, body: {} }),
+              t("control.retried"),
+            )
+          }
+        >
+          {t("control.retry")}
+        </button>
+      )}
+      {can.reject(status) && (
+        <button type="button" className="danger" onClick={() => setAsking("reject")}>
+          {t("control.reject")}
+        </button>
+      )}
+      {can.abort(status) && (
+        <button type="button" className="danger" onClick={() => setAsking("abort")}>
+          {t("control.abort")}
+        </button>
+      )}
+      <span className="end">
+        <select
+          aria-label={t("filter.severity")}
+          value={issue.severity}
+          onChange={(event) => triage({ severity: event.target.value as Severity })}
+        >
+          {SEVERITIES.map((value) => (
+            <option key={value} value={value}>
+              {t(`severity.${value}`)}
+            </option>
+          ))}
+        </select>
+        <select
+          aria-label={t("filter.priority")}
+          value={issue.priority}
+          onChange={(event) => triage({ priority: event.target.value as Priority })}
+        >
+          {PRIORITIES.map((value) => (
+            <option key={value} value={value}>
+              {t(`priority.${value}`)}
+            </option>
+          ))}
+        </select>
+      </span>
+      <Suspense>
+        {asking === "reject" && (
+          <ReasonDialog
+            title={t("control.reject")}
+            about={<p>{t("control.reject.about")}</p>}
+            confirm={t("control.reject.confirm")}
+            danger
+            onClose={() => setAsking(null)}
+            act={(reason) =>
+              settle(
+                api.PATCH("/api/v1/issues/{issue}/reject", { params: { path }, body: { reason } }),
+              )
+            }
+          />
+        )}
+        {asking === "abort" && (
+          <ReasonDialog
+            title={t("control.abort")}
+            about={<p>{t("control.abort.about")}</p>}
+            confirm={t("control.abort.confirm")}
+            danger
+            onClose={() => setAsking(null)}
+            act={(reason) =>
+              settle(
+                api.POST("/api/v1/issues/{issue}/abort", { params: { path }, body: { reason } }),
+              )
+            }
+          />
+        )}
+      </Suspense>
+    </section>
+  );
+}

@@ -1,0 +1,112 @@
+// The events of an issue as its page shows them: steps of an attempt, with the tool calls
+// between them.
+import type { Event } from "../api/client";
+
+/** What the data of the events that this page reads looks like; all of it may be missing. */
+export type Told = {
+  verdict?: "allow" | "ask" | "deny";
+  reason?: {
+    rule: string;
+    message: string;
+    evidence?: { text: string };
+    alternative?: string;
+  };
+};
+export type ToolData = {
+  id?: string;
+  phase?: string;
+  facts?: { tool?: string; input?: string };
+  judgement?: {
+    verdict?: Told;
+    granted?: string[];
+    answers?: { module: string; answer: { verdict?: Told } }[];
+  };
+};
+type FinishedData = { decision?: string; outcome?: { outcome?: string; detail?: string } };
+
+export type ToolCall = {
+  seq: number;
+  at: string;
+  tool: string;
+  input: string;
+  told: Told;
+  /** The module that decided, where one asked or denied. */
+  module: string | undefined;
+  outcome: string | undefined;
+};
+
+export type Step = { event: Event; calls: ToolCall[] };
+export type Attempt = { number: number; steps: Step[] };
+
+function callOf(event: Event): ToolCall {
+  const data = (event.data ?? {}) as ToolData;
+  const told = data.judgement?.verdict ?? {};
+  const decisive = data.judgement?.answers?.find(
+    (answer) => answer.answer.verdict?.reason?.rule === told.reason?.rule,
+  );
+  return {
+    seq: event.seq,
+    at: event.at,
+    tool: data.facts?.tool ?? event.summary,
+    input: data.facts?.input ?? "",
+    told,
+    module: told.reason === undefined ? undefined : decisive?.module,
+    outcome: undefined,
+  };
+}
+
+/** Attempt 0 is what happened before the first one. */
+export function attemptsOf(events: readonly Event[]): Attempt[] {
+  let attempt: Attempt = { number: 0, steps: [] };
+  const attempts = [attempt];
+  const open = new Map<string, ToolCall>();
+  for (const event of events) {
+    const step = attempt.steps.at(-1);
+    if (event.type === "tool.call") {
+      const call = callOf(event);
+      const id = (event.data as ToolData | undefined)?.id;
+      if (id !== undefined) open.set(id, call);
+      step?.calls.push(call);
+    } else if (event.type === "tool.finished") {
+      const data = (event.data ?? {}) as FinishedData;
+      const call = open.get(data.decision ?? "");
+      if (call !== undefined) {
+        call.outcome = [data.outcome?.outcome, data.outcome?.detail].filter(Boolean).join(": ");
+      }
+    } else {
+      if (event.type === "diagnosis.started") {
+        attempt = { number: attempt.number + 1, steps: [] };
+        attempts.push(attempt);
+      }
+      attempt.steps.push({ event, calls: [] });
+    }
+  }
+  return attempts.filter((attempt) => attempt.steps.length > 0);
+}
+
+/** A tool call's input in the words one would type. */
+export function inputLine(input: string): string {
+  try {
+    const fields = JSON.parse(input) as Record<string, unknown>;
+    const telling = fields.command ?? fields.path ?? fields.file_path ?? fields.pattern;
+    if (typeof telling === "string") return telling;
+  } catch {
+    // Shown as it is.
+  }
+  return input;
+}
+
+const TONES: Record<string, "good" | "bad" | "warn"> = {
+  "issue.resolved": "good",
+  "patch.proved": "good",
+  "patch.refuted": "bad",
+  "run.failed": "bad",
+  "issue.escalated": "bad",
+  "issue.aborted": "bad",
+  "issue.rejected": "bad",
+  "rollback.started": "warn",
+  "rollback.committed": "warn",
+  "trust.lowered": "warn",
+};
+
+export const toneOf = (event: Event) => TONES[event.type] ?? "calm";

@@ -1,0 +1,162 @@
+// Filters of a list, kept in the address, and views that are saved under a name.
+import { type FormEvent, useEffect, useRef, useState } from "react";
+import { Link, useSearchParams } from "react-router";
+import type { IssueStatus, paths } from "../api/client";
+import { type Key, useSpeech } from "../i18n";
+import { may, useSession } from "../session";
+import { CLOSED_STATES, OPEN_STATES, PRIORITIES, SEVERITIES, SOURCES } from "./states";
+
+type Everything = NonNullable<paths["/api/v1/issues"]["get"]["parameters"]["query"]>;
+export type IssueQuery = Omit<Everything, "limit" | "cursor" | "status"> & {
+  status?: IssueStatus;
+};
+
+const CLOSED_SETS: Record<string, readonly string[]> = {
+  status: [...OPEN_STATES, ...CLOSED_STATES],
+  severity: SEVERITIES,
+  priority: PRIORITIES,
+  source: SOURCES,
+};
+const FREE_TEXTS = ["q", "service", "reportedBy"];
+
+/** What the address asks for; what makes no sense is left out. */
+export function queryOf(parameters: URLSearchParams): IssueQuery {
+  const query: Record<string, string> = {};
+  for (const [name, values] of Object.entries(CLOSED_SETS)) {
+    const value = parameters.get(name);
+    if (value !== null && values.includes(value)) query[name] = value;
+  }
+  for (const name of FREE_TEXTS) {
+    const value = parameters.get(name)?.trim();
+    if (value) query[name] = value.slice(0, 200);
+  }
+  return query as IssueQuery;
+}
+
+const TYPING_MS = 300;
+
+export function Filters({ tab }: { tab: "open" | "history" }) {
+  const { t } = useSpeech();
+  const { role } = useSession();
+  const [parameters, setParameters] = useSearchParams();
+  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
+  useEffect(() => () => clearTimeout(timer.current), []);
+
+  const set = (name: string, value: string) =>
+    setParameters(
+      (before) => {
+        const after = new URLSearchParams(before);
+        if (value === "") after.delete(name);
+        else after.set(name, value);
+        return after;
+      },
+      { replace: true },
+    );
+  const later = (name: string, value: string) => {
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => set(name, value.trim()), TYPING_MS);
+  };
+  const choice = (name: string, values: readonly string[], word: (value: string) => Key) => (
+    <select
+      aria-label={t(`filter.${name}` as Key)}
+      value={parameters.get(name) ?? ""}
+      onChange={(event) => set(name, event.target.value)}
+    >
+      <option value="">{t(`filter.${name}` as Key)}</option>
+      {values.map((value) => (
+        <option key={value} value={value}>
+          {t(word(value))}
+        </option>
+      ))}
+    </select>
+  );
+  const text = (name: string, type = "text") => (
+    <input
+      // Another view brings another text.
+      key={`${name} ${document.activeElement?.id === `filter-${name}` ? "" : parameters.get(name)}`}
+      id={`filter-${name}`}
+      type={type}
+      aria-label={t(`filter.${name}` as Key)}
+      placeholder={t(`filter.${name}` as Key)}
+      defaultValue={parameters.get(name) ?? ""}
+      onChange={(event) => later(name, event.target.value)}
+      maxLength={200}
+    />
+  );
+  const states = tab === "open" ? OPEN_STATES : CLOSED_STATES;
+  return (
+    <search className="filters">
+      {text("q", "search")}
+      {choice("status", states, (value) => `status.${value}` as Key)}
+      {choice("severity", SEVERITIES, (value) => `severity.${value}` as Key)}
+      {choice("priority", PRIORITIES, (value) => `priority.${value}` as Key)}
+      {choice("source", SOURCES, (value) => `source.${value}` as Key)}
+      {text("service")}
+      {may.seeAllIssues(role) && text("reportedBy")}
+      {parameters.size > 0 && (
+        <button type="button" className="quiet" onClick={() => setParameters({})}>
+          {t("filter.clear")}
+        </button>
+      )}
+      <SavedViews tab={tab} search={parameters.toString()} />
+    </search>
+  );
+}
+
+type View = { name: string; tab: string; search: string };
+const KEPT = "selfheal.views";
+
+function keptViews(): View[] {
+  try {
+    const kept: unknown = JSON.parse(localStorage.getItem(KEPT) ?? "[]");
+    return Array.isArray(kept) ? (kept as View[]) : [];
+  } catch {
+    return [];
+  }
+}
+
+function SavedViews({ tab, search }: { tab: string; search: string }) {
+  const { t } = useSpeech();
+  const [views, setViews] = useState(keptViews);
+  const keep = (next: View[]) => {
+    localStorage.setItem(KEPT, JSON.stringify(next));
+    setViews(next);
+  };
+  const save = (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    const name = String(new FormData(event.currentTarget).get("name")).trim();
+    keep([...views.filter((view) => view.name !== name), { name, tab, search }]);
+    event.currentTarget.reset();
+  };
+  if (views.length === 0 && search === "") return null;
+  return (
+    <div className="views">
+      {views.map((view) => (
+        <span key={view.name} className="chip">
+          <Link to={`/issues/${view.tab}?${view.search}`}>
+            <bdi>{view.name}</bdi>
+          </Link>
+          <button
+            type="button"
+            aria-label={t("view.forget", { name: view.name })}
+            onClick={() => keep(views.filter((other) => other !== view))}
+          >
+            ✕
+          </button>
+        </span>
+      ))}
+      {search !== "" && (
+        <form onSubmit={save}>
+          <input
+            name="name"
+            required
+            maxLength={40}
+            aria-label={t("view.name")}
+            placeholder={t("view.name")}
+          />
+          <button type="submit">{t("view.save")}</button>
+        </form>
+      )}
+    </div>
+  );
+}

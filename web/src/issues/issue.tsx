@@ -1,0 +1,151 @@
+// The page of one issue: plain words for its reporter, everything for admins and auditors.
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { lazy, Suspense, useEffect, useReducer, useRef, useState } from "react";
+import { Navigate, useParams } from "react-router";
+import { api, data, type Event, type Issue } from "../api/client";
+import { useSpeech } from "../i18n";
+import { useStream } from "../live";
+import { may, useSession } from "../session";
+import { PriorityTag, SeverityTag, StatusBadge, Time } from "../ui/badges";
+import { Live } from "../ui/live";
+import { Failure, Loading } from "../ui/states";
+import { useTitle } from "../ui/title";
+import { Commits } from "./commits";
+import { ControlBar } from "./control";
+import { Findings } from "./findings";
+import { Lane } from "./lane";
+import { Progress } from "./progress";
+import { rests } from "./states";
+import { IssueTabs } from "./tabs";
+import { Talk } from "./talk";
+
+const PatchSection = lazy(() => import("./patch"));
+
+const SETTLE_MS = 150;
+
+/** All events so far, in order; drawn at most once per frame however many arrive. */
+function useEvents(number: number) {
+  const queries = useQueryClient();
+  const events = useRef<Event[]>([]);
+  const [, draw] = useReducer((count: number) => count + 1, 0);
+  const [note, setNote] = useState("");
+  const frame = useRef<number>(undefined);
+  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
+  useEffect(
+    () => () => {
+      clearTimeout(timer.current);
+      if (frame.current !== undefined) cancelAnimationFrame(frame.current);
+    },
+    [],
+  );
+  const liveness = useStream(`/issues/${number}/stream`, {
+    onEvent: (event) => {
+      const last = events.current.at(-1);
+      if (last !== undefined && event.seq <= last.seq) return;
+      events.current = [...events.current, event];
+      frame.current ??= requestAnimationFrame(() => {
+        frame.current = undefined;
+        draw();
+      });
+      if (event.type.startsWith("tool.")) return setNote(event.summary);
+      clearTimeout(timer.current);
+      timer.current = setTimeout(() => {
+        queries.invalidateQueries({ queryKey: ["issue", String(number)] });
+      }, SETTLE_MS);
+    },
+    onProgress: setNote,
+  });
+  return { events: events.current, note, liveness };
+}
+
+export default function IssuePage() {
+  const { issue: key = "" } = useParams();
+  const issue = useQuery({
+    queryKey: ["issue", key],
+    queryFn: () =>
+      data<Issue>(api.GET("/api/v1/issues/{issue}", { params: { path: { issue: key } } })),
+  });
+  useTitle(issue.data ? `#${issue.data.number} ${issue.data.title}` : `#${key}`);
+  if (issue.data === undefined) {
+    return issue.isError ? <Failure error={issue.error} again={issue.refetch} /> : <Loading />;
+  }
+  // By id, too, the page has one address.
+  const { number } = issue.data;
+  return String(number) === key ? (
+    <Found issue={issue.data} />
+  ) : (
+    <Navigate to={`/issues/${number}`} replace />
+  );
+}
+
+function Found({ issue }: { issue: Issue }) {
+  const { t } = useSpeech();
+  const { role } = useSession();
+  const { events, note, liveness } = useEvents(issue.number);
+  const full = may.seeAllIssues(role);
+  return (
+    <article className="issue-page">
+      <IssueTabs />
+      <header className="issue-head">
+        <h1 dir="auto">
+          <span className="number">#{issue.number}</span> {issue.title}
+        </h1>
+        <p className="facts">
+          <StatusBadge status={issue.status} />
+          <SeverityTag severity={issue.severity} />
+          <PriorityTag priority={issue.priority} />
+          <span className="soft">
+            <bdi>{t("list.by", { name: issue.reportedBy })}</bdi>, <Time at={issue.createdAt} />
+          </span>
+          <Live state={liveness} />
+        </p>
+      </header>
+      {may.decide(role) && <ControlBar issue={issue} />}
+      {!full && <Progress issue={issue} />}
+      <div className={full ? "lanes" : ""}>
+        {full && <Lane events={events} note={rests(issue.status) ? "" : note} runs={issue.runs} />}
+        <div className="reasoning">
+          <Report issue={issue} />
+          <Findings issue={issue} full={full} />
+          {issue.patchDiff !== undefined && (
+            <Suspense fallback={<Loading />}>
+              <PatchSection issue={issue} decides={may.decide(role)} />
+            </Suspense>
+          )}
+          {full && <Commits issue={issue} />}
+          <Talk issue={issue} />
+        </div>
+      </div>
+    </article>
+  );
+}
+
+/** What the reporter said, as they said it. */
+function Report({ issue }: { issue: Issue }) {
+  const { t } = useSpeech();
+  const parts = [
+    [t("report.stepsToReproduce"), issue.stepsToReproduce],
+    [t("report.expectedBehavior"), issue.expectedBehavior],
+    [t("report.actualBehavior"), issue.actualBehavior],
+    [t("report.service"), issue.service],
+    [t("issue.occurrences"), issue.occurrences > 1 ? String(issue.occurrences) : undefined],
+  ].filter((part): part is [string, string] => part[1] !== undefined);
+  return (
+    <section className="card" aria-labelledby="reported">
+      <h2 id="reported">{t("issue.reported")}</h2>
+      <p className="text" dir="auto">
+        {issue.description}
+      </p>
+      <dl>
+        {parts.map(([name, text]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd className="text" dir="auto">
+              {text}
+            </dd>
+          </div>
+        ))}
+      </dl>
+    </section>
+  );
+}

@@ -1,0 +1,108 @@
+import { expect, test } from "./test";
+
+test("autonomy, freeze and services are in an admin's hands", async ({ page, as }) => {
+  await as("adam");
+  await page.goto("/host");
+  const autonomy = page.getByRole("region", { name: "Autonomy" });
+  await autonomy.getByRole("radio", { name: /AUTO_LOW/ }).check();
+  await autonomy.getByLabel("Reason").fill("we trust low risk");
+  await autonomy.getByRole("button", { name: "Set the level" }).click();
+  await expect(page.getByText("The level is set.")).toBeVisible();
+  await expect(autonomy.getByRole("radio", { name: /AUTO_LOW/ })).toBeChecked();
+
+  await autonomy.getByRole("button", { name: "Stop all healing…" }).click();
+  const stop = page.getByRole("dialog");
+  await stop.getByLabel("Reason").fill("a drill");
+  await stop.getByRole("button", { name: "Stop all healing…" }).click();
+  await expect(autonomy.getByText("All healing is stopped.")).toBeVisible();
+  await autonomy.getByRole("button", { name: "Let healing go on…" }).click();
+  const goOn = page.getByRole("dialog");
+  await goOn.getByLabel("Reason").fill("the drill is over");
+  await goOn.getByRole("button", { name: "Let healing go on…" }).click();
+  await expect(autonomy.getByText("All healing is stopped.")).toHaveCount(0);
+
+  const services = page.getByRole("region", { name: "Services" });
+  await expect(services.getByText("running")).toBeVisible();
+  await services.getByRole("button", { name: "Restart shop" }).click();
+  await expect(page.getByText("shop is restarted.")).toBeVisible();
+});
+
+test("a policy changes by plan and reason, and goes back", async ({ page, as }) => {
+  await as("adam");
+  await page.goto("/policies");
+  const name = "risk-score";
+  const module = page.locator(".module").filter({ has: page.getByRole("heading", { name }) });
+  await module.getByRole("button", { name: "Change…" }).click();
+  const dialog = page.getByRole("dialog", { name: `Change ${name}` });
+  await dialog.getByLabel("Mode").selectOption("shadow");
+  await dialog.getByRole("button", { name: "Show the plan" }).click();
+  await expect(dialog.getByText("recorded decisions asked again")).toBeVisible();
+  await dialog.getByLabel("Reason").fill("looked at first");
+  await dialog.getByRole("button", { name: "Activate" }).click();
+  await expect(page.getByText(/^(In force|Proposed: it waits)/)).toBeVisible();
+  await expect(dialog).toHaveCount(0);
+  await expect(page.getByRole("heading", { name: "Generation 2 in force" })).toBeVisible();
+  await expect(module.getByText("shadow", { exact: true })).toBeVisible();
+
+  await page.getByRole("button", { name: "Go back 1" }).click();
+  const back = page.getByRole("dialog");
+  await back.getByLabel("Reason").fill("enough seen");
+  await back.getByRole("button", { name: "Go back" }).click();
+  await expect(page.getByRole("heading", { name: "Generation 3 in force" })).toBeVisible();
+  await expect(module.getByText("enforcing", { exact: true })).toBeVisible();
+});
+
+test("what is no module is refused before anything changes", async ({ page, as }) => {
+  await as("adam");
+  await page.goto("/policies");
+  await page.getByRole("button", { name: "Add a module…" }).click();
+  const dialog = page.getByRole("dialog", { name: "Add a module…" });
+  await dialog.getByLabel("Name").fill("mine");
+  await dialog.getByLabel("Module (.wasm)").setInputFiles({
+    name: "mine.wasm",
+    mimeType: "application/wasm",
+    buffer: Buffer.from("not wasm"),
+  });
+  await dialog.getByRole("button", { name: "Show the plan" }).click();
+  await expect(dialog.getByRole("alert")).toBeVisible();
+});
+
+test("an auditor reads policies, decisions and the log, and changes nothing", async ({
+  page,
+  as,
+  host,
+}) => {
+  const number = await host.report("ann", "For the record");
+  await as("audrey");
+  await page.goto("/policies");
+  await expect(page.getByRole("heading", { name: "shell-guard" })).toBeVisible();
+  await expect(page.getByRole("button", { name: "Change…" })).toHaveCount(0);
+  await expect(page.getByRole("button", { name: "Add a module…" })).toHaveCount(0);
+
+  await page.goto("/audit");
+  await page.getByRole("button", { name: "Check the chain" }).click();
+  await expect(page.getByText(/The chain holds: \d+ records/)).toBeVisible();
+  await page.getByLabel("Issue number").fill(String(number));
+  await page.getByText("reported: For the record").click();
+  await expect(page.getByRole("link", { name: `Issue #${number}` })).toBeVisible();
+
+  await page.goto("/decisions?kind=autonomy");
+  await expect(page.getByLabel("Decisions on")).toHaveValue("autonomy");
+
+  await page.goto(`/issues/${number}`);
+  await expect(page.getByRole("heading", { name: "What happens" })).toBeVisible();
+  await expect(page.getByRole("button", { name: /Approve|Reject|Comment/ })).toHaveCount(0);
+});
+
+test("a broken link of the log is found in the browser", async ({ page, as }) => {
+  await as("audrey");
+  await page.route("**/api/v1/audit?*", async (route) => {
+    const response = await route.fetch();
+    const page = await response.json();
+    for (const record of page.items) if (record.seq === 3) record.previous = "f".repeat(64);
+    await route.fulfill({ response, json: page });
+  });
+  await page.goto("/audit");
+  await page.getByRole("button", { name: "Check the chain" }).click();
+  await expect(page.getByText("THE CHAIN IS BROKEN at record 3.")).toBeVisible();
+});

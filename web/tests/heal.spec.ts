@@ -1,0 +1,106 @@
+import { expect, test } from "./test";
+
+test("report, approve, watch, review, healed: live for admin and reporter", async ({
+  page,
+  as,
+  beside,
+  host,
+}) => {
+  await host.send("adam", "PUT", "/autonomy", { level: 1, reason: "review every patch" });
+  const number = await host.report("ann", "The discount starts too late", { service: "shop" });
+  const reporter = await beside("ann");
+  await reporter.goto(`/issues/${number}`);
+  await expect(reporter.getByText("waiting for an admin")).toBeVisible();
+
+  await as("adam");
+  await page.goto(`/issues/${number}`);
+  await page.getByLabel("Severity", { exact: true }).selectOption("HIGH");
+  await expect(page.locator(".issue-head").getByText("High")).toBeVisible();
+  await page.getByRole("button", { name: "Approve: let an agent start" }).click();
+
+  // Nobody reloads from here on.
+  const lane = page.getByRole("region", { name: "What happens" });
+  await expect(lane.getByText("cause found")).toBeVisible();
+  await expect(lane.getByText("tool calls").first()).toBeVisible();
+  const patch = page.getByRole("region", { name: "Review this patch" });
+  await expect(patch.getByText("of 100")).toBeVisible();
+  await expect(patch.getByText("rollback rehearsal")).toBeVisible();
+  await expect(reporter.getByText("an admin is looking at the fix")).toBeVisible();
+
+  const diff = patch.getByRole("region", { name: "Differences" });
+  await expect(diff.locator(".del mark")).toHaveText(">");
+  await expect(diff.locator(".add mark")).toHaveText(">=");
+  await diff.focus();
+  await page.keyboard.press("u");
+  await expect(patch.getByRole("button", { name: "Unified" })).toHaveAttribute(
+    "aria-pressed",
+    "true",
+  );
+  await page.keyboard.press("n");
+  await expect(patch.getByText("change 1 of 1")).toBeVisible();
+  await expect(diff).toBeFocused();
+  await diff.getByRole("button", { name: /unchanged lines/ }).click();
+  await expect(diff.getByText("def cheapest(prices):")).toBeVisible();
+
+  const comment = page.getByLabel("Your comment");
+  await comment.fill("**Looks right** to me.");
+  await page.getByRole("button", { name: "Comment" }).click();
+  await expect(page.locator(".markdown strong")).toHaveText("Looks right");
+
+  await patch.getByRole("button", { name: "Approve this patch" }).click();
+  await comment.focus();
+  await expect(page.locator(".issue-head").getByText("Resolved")).toBeVisible();
+  await expect(comment, "what happens never takes the keyboard away").toBeFocused();
+  await expect(page.getByText("Checks on the running application")).toBeVisible();
+  await expect(page.getByText(/git show --show-signature/)).toBeVisible();
+  await expect(reporter.getByText("repaired and checked")).toBeVisible();
+  await expect(reporter.getByRole("region", { name: "What happens" })).toHaveCount(0);
+
+  await page.getByRole("link", { name: "History" }).click();
+  await expect(page.getByRole("link", { name: "The discount starts too late" })).toBeVisible();
+});
+
+test("rejecting and aborting ask for a reason, which the reporter reads", async ({
+  page,
+  as,
+  beside,
+  host,
+}) => {
+  const number = await host.report("ann", "The logo is too small");
+  await as("adam");
+  await page.goto(`/issues/${number}`);
+  await page.getByRole("button", { name: "Reject…" }).click();
+  const dialog = page.getByRole("dialog", { name: "Reject…" });
+  await page.keyboard.press("Escape");
+  await expect(dialog).toHaveCount(0);
+  await expect(page.getByRole("button", { name: "Reject…" })).toBeFocused();
+  await page.getByRole("button", { name: "Reject…" }).click();
+  await dialog.getByLabel("Reason").fill("It is meant to be that small.");
+  await dialog.getByRole("button", { name: "Reject the issue" }).click();
+  await expect(page.locator(".issue-head").getByText("Rejected")).toBeVisible();
+  await expect(page.getByRole("button", { name: "Abort…" })).toHaveCount(0);
+
+  const reporter = await beside("ann");
+  await reporter.goto(`/issues/${number}`);
+  await expect(reporter.getByText("Because: It is meant to be that small.")).toBeVisible();
+});
+
+test("a diff of 50,000 lines draws only what is in sight", async ({ page, as, host }) => {
+  const number = await host.report("adam", "Everything is wrong");
+  const lines = Array.from({ length: 25_000 }, (_, at) => `-old ${at}\n+new ${at}`).join("\n");
+  const patchDiff = `diff --git a/big.py b/big.py\n--- a/big.py\n+++ b/big.py\n@@ -1,25000 +1,25000 @@\n${lines}\n@@ -30000 +30000 @@\n-a\n+b\n`;
+  await as("audrey");
+  await page.route(`**/api/v1/issues/${number}`, async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, json: { ...(await response.json()), patchDiff } });
+  });
+  await page.goto(`/issues/${number}`);
+  const diff = page.getByRole("region", { name: "Differences" });
+  await expect(diff.getByText("new 3", { exact: true })).toBeVisible();
+  expect(await diff.locator(".diff-row").count()).toBeLessThan(300);
+  await diff.focus();
+  await page.keyboard.press("n");
+  await page.keyboard.press("n");
+  await expect(page.getByText("change 2 of 2")).toBeVisible();
+  await expect(diff.getByText("30000").first()).toBeVisible();
+});
