@@ -74,6 +74,7 @@ function useArrival(main: React.RefObject<HTMLElement | null>) {
     }
     main.current?.focus({ preventScroll: true });
     scrollTo(0, 0);
+    main.current?.scrollTo(0, 0);
   }, [pathname, main]);
 }
 

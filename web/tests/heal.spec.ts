@@ -28,8 +28,8 @@ test("report, approve, watch, review, healed: live for admin and reporter", asyn
   await expect(reporter.getByText("an admin is looking at the fix")).toBeVisible();
 
   const diff = patch.getByRole("region", { name: "Differences" });
-  await expect(diff.locator(".del mark")).toHaveText(">");
-  await expect(diff.locator(".add mark")).toHaveText(">=");
+  await expect(diff.locator(".del code")).toContainText("if amount > discount_from:");
+  await expect(diff.locator(".add mark")).toHaveText("=");
   await diff.focus();
   await page.keyboard.press("u");
   await expect(patch.getByRole("button", { name: "Unified" })).toHaveAttribute(

@@ -17,12 +17,12 @@ type Step = (&'static str, fn(&Path) -> Result<()>);
 /// Cheap and telling first. All that compile select the whole workspace, so that
 /// features unify the same way in each and nothing is compiled twice; only clippy
 /// and doc keep artefacts of their own, which they share.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("fmt", |root| cargo_run(root, &["fmt", "--all", "--check"])),
     ("build-policies", |root| {
         policies::build(root, policies::Reuse::Unchanged)
     }),
-    ("build-web", web::build),
+    ("check-web", web::check),
     ("tidy", tidy::run),
     ("clippy", |root| {
         let arguments = [
@@ -45,6 +45,7 @@ const STEPS: [Step; 9] = [
         let arguments = ["test", "--workspace", "--locked", "--no-run", "--quiet"];
         cargo_run(root, &arguments)
     }),
+    ("test-web", web::test),
     // Lists what fails in all crates, not in the first one only.
     ("test", |root| {
         let arguments = ["test", "--workspace", "--locked", "--no-fail-fast"];
@@ -113,7 +114,6 @@ fn deny(root: &Path) -> Result<()> {
 
 /// Builds the release binary with everything in it and runs `selfheal demo`.
 pub(crate) fn demo(root: &Path, arguments: &[String]) -> Result<()> {
-    web::build(root)?;
     policies::build(root, policies::Reuse::Unchanged)?;
     cargo_run(root, &["build", "--release", "--package", "selfheal"])?;
     let target = std::env::var_os("CARGO_TARGET_DIR")

@@ -22,7 +22,7 @@ const USAGE: &str = "\
 cargo xtask TASK
 
   build-policies [--force]  build the bundled policy modules into target/policies
-  build-web                 check the web page that the server embeds
+  build-web                 build the page in web/ into web/dist, which the server embeds
   wit-freeze                freeze the lines of the policy contract as they are now
   tidy                      check the layering, the file rules and the frozen contract
   ci                        all that the continuous integration runs

@@ -108,7 +108,7 @@ function Verify() {
 
 /** Newest first: the log is read from its end in steps. */
 function Timeline({ size }: { size: number }) {
-  const { t, language } = useSpeech();
+  const { t } = useSpeech();
   const [parameters, setParameters] = useSearchParams();
   const wanted = parameters.get("type") ?? "";
   const issue = parameters.get("issue") ?? "";
@@ -183,7 +183,7 @@ function Timeline({ size }: { size: number }) {
       {log.isSuccess && shown.length === 0 && <Empty>{t("list.nothing")}</Empty>}
       <ol className="timeline">
         {shown.map((record) => (
-          <OneRecord key={record.seq} record={record} language={language} />
+          <OneRecord key={record.seq} record={record} />
         ))}
       </ol>
       {log.hasNextPage && (
@@ -195,14 +195,12 @@ function Timeline({ size }: { size: number }) {
   );
 }
 
-function OneRecord({ record, language }: { record: AuditRecord; language: string }) {
-  const { t } = useSpeech();
+function OneRecord({ record }: { record: AuditRecord }) {
+  const { t, exactly } = useSpeech();
   const [open, setOpen] = useState(false);
   return (
     <li>
-      <time dateTime={record.at}>
-        {new Date(record.at).toLocaleString(language, { dateStyle: "short", timeStyle: "medium" })}
-      </time>
+      <time dateTime={record.at}>{exactly(record.at)}</time>
       <details onToggle={(event) => setOpen(event.currentTarget.open)}>
         <summary>
           <span className="seq">{record.seq}</span> <code>{record.type}</code>{" "}

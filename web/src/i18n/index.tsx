@@ -21,6 +21,10 @@ type Speech = {
   setLanguage: (language: Language) => void;
   /** Date and time, short. */
   when: (time: string) => string;
+  /** Date and time to the second. */
+  exactly: (time: string) => string;
+  /** Time of day to the second. */
+  clock: (time: string) => string;
   /** How long ago, in words. */
   ago: (time: string) => string;
   number: (value: number, options?: Intl.NumberFormatOptions) => string;
@@ -45,20 +49,26 @@ function speechOf(
   language: Language,
   setLanguage: (language: Language) => void,
 ): Speech {
-  const dates = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
-  const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
+  // The reader's own variety of the language, for the order of dates and hours.
+  const locale = navigator.languages.find((one) => one.startsWith(language)) ?? language;
+  const dates = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
+  const exact = new Intl.DateTimeFormat(locale, { dateStyle: "short", timeStyle: "medium" });
+  const clock = new Intl.DateTimeFormat(locale, { timeStyle: "medium" });
+  const relative = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
   return {
     language,
     setLanguage,
     t: (key, values) =>
       words[key].replace(/\{(\w+)\}/g, (whole, name: string) => String(values?.[name] ?? whole)),
     when: (time) => dates.format(new Date(time)),
+    exactly: (time) => exact.format(new Date(time)),
+    clock: (time) => clock.format(new Date(time)),
     ago: (time) => {
       const seconds = (new Date(time).getTime() - Date.now()) / 1000;
       const [unit, size] = UNITS.find(([, size]) => Math.abs(seconds) >= size) ?? ["second", 1];
       return relative.format(Math.round(seconds / size), unit);
     },
-    number: (value, options) => new Intl.NumberFormat(language, options).format(value),
+    number: (value, options) => new Intl.NumberFormat(locale, options).format(value),
   };
 }
 

@@ -17,6 +17,8 @@ const CLOSED_SETS: Record<string, readonly string[]> = {
   priority: PRIORITIES,
   source: SOURCES,
 };
+/** Folded away unless one of them is set. */
+const FURTHER = ["source", "service", "reportedBy"];
 const FREE_TEXTS = ["q", "service", "reportedBy"];
 
 /** What the address asks for; what makes no sense is left out. */
@@ -90,9 +92,14 @@ export function Filters({ tab }: { tab: "open" | "history" }) {
       {choice("status", states, (value) => `status.${value}` as Key)}
       {choice("severity", SEVERITIES, (value) => `severity.${value}` as Key)}
       {choice("priority", PRIORITIES, (value) => `priority.${value}` as Key)}
-      {choice("source", SOURCES, (value) => `source.${value}` as Key)}
-      {text("service")}
-      {may.seeAllIssues(role) && text("reportedBy")}
+      <details open={FURTHER.some((name) => parameters.has(name))}>
+        <summary>{t("filter.further")}</summary>
+        <div className="further">
+          {choice("source", SOURCES, (value) => `source.${value}` as Key)}
+          {text("service")}
+          {may.seeAllIssues(role) && text("reportedBy")}
+        </div>
+      </details>
       {parameters.size > 0 && (
         <button type="button" className="quiet" onClick={() => setParameters({})}>
           {t("filter.clear")}

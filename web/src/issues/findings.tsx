@@ -3,6 +3,7 @@
 import type { Issue, ModuleAnswer, Reason, Verification } from "../api/client";
 import { useSpeech } from "../i18n";
 import { Badge } from "../ui/badges";
+import { Ticks } from "../ui/ticks";
 
 export function Findings({ issue, full }: { issue: Issue; full: boolean }) {
   const { t, number } = useSpeech();
@@ -16,7 +17,7 @@ export function Findings({ issue, full }: { issue: Issue; full: boolean }) {
       <dl>
         {issue.rootCause !== undefined && (
           <Fact name={t("found.cause")}>
-            {issue.rootCause}
+            <Ticks text={issue.rootCause} />
             {issue.confidenceScore !== undefined && (
               <Meter
                 name={t("found.confidence")}
@@ -38,7 +39,9 @@ export function Findings({ issue, full }: { issue: Issue; full: boolean }) {
           </div>
         )}
         {issue.patchRationale !== undefined && (
-          <Fact name={t("found.rationale")}>{issue.patchRationale}</Fact>
+          <Fact name={t("found.rationale")}>
+            <Ticks text={issue.patchRationale} />
+          </Fact>
         )}
         {issue.endReason !== undefined && <Fact name={t("found.ended")}>{issue.endReason}</Fact>}
         {issue.rejectionReason !== undefined && (

@@ -2,6 +2,7 @@
 import { memo, useMemo } from "react";
 import type { Event, Issue } from "../api/client";
 import { useSpeech } from "../i18n";
+import { Ticks } from "../ui/ticks";
 import { type Attempt, attemptsOf, inputLine, type Step, type ToolCall, toneOf } from "./events";
 
 type Props = { events: readonly Event[]; note: string; runs: Issue["runs"] };
@@ -52,14 +53,16 @@ function AttemptSteps({ attempt, agent }: AttemptProps) {
 
 const OneStep = memo(
   function OneStep({ step }: { step: Step; calls: number }) {
-    const { t, language } = useSpeech();
+    const { t, clock } = useSpeech();
     const { event, calls } = step;
     const refused = calls.filter((call) => (call.told.verdict ?? "allow") !== "allow").length;
     return (
       <li className={toneOf(event)}>
-        <time dateTime={event.at}>{new Date(event.at).toLocaleTimeString(language)}</time>
+        <time dateTime={event.at}>{clock(event.at)}</time>
         <p>
-          <span dir="auto">{event.summary}</span>
+          <span dir="auto">
+            <Ticks text={event.summary} />
+          </span>
           <small className="soft"> {event.actor}</small>
         </p>
         {calls.length > 0 && (

@@ -213,7 +213,7 @@ function Field({ name, wrong, required = false, children }: FieldProps) {
     <div className="field">
       <label htmlFor={id}>
         {t(`report.${name}` as Key)}
-        {required && <span className="soft"> {t("report.required")}</span>}
+        {required && <small className="soft"> {t("report.required")}</small>}
       </label>
       <p id={`${id}-help`} className="soft small">
         {t(`report.${name}.help` as Key)}

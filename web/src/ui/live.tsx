@@ -5,7 +5,7 @@ import type { Liveness } from "../live";
 export function Live({ state }: { state: Liveness }) {
   const { t } = useSpeech();
   return (
-    <span className={`live ${state}`}>
+    <span className={`liveness ${state}`}>
       <span className="dot" aria-hidden="true" />
       {t(`live.${state}`)}
     </span>
