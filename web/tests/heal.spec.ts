@@ -18,6 +18,9 @@ test("report, approve, watch, review, healed: live for admin and reporter", asyn
   await expect(page.locator(".issue-head").getByText("High")).toBeVisible();
   await page.getByRole("button", { name: "Approve: let an agent start" }).click();
 
+  // The button is gone; the keyboard is where it was.
+  await expect(page.getByRole("region", { name: "What you can do" })).toBeFocused();
+
   // Nobody reloads from here on.
   const lane = page.getByRole("region", { name: "What happens" });
   await expect(lane.getByText("cause found")).toBeVisible();
@@ -52,7 +55,7 @@ test("report, approve, watch, review, healed: live for admin and reporter", asyn
   await expect(page.locator(".issue-head").getByText("Resolved")).toBeVisible();
   await expect(comment, "what happens never takes the keyboard away").toBeFocused();
   await expect(page.getByText("Checks on the running application")).toBeVisible();
-  await expect(page.getByText(/git show --show-signature/)).toBeVisible();
+  await expect(page.getByText(/^git show --show-signature/).first()).toBeVisible();
   await expect(reporter.getByText("repaired and checked")).toBeVisible();
   await expect(reporter.getByRole("region", { name: "What happens" })).toHaveCount(0);
 
@@ -71,6 +74,7 @@ test("rejecting and aborting ask for a reason, which the reporter reads", async 
   await page.goto(`/issues/${number}`);
   await page.getByRole("button", { name: "Reject…" }).click();
   const dialog = page.getByRole("dialog", { name: "Reject…" });
+  await expect(dialog).toBeVisible();
   await page.keyboard.press("Escape");
   await expect(dialog).toHaveCount(0);
   await expect(page.getByRole("button", { name: "Reject…" })).toBeFocused();

@@ -56,7 +56,16 @@ fn install(web: &Path) -> Result<()> {
     if installed.is_some() && installed >= changed(web.join("package-lock.json")) {
         return Ok(());
     }
-    npm(web, &["ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"])
+    npm(
+        web,
+        &[
+            "ci",
+            "--silent",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+        ],
+    )
 }
 
 fn npm(web: &Path, arguments: &[&str]) -> Result<()> {
@@ -107,7 +116,10 @@ fn differences(
     names.sort();
     names.dedup();
     names.retain(|name| one.get(*name) != other.get(*name));
-    names.iter().map(|name| name.display().to_string()).collect()
+    names
+        .iter()
+        .map(|name| name.display().to_string())
+        .collect()
 }
 
 /// The local files that a page loads.
@@ -154,13 +166,17 @@ mod tests {
     #[test]
     fn what_was_built_differs_by_name_or_content() {
         let tree = |files: &[(&str, &str)]| {
-            let pair = |(name, text): &(&str, &str)| (PathBuf::from(name), text.as_bytes().to_vec());
+            let pair =
+                |(name, text): &(&str, &str)| (PathBuf::from(name), text.as_bytes().to_vec());
             files.iter().map(pair).collect::<BTreeMap<_, _>>()
         };
         let kept = tree(&[("a.js", "1"), ("b.js", "2")]);
         assert!(differences(&kept, &kept).is_empty());
         let fresh = tree(&[("a.js", "1"), ("c.js", "2")]);
         assert_eq!(differences(&kept, &fresh), ["b.js", "c.js"]);
-        assert_eq!(differences(&kept, &tree(&[("a.js", "1"), ("b.js", "3")])), ["b.js"]);
+        assert_eq!(
+            differences(&kept, &tree(&[("a.js", "1"), ("b.js", "3")])),
+            ["b.js"]
+        );
     }
 }

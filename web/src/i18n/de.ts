@@ -206,6 +206,7 @@ export const de: Words = {
 
   "issue.reported": "Die Meldung",
   "issue.occurrences": "So oft gesehen",
+  "issue.related": "Verwandt",
   "lane.title": "Was geschieht",
   "lane.attempt": "Versuch {number}",
   "lane.call": "1 Werkzeugaufruf",

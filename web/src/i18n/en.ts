@@ -202,6 +202,7 @@ export const en = {
 
   "issue.reported": "The report",
   "issue.occurrences": "Seen so often",
+  "issue.related": "Related",
   "lane.title": "What happens",
   "lane.attempt": "Attempt {number}",
   "lane.call": "1 tool call",

@@ -29,12 +29,14 @@ export function ControlBar({ issue }: { issue: Issue }) {
   const [asking, setAsking] = useState<"reject" | "abort" | null>(null);
   const [busy, setBusy] = useState(false);
   const bar = useRef<HTMLElement>(null);
-  const had = useRef(false);
+  const focused = useRef<HTMLElement>(null);
   const path = { issue: String(issue.number) };
   const { status } = issue;
 
   useLayoutEffect(() => {
-    if (had.current && document.activeElement === document.body) bar.current?.focus();
+    if (focused.current === null || focused.current.isConnected) return;
+    focused.current = null;
+    if (document.activeElement === document.body) bar.current?.focus({ preventScroll: true });
   });
 
   const act = async (answer: Promise<{ data?: Issue }>, said: string) => {
@@ -60,12 +62,12 @@ export function ControlBar({ issue }: { issue: Issue }) {
       aria-label={t("control.title")}
       ref={bar}
       tabIndex={-1}
-      onFocus={() => {
-        had.current = true;
+      onFocus={(event) => {
+        focused.current = event.target;
       }}
-      onBlur={(event) => {
-        // A button that goes away blurs to nowhere; whoever leaves, leaves to somewhere.
-        if (event.relatedTarget !== null) had.current = false;
+      onBlur={() => {
+        // A button that goes away is gone before it loses the focus, if it tells at all.
+        if (focused.current?.isConnected) focused.current = null;
       }}
     >
       {can.approve(status) && (

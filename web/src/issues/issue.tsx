@@ -1,7 +1,7 @@
 // The page of one issue: plain words for its reporter, everything for admins and auditors.
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { lazy, Suspense, useEffect, useReducer, useRef, useState } from "react";
-import { Navigate, useParams } from "react-router";
+import { Link, Navigate, useParams } from "react-router";
 import { api, data, type Event, type Issue } from "../api/client";
 import { useSpeech } from "../i18n";
 import { useStream } from "../live";
@@ -145,7 +145,34 @@ function Report({ issue }: { issue: Issue }) {
             </dd>
           </div>
         ))}
+        {issue.relatedIssueIds.length > 0 && (
+          <div>
+            <dt>{t("issue.related")}</dt>
+            <dd>
+              {issue.relatedIssueIds.map((id) => (
+                <Related key={id} id={id} />
+              ))}
+            </dd>
+          </div>
+        )}
       </dl>
     </section>
+  );
+}
+
+/** A link to another issue; nothing where it is somebody else's. */
+function Related({ id }: { id: string }) {
+  const other = useQuery({
+    queryKey: ["issue", id],
+    queryFn: () =>
+      data<Issue>(api.GET("/api/v1/issues/{issue}", { params: { path: { issue: id } } })),
+  });
+  if (other.data === undefined) return null;
+  return (
+    <p>
+      <Link to={`/issues/${other.data.number}`}>
+        #{other.data.number} <bdi>{other.data.title}</bdi>
+      </Link>
+    </p>
   );
 }

@@ -82,7 +82,10 @@ impl Call {
 
     /// A query parameter that lists values of a closed set, with commas between.
     pub(crate) fn query_enums<T: DeserializeOwned>(&self, name: &str) -> Result<Vec<T>, Problem> {
-        let texts = self.query(name).into_iter().flat_map(|text| text.split(','));
+        let texts = self
+            .query(name)
+            .into_iter()
+            .flat_map(|text| text.split(','));
         texts.map(|text| enum_of(name, text)).collect()
     }
 

@@ -319,7 +319,11 @@ fn a_page_costs_the_page_not_the_table() {
         ..all.clone()
     };
     let (page, rows) = cost(&either, None);
-    assert_eq!((page.items.len(), rows), (10, 11), "every issue is one of both");
+    assert_eq!(
+        (page.items.len(), rows),
+        (10, 11),
+        "every issue is one of both"
+    );
     let rare = IssueFilter {
         reported_by: Some(user("rare")),
         ..all.clone()

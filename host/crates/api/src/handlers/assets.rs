@@ -41,7 +41,9 @@ fn asset(call: &Call, path: &str, keep: &'static str) -> Result<Response<Body>, 
         let bytes = packed.get_or_init(|| pack(plain)).clone();
         let mut response = bytes_of(StatusCode::OK, media, bytes);
         let gzip = HeaderValue::from_static("gzip");
-        response.headers_mut().insert(header::CONTENT_ENCODING, gzip);
+        response
+            .headers_mut()
+            .insert(header::CONTENT_ENCODING, gzip);
         response
     } else {
         bytes_of(StatusCode::OK, media, *plain)
