@@ -11,7 +11,8 @@ type Fixtures = {
   beside: (who: Person) => Promise<Page>;
 };
 
-const EXPECTED = /the server responded with a status of (401|403|404|409|422|503)/;
+const EXPECTED =
+  /the server responded with a status of (401|403|404|409|422|503)|net::ERR_(FAILED|INTERNET_DISCONNECTED)/;
 
 function watch(page: Page, complaints: string[]): void {
   page.on("console", (message) => {

@@ -30,7 +30,8 @@ test("triage by keyboard, in bulk, with an outcome for each", async ({ page, as,
   await expect(page.locator(".issue .severity.critical")).toHaveCount(2);
 
   await host.send("adam", "PATCH", `/issues/${first}/reject`, { reason: "meanwhile" });
-  await page.keyboard.press("j");
+  // A dialog gives the keyboard back to where it took it from.
+  await expect(page.locator(`[data-issue="${second}"]`)).toBeFocused();
   await page.keyboard.press("x");
   await page.keyboard.press("j");
   await page.keyboard.press("x");

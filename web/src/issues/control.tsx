@@ -65,9 +65,9 @@ export function ControlBar({ issue }: { issue: Issue }) {
       onFocus={(event) => {
         focused.current = event.target;
       }}
-      onBlur={() => {
-        // A button that goes away is gone before it loses the focus, if it tells at all.
-        if (focused.current?.isConnected) focused.current = null;
+      onBlur={(event) => {
+        // Whoever leaves, leaves; a button that is about to go is disabled before it does.
+        if (!event.target.matches(":disabled")) focused.current = null;
       }}
     >
       {can.approve(status) && (

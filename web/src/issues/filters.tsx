@@ -41,9 +41,6 @@ export function Filters({ tab }: { tab: "open" | "history" }) {
   const { t } = useSpeech();
   const { role } = useSession();
   const [parameters, setParameters] = useSearchParams();
-  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
-  useEffect(() => () => clearTimeout(timer.current), []);
-
   const set = (name: string, value: string) =>
     setParameters(
       (before) => {
@@ -54,10 +51,6 @@ export function Filters({ tab }: { tab: "open" | "history" }) {
       },
       { replace: true },
     );
-  const later = (name: string, value: string) => {
-    clearTimeout(timer.current);
-    timer.current = setTimeout(() => set(name, value.trim()), TYPING_MS);
-  };
   const choice = (name: string, values: readonly string[], word: (value: string) => Key) => (
     <select
       aria-label={t(`filter.${name}` as Key)}
@@ -73,16 +66,11 @@ export function Filters({ tab }: { tab: "open" | "history" }) {
     </select>
   );
   const text = (name: string, type = "text") => (
-    <input
-      // Another view brings another text.
-      key={`${name} ${document.activeElement?.id === `filter-${name}` ? "" : parameters.get(name)}`}
-      id={`filter-${name}`}
+    <TextFilter
       type={type}
-      aria-label={t(`filter.${name}` as Key)}
-      placeholder={t(`filter.${name}` as Key)}
-      defaultValue={parameters.get(name) ?? ""}
-      onChange={(event) => later(name, event.target.value)}
-      maxLength={200}
+      label={t(`filter.${name}` as Key)}
+      value={parameters.get(name) ?? ""}
+      set={(value) => set(name, value)}
     />
   );
   const states = tab === "open" ? OPEN_STATES : CLOSED_STATES;
@@ -107,6 +95,40 @@ export function Filters({ tab }: { tab: "open" | "history" }) {
       )}
       <SavedViews tab={tab} search={parameters.toString()} />
     </search>
+  );
+}
+
+type TextProps = { type: string; label: string; value: string; set: (value: string) => void };
+
+/** A text that is looked for once the typing pauses; another view brings another text. */
+function TextFilter({ type, label, value, set }: TextProps) {
+  const [text, setText] = useState(value);
+  const known = useRef(value);
+  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
+  useEffect(() => () => clearTimeout(timer.current), []);
+  useEffect(() => {
+    if (value === known.current) return;
+    known.current = value;
+    clearTimeout(timer.current);
+    setText(value);
+  }, [value]);
+  const typed = (next: string) => {
+    setText(next);
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => {
+      known.current = next.trim();
+      set(known.current);
+    }, TYPING_MS);
+  };
+  return (
+    <input
+      type={type}
+      aria-label={label}
+      placeholder={label}
+      value={text}
+      onChange={(event) => typed(event.target.value)}
+      maxLength={200}
+    />
   );
 }
 
