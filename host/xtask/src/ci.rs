@@ -4,7 +4,7 @@
 use crate::{policies, tidy, web};
 use anyhow::{Context, Result};
 use selfheal_guest_build::process::{attempt, cargo, run, succeeds_within};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -116,10 +116,14 @@ fn deny(root: &Path) -> Result<()> {
 pub(crate) fn demo(root: &Path, arguments: &[String]) -> Result<()> {
     policies::build(root, policies::Reuse::Unchanged)?;
     cargo_run(root, &["build", "--release", "--package", "selfheal"])?;
+    let binary = binary(root, "release");
+    Ok(run(Command::new(binary).arg("demo").args(arguments))?)
+}
+
+/// Where cargo puts the binary of a profile.
+pub(crate) fn binary(root: &Path, profile: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| root.join("target"), |directory| root.join(directory));
-    let binary = target
-        .join("release")
-        .join(format!("selfheal{}", std::env::consts::EXE_SUFFIX));
-    Ok(run(Command::new(binary).arg("demo").args(arguments))?)
+    let name = format!("selfheal{}", std::env::consts::EXE_SUFFIX);
+    target.join(profile).join(name)
 }

@@ -2,6 +2,7 @@
 //! which is committed, so that nobody needs npm to build the server. `ci` checks that
 //! what is committed is what a build makes, and drives the page in a browser.
 
+use crate::ci;
 use anyhow::{Context, Result, bail};
 use selfheal_guest_build::process::{attempt, run};
 use std::collections::BTreeMap;
@@ -41,7 +42,11 @@ pub(crate) fn check(root: &Path) -> Result<()> {
 pub(crate) fn test(root: &Path) -> Result<()> {
     let web = root.join("web");
     install(&web)?;
-    npm(&web, &["run", "--silent", "test"])
+    let mut test = Command::new("npm");
+    test.args(["run", "--silent", "test"])
+        .env("SELFHEAL_BIN", ci::binary(root, "debug"))
+        .current_dir(&web);
+    Ok(run(&mut test)?)
 }
 
 /// Installs what the lock file names, unless that was done already.
