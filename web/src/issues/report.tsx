@@ -94,12 +94,11 @@ export default function ReportPage() {
       setDraft({});
       queries.invalidateQueries({ queryKey: ["issues"] });
     },
-    onError: () => {
-      requestAnimationFrame(() =>
-        form.current?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus(),
-      );
-    },
   });
+  useEffect(() => {
+    // Once the marks are drawn.
+    if (send.error) form.current?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus();
+  }, [send.error]);
   const wrong = new Map(send.isError ? problemOf(send.error).fields : []);
   for (const { name } of TEXTS) {
     const text = draft[name] ?? "";
