@@ -40,8 +40,11 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     // Names by content: the server lets browsers keep these for good.
     rolldownOptions: {
+      input: { index: "index.html", embed: "src/embed/element.ts" },
       output: {
-        entryFileNames: "assets/[name]-[hash].js",
+        // Other applications name this one in their pages.
+        entryFileNames: (chunk) =>
+          chunk.name === "embed" ? "embed.js" : "assets/[name]-[hash].js",
         chunkFileNames: "assets/[name]-[hash].js",
         assetFileNames: "assets/[name]-[hash][extname]",
       },

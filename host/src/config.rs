@@ -97,6 +97,7 @@ struct Server {
     listen: SocketAddr,
     secure_cookies: bool,
     allowed_origins: Vec<String>,
+    embed_in: Vec<String>,
 }
 
 impl Default for Server {
@@ -105,6 +106,7 @@ impl Default for Server {
             listen: SocketAddr::from(([127, 0, 0, 1], 7700)),
             secure_cookies: false,
             allowed_origins: Vec::new(),
+            embed_in: Vec::new(),
         }
     }
 }
@@ -356,6 +358,8 @@ pub(crate) struct Config {
     pub secure_cookies: bool,
     /// Origins that may use the cookie, besides the server's own.
     pub allowed_origins: Vec<String>,
+    /// Origins of applications whose pages may show the issues in a frame.
+    pub embed_in: Vec<String>,
     /// Budget of a diagnosis.
     pub diagnosis_budget: Duration,
     /// Who diagnoses and drafts.
@@ -509,6 +513,16 @@ impl Config {
                     ),
                 ));
             }
+        if let Some(text) = document
+            .server
+            .embed_in
+            .iter()
+            .find(|text| !selfheal_api::is_origin(text))
+        {
+            return Err(wrong(
+                "server.embed_in",
+                format!("{text:?} is no origin, as in \"https://shop.example\""),
+            ));
         }
         if let Err(message) = check_services(&document.services) {
             return Err(wrong("service", message));
@@ -521,6 +535,7 @@ impl Config {
             listen: document.server.listen,
             secure_cookies: document.server.secure_cookies,
             allowed_origins: document.server.allowed_origins,
+            embed_in: document.server.embed_in,
             diagnosis_budget,
             max_attempts,
             concurrency,

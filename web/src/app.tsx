@@ -2,6 +2,7 @@
 import { lazy, type ReactNode, Suspense, useEffect } from "react";
 import { Navigate, Route, Routes, useLocation } from "react-router";
 import type { Role } from "./api/client";
+import { framed } from "./embed/framed";
 import { useSpeech } from "./i18n";
 import { IssueListPage } from "./issues/list";
 import { LogInPage } from "./log-in";
@@ -14,6 +15,7 @@ const IssuePage = lazy(() => import("./issues/issue"));
 const PoliciesPage = lazy(() => import("./admin/policies"));
 const DecisionsPage = lazy(() => import("./admin/decisions"));
 const AuditPage = lazy(() => import("./admin/audit"));
+const InsightsPage = lazy(() => import("./admin/insights"));
 const HostPage = lazy(() => import("./admin/host"));
 const PeoplePage = lazy(() => import("./admin/people"));
 
@@ -44,13 +46,23 @@ function Pages() {
       <Route path="/issues/history" element={<IssueListPage key="history" tab="history" />} />
       <Route path="/issues/report" element={only(may.report, <ReportPage />)} />
       <Route path="/issues/:issue" element={<Keyed />} />
+      <Route path="*" element={<Nowhere />} />
+      {!framed && whole()}
+    </Routes>
+  );
+}
+
+/** What is not shown in another application's page. */
+function whole() {
+  return (
+    <>
       <Route path="/policies" element={only(may.audit, <PoliciesPage />)} />
       <Route path="/decisions" element={only(may.audit, <DecisionsPage />)} />
       <Route path="/audit" element={only(may.audit, <AuditPage />)} />
+      <Route path="/insights" element={only(may.audit, <InsightsPage />)} />
       <Route path="/host" element={only(may.decide, <HostPage />)} />
       <Route path="/people" element={only(may.decide, <PeoplePage />)} />
-      <Route path="*" element={<Nowhere />} />
-    </Routes>
+    </>
   );
 }
 

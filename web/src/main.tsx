@@ -4,6 +4,7 @@ import { createRoot } from "react-dom/client";
 import { BrowserRouter } from "react-router";
 import { OFFLINE, Problem } from "./api/client";
 import { App } from "./app";
+import { basename, framed, tellHeight } from "./embed/framed";
 import { LanguageProvider } from "./i18n";
 import { ToastProvider } from "./ui/toast";
 import "./style/app.css";
@@ -28,12 +29,13 @@ const queries = new QueryClient({
 
 const root = document.getElementById("root");
 if (root === null) throw new Error("index.html has no #root");
+if (framed) tellHeight();
 createRoot(root).render(
   <StrictMode>
     <QueryClientProvider client={queries}>
       <LanguageProvider>
         <ToastProvider>
-          <BrowserRouter>
+          <BrowserRouter basename={basename}>
             <App />
           </BrowserRouter>
         </ToastProvider>

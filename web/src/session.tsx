@@ -2,6 +2,7 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { createContext, type ReactNode, useContext } from "react";
 import { api, data, Problem, type Role, type Session } from "./api/client";
+import { framed } from "./embed/framed";
 
 const KEY = ["session"];
 
@@ -59,6 +60,7 @@ export const may = {
   seeIssues: (role: Role) => role === "user" || role === "admin" || role === "auditor",
   seeAllIssues: (role: Role) => role === "admin" || role === "auditor",
   report: (role: Role) => role === "user" || role === "admin",
-  decide: (role: Role) => role === "admin",
+  /** Not where another application's page lies around the buttons. */
+  decide: (role: Role) => role === "admin" && !framed,
   audit: (role: Role) => role === "admin" || role === "auditor",
 };

@@ -2,6 +2,7 @@
 import { type ReactNode, useEffect, useRef, useState } from "react";
 import { NavLink, useLocation } from "react-router";
 import type { Role } from "./api/client";
+import { framed } from "./embed/framed";
 import { type Key, useSpeech } from "./i18n";
 import { may, useLogIn, useSession } from "./session";
 import { setTheme, storedTheme, type Theme } from "./theme";
@@ -21,6 +22,7 @@ const TILES: Tile[] = [
   { to: "/policies", name: "nav.policies", icon: "policies", allowed: may.audit },
   { to: "/decisions", name: "nav.decisions", icon: "decisions", allowed: may.audit },
   { to: "/audit", name: "nav.audit", icon: "audit", allowed: may.audit },
+  { to: "/insights", name: "nav.insights", icon: "insights", allowed: may.audit },
   { to: "/host", name: "nav.host", icon: "host", allowed: may.decide },
   { to: "/people", name: "nav.people", icon: "people", allowed: may.decide },
 ];
@@ -30,17 +32,19 @@ export function Shell({ children }: { children: ReactNode }) {
   const { role } = useSession();
   const main = useRef<HTMLElement>(null);
   useArrival(main);
-  const tiles = TILES.filter((tile) => tile.allowed(role));
+  const tiles = framed ? [] : TILES.filter((tile) => tile.allowed(role));
   return (
     <div className="shell">
       <a className="skip" href="#main">
         {t("nav.skip")}
       </a>
       <header className="top">
-        <NavLink className="brand" to="/">
-          <img src="/icon.svg" alt="" width="28" height="28" />
-          Selfheal
-        </NavLink>
+        {!framed && (
+          <NavLink className="brand" to="/">
+            <img src="/icon.svg" alt="" width="28" height="28" />
+            Selfheal
+          </NavLink>
+        )}
         <Preferences />
         <Account />
       </header>

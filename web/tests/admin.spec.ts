@@ -80,8 +80,11 @@ test("an auditor reads policies, decisions and the log, and changes nothing", as
   await expect(page.getByRole("button", { name: "Add a module…" })).toHaveCount(0);
 
   await page.goto("/audit");
-  await page.getByRole("button", { name: "Check the chain" }).click();
-  await expect(page.getByText(/The chain holds: \d+ records/)).toBeVisible();
+  await page.getByRole("button", { name: "Check the log" }).click();
+  await expect(page.getByText(/The log holds: \d+ records/)).toBeVisible();
+  await host.send("ann", "POST", `/issues/${number}/comments`, { content: "more" });
+  await page.getByRole("button", { name: "Check the log" }).click();
+  await expect(page.getByText(/The \d+ that this browser knew are among them/)).toBeVisible();
   await page.getByLabel("Issue number").fill(String(number));
   await page.getByText("reported: For the record").click();
   await expect(page.getByRole("link", { name: `Issue #${number}` })).toBeVisible();
@@ -94,15 +97,61 @@ test("an auditor reads policies, decisions and the log, and changes nothing", as
   await expect(page.getByRole("button", { name: /Approve|Reject|Comment/ })).toHaveCount(0);
 });
 
-test("a broken link of the log is found in the browser", async ({ page, as }) => {
+test("a forged log is found in the browser", async ({ page, as }) => {
+  type Page = { items: { seq: number; previous: string; hash: string }[] };
+  const forgeries: [string, (page: Page) => void, string][] = [
+    [
+      "a record that does not follow",
+      ({ items }) => {
+        for (const record of items) if (record.seq === 3) record.previous = "f".repeat(64);
+      },
+      "THE CHAIN IS BROKEN at record 3.",
+    ],
+    [
+      "a record exchanged with its link",
+      ({ items }) => {
+        for (const record of items) {
+          if (record.seq === 3) record.hash = "f".repeat(64);
+          if (record.seq === 4) record.previous = "f".repeat(64);
+        }
+      },
+      "THE PUBLISHED LOG HOLDS ANOTHER RECORD 3",
+    ],
+  ];
   await as("audrey");
-  await page.route("**/api/v1/audit?*", async (route) => {
+  const check = page.getByRole("button", { name: "Check the log" });
+  for (const [what, forge, told] of forgeries) {
+    await page.route("**/api/v1/audit?*", async (route) => {
+      const response = await route.fetch();
+      const json = await response.json();
+      forge(json);
+      await route.fulfill({ response, json });
+    });
+    await page.goto("/audit");
+    await check.click();
+    await expect(page.getByText(told), what).toBeVisible();
+    await page.unroute("**/api/v1/audit?*");
+  }
+  await page.route("**/api/v1/audit/checkpoint", async (route) => {
     const response = await route.fetch();
-    const page = await response.json();
-    for (const record of page.items) if (record.seq === 3) record.previous = "f".repeat(64);
-    await route.fulfill({ response, json: page });
+    const json = await response.json();
+    json.checkpoint = json.checkpoint.replace(/\n\d+\n/, "\n1\n");
+    await route.fulfill({ response, json });
   });
   await page.goto("/audit");
-  await page.getByRole("button", { name: "Check the chain" }).click();
-  await expect(page.getByText("THE CHAIN IS BROKEN at record 3.")).toBeVisible();
+  await check.click();
+  await expect(page.getByText("THE CHECKPOINT IS NOT SIGNED")).toBeVisible();
+  await page.unroute("**/api/v1/audit/checkpoint");
+
+  // What this browser saw before, another log cannot make it forget.
+  await check.click();
+  await expect(page.getByText("The log holds")).toBeVisible();
+  await page.evaluate(() => {
+    for (const [name, text] of Object.entries(localStorage)) {
+      if (!name.startsWith("selfheal.log.")) continue;
+      localStorage.setItem(name, JSON.stringify({ ...JSON.parse(text), root: btoa("other") }));
+    }
+  });
+  await check.click();
+  await expect(page.getByText("THE PAST WAS CHANGED")).toBeVisible();
 });

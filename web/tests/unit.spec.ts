@@ -1,5 +1,6 @@
 import { expect, test } from "@playwright/test";
 import { follow, START } from "../src/admin/links";
+import { fromHex, leafHash, Tree, tileNumber } from "../src/admin/merkle";
 import { type Line, parseDiff, rowsOf } from "../src/diff/parse";
 import { likeness, words } from "../src/issues/likeness";
 import { next } from "../src/issues/steady";
@@ -72,4 +73,29 @@ test("a chain breaks where a record does not follow the one before", () => {
   });
   expect(follow(START, [record(0, zero, "a"), record(1, "x", "b")])).toEqual({ broken: 1 });
   expect(follow(START, [record(1, zero, "a")])).toEqual({ broken: 0 });
+});
+
+test("a tree has the root of RFC 6962", async () => {
+  // Leaves and roots of the vectors that certificate transparency's own tests use.
+  const leaves = ["", "00", "10", "2021", "3031", "40414243"];
+  const roots = [
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+    "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+    "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
+    "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+    "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
+    "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
+  ];
+  const tree = new Tree();
+  expect(await tree.root()).toEqual(fromHex(roots[0] ?? ""));
+  for (const [index, leaf] of leaves.entries()) {
+    await tree.push(await leafHash(fromHex(leaf)));
+    expect(await tree.root()).toEqual(fromHex(roots[index + 1] ?? ""));
+  }
+});
+
+test("tiles are called as C2SP says", () => {
+  expect(tileNumber(0)).toBe("000");
+  expect(tileNumber(1_234_067)).toBe("x001/x234/067");
 });

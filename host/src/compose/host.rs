@@ -209,6 +209,7 @@ impl Host {
         let config = &self.config;
         let options = ApiOptions {
             allowed_origins: config.allowed_origins.clone(),
+            embed_in: config.embed_in.clone(),
             secure_cookies: if config.secure_cookies {
                 SecureCookies::Yes
             } else {

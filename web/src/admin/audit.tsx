@@ -10,7 +10,7 @@ import { Live } from "../ui/live";
 import { Empty, Failure, Loading } from "../ui/states";
 import { useTitle } from "../ui/title";
 import { useProblemText } from "../ui/toast";
-import { type ChainResult, checkChain } from "./chain";
+import { type CheckResult, checkLog } from "./check";
 
 const PAGE = 100;
 
@@ -50,6 +50,21 @@ export default function AuditPage() {
                   <code className="digest">{checkpoint.data.head}</code>
                 </dd>
               </div>
+              <div>
+                <dt>{t("audit.key")}</dt>
+                <dd>
+                  <code className="digest">{checkpoint.data.key}</code>
+                </dd>
+              </div>
+              <div>
+                <dt>{t("audit.signed")}</dt>
+                <dd>
+                  <pre tabIndex={0}>{checkpoint.data.checkpoint}</pre>
+                  <a href="/api/v1/audit/tlog/checkpoint" download="checkpoint.txt">
+                    {t("audit.signed.get")}
+                  </a>
+                </dd>
+              </div>
             </dl>
             <Verify />
           </section>
@@ -69,39 +84,58 @@ function Verify() {
   const { t } = useSpeech();
   const sentence = useProblemText();
   const [progress, setProgress] = useState<number | null>(null);
-  const [result, setResult] = useState<ChainResult | null>(null);
+  const [result, setResult] = useState<CheckResult | null>(null);
   const [refused, setRefused] = useState<unknown>(null);
   const verify = async () => {
     setResult(null);
     setRefused(null);
     try {
-      setResult(await checkChain(setProgress));
+      setResult(await checkLog(setProgress));
     } catch (error) {
       setRefused(error);
     } finally {
       setProgress(null);
     }
   };
+  // Browsers hash on encrypted connections and localhost only.
+  const able = window.isSecureContext;
   return (
     <>
       <p className="row">
-        <button type="button" className="primary" disabled={progress !== null} onClick={verify}>
+        <button
+          type="button"
+          className="primary"
+          disabled={progress !== null || !able}
+          onClick={verify}
+        >
           {t("audit.verify")}
         </button>
         <span role="status">
           {progress !== null && t("audit.verifying", { count: progress })}
-          {result && (
-            <strong className={result.ok ? "good" : "bad"}>
-              {result.ok
-                ? t("audit.holds", { count: result.records })
-                : t("audit.broken", { seq: result.seq })}
-            </strong>
-          )}
+          {result && <Verdict result={result} />}
           {refused !== null && <span className="bad">{sentence(refused)}</span>}
+          {!able && t("audit.insecure")}
         </span>
       </p>
       <p className="soft small">{t("audit.verify.about")}</p>
       <Command command="selfheal audit verify" />
+    </>
+  );
+}
+
+function Verdict({ result }: { result: CheckResult }) {
+  const { t } = useSpeech();
+  if (!result.ok) {
+    return (
+      <strong className="bad">{t(`audit.breach.${result.breach}`, { seq: result.seq })}</strong>
+    );
+  }
+  return (
+    <>
+      <strong className="good">{t("audit.holds", { count: result.records })}</strong>{" "}
+      {result.known > 0 && t("audit.known", { count: result.known })}{" "}
+      {result.signature === "unchecked" && <strong className="bad">{t("audit.unchecked")}</strong>}
+      {result.otherKey && <strong className="bad">{t("audit.other-key")}</strong>}
     </>
   );
 }
@@ -232,6 +266,11 @@ function OneRecord({ record }: { record: AuditRecord }) {
                 </dd>
               </div>
             </dl>
+            <p>
+              <a href={`/api/v1/audit/proof/${record.seq}`} download={`proof-${record.seq}.json`}>
+                {t("audit.proof")}
+              </a>
+            </p>
             {record.data !== undefined && (
               <pre tabIndex={0}>{JSON.stringify(record.data, null, 2)}</pre>
             )}

@@ -1,18 +1,18 @@
 // Autonomy, the freeze, and the application's services.
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
-import { type Autonomy, api, data, type Service } from "../api/client";
+import { type Autonomy, api, data } from "../api/client";
 import { useSpeech } from "../i18n";
 import { useStream } from "../live";
-import { Badge, Time } from "../ui/badges";
+import { Badge } from "../ui/badges";
 import { ReasonDialog } from "../ui/dialog";
 import { Live } from "../ui/live";
-import { Empty, Failure, Loading } from "../ui/states";
+import { Failure, Loading } from "../ui/states";
 import { useTitle } from "../ui/title";
 import { useTell } from "../ui/toast";
+import { ServicesCard } from "./services";
 
 const LEVELS = [0, 1, 2, 3] as const;
-const LOOK_AGAIN_MS = 10_000;
 
 export default function HostPage() {
   const { t } = useSpeech();
@@ -143,69 +143,5 @@ export function Enforcement({ proof }: { proof: Autonomy["enforcement"] }) {
         generation: proof.generation,
       })}
     </Badge>
-  );
-}
-
-function ServicesCard() {
-  const { t } = useSpeech();
-  const services = useQuery({
-    queryKey: ["host", "services"],
-    queryFn: () => data(api.GET("/api/v1/services")),
-    refetchInterval: LOOK_AGAIN_MS,
-  });
-  return (
-    <section className="card" aria-labelledby="services">
-      <h2 id="services">{t("services.title")}</h2>
-      {services.isPending && <Loading />}
-      {services.isError && <Failure error={services.error} again={services.refetch} />}
-      {services.data?.items.length === 0 && <Empty>{t("services.empty")}</Empty>}
-      <ul className="services">
-        {services.data?.items.map((service) => (
-          <OneService key={service.name} service={service} />
-        ))}
-      </ul>
-    </section>
-  );
-}
-
-function OneService({ service }: { service: Service }) {
-  const { t } = useSpeech();
-  const { done, failed } = useTell();
-  const queries = useQueryClient();
-  const [busy, setBusy] = useState(false);
-  const restart = async () => {
-    setBusy(true);
-    try {
-      const params = { path: { name: service.name } };
-      await api.POST("/api/v1/services/{name}/restart", { params, body: {} });
-      done(t("services.restarted", { name: service.name }));
-    } catch (error) {
-      failed(error);
-    } finally {
-      setBusy(false);
-      queries.invalidateQueries({ queryKey: ["host", "services"] });
-    }
-  };
-  const bad = service.healthy === false || service.state === "failed";
-  const tone = bad ? "bad" : service.state === "running" ? "good" : "warn";
-  return (
-    <li>
-      <strong>{service.name}</strong>
-      <Badge tone={tone}>{bad ? `${service.state}, ${t("services.sick")}` : service.state}</Badge>
-      <span className="soft small">
-        {t("services.since")} <Time at={service.since} />
-        {service.restarts > 0 && `, ${t("services.restarts", { count: service.restarts })}`}
-        {service.detail && (
-          <>
-            {" · "}
-            <bdi>{service.detail}</bdi>
-          </>
-        )}
-      </span>
-      <button type="button" className="end" disabled={busy} onClick={restart}>
-        {t(busy ? "services.restarting" : "services.restart")}
-        <span className="hidden"> {service.name}</span>
-      </button>
-    </li>
   );
 }

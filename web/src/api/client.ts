@@ -21,6 +21,7 @@ export type ModuleAnswer = Schemas["ModuleAnswer"];
 export type Verification = Schemas["Verification"];
 export type Autonomy = Schemas["Autonomy"];
 export type Service = Schemas["Service"];
+export type ServiceDetails = Schemas["ServiceDetails"];
 export type Decision = Schemas["Decision"];
 export type DecisionKind = Schemas["DecisionKind"];
 export type AuditRecord = Schemas["AuditRecord"];

@@ -46,6 +46,12 @@ export function Commits({ issue }: { issue: Issue }) {
           </li>
         ))}
       </ul>
+      <p>
+        <a className="button" href={`/api/v1/issues/${issue.number}/pack`} download>
+          {t("commits.pack")}
+        </a>{" "}
+        <span className="soft small">{t("commits.pack.about")}</span>
+      </p>
       <p className="soft">{t("commits.about")}</p>
       {[...new Set([...commands, "selfheal audit verify"])].map((command) => (
         <Command key={command} command={command} />

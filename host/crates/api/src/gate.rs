@@ -3,6 +3,7 @@
 //! idempotency. Only then its handler runs, on a thread that may block.
 
 use crate::call::{Call, Credential};
+use crate::handlers::assets::Embeds;
 use crate::handlers::hook;
 use crate::hook::{MAX_QUESTION, MAX_REPORT};
 use crate::idempotency::{Answer, Claim};
@@ -347,29 +348,62 @@ fn answer(call: &Call) -> Result<Response<Body>, Problem> {
     }
 }
 
+/// The content security policy of all that no other page may frame.
+const UNFRAMED: &str = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";
+
+/// The policy of a page that these origins may frame; none where there are none, or where
+/// one is no header's text.
+fn framed_by(origins: &[String]) -> Option<HeaderValue> {
+    let named = !origins.is_empty() && origins.iter().all(|origin| is_origin(origin));
+    let policy = UNFRAMED.replace(
+        "frame-ancestors 'none'",
+        &format!("frame-ancestors {}", origins.join(" ")),
+    );
+    named.then(|| HeaderValue::from_str(&policy).ok()).flatten()
+}
+
+/// Whether this is an origin as browsers write it, as in `https://shop.example:8443`.
+pub fn is_origin(text: &str) -> bool {
+    let Some(("http" | "https", authority)) = text.split_once("://") else {
+        return false;
+    };
+    let host_byte = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
+    !authority.is_empty() && authority.bytes().all(host_byte)
+}
+
 /// Headers of every answer, and its place in the statistics.
 pub(crate) fn finish(shared: &Shared, mut response: Response<Body>) -> Response<Body> {
     shared.count(response.status());
+    let embeds = response.extensions().get::<Embeds>().copied();
+    let users = match embeds {
+        Some(Embeds::Script) => "cross-origin",
+        Some(Embeds::Page) | None => "same-origin",
+    };
     let headers = response.headers_mut();
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "no-referrer"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
-        ),
         (
             HeaderName::from_static("cross-origin-opener-policy"),
             "same-origin",
         ),
         (
             HeaderName::from_static("cross-origin-resource-policy"),
-            "same-origin",
+            users,
         ),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    let framed = match embeds {
+        Some(Embeds::Page) => framed_by(&shared.options.embed_in),
+        Some(Embeds::Script) | None => None,
+    };
+    if framed.is_none() {
+        let deny = HeaderValue::from_static("DENY");
+        headers.insert(header::X_FRAME_OPTIONS, deny);
+    }
+    let policy = framed.unwrap_or(HeaderValue::from_static(UNFRAMED));
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }

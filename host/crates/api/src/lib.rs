@@ -27,6 +27,7 @@ mod state;
 mod tests;
 mod views;
 
+pub use gate::is_origin;
 pub use openapi::document as openapi_document;
 pub use problem::{PROBLEM_JSON, Problem};
 pub use routes::{CONTROL_ROUTES, Parameter, ROUTES, Route, Verb, Who, control_router, router};

@@ -25,6 +25,9 @@ pub struct ApiOptions {
     /// Origins besides the host's own that a browser may act from, as in
     /// `https://heal.example.org`. Needed behind a proxy that rewrites `Host`.
     pub allowed_origins: Vec<String>,
+    /// Origins of applications whose pages may show the issues in a frame, as
+    /// `<selfheal-issues>` does. No other page of this host can be framed.
+    pub embed_in: Vec<String>,
     /// Whether session cookies are `Secure`.
     pub secure_cookies: SecureCookies,
     /// How long a log-in lasts.
@@ -45,6 +48,7 @@ impl Default for ApiOptions {
     fn default() -> Self {
         Self {
             allowed_origins: Vec::new(),
+            embed_in: Vec::new(),
             secure_cookies: SecureCookies::No,
             session_ttl: Duration::from_secs(12 * 3600),
             user_per_minute: 1_200,

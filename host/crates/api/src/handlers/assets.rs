@@ -15,6 +15,14 @@ static FILES: &[(&str, &str, &[u8])] = include!("../../../../../web/dist/embedde
 /// for.
 static PACKED: [OnceLock<Bytes>; FILES.len()] = [const { OnceLock::new() }; FILES.len()];
 
+/// Marks an answer that pages of other origins may use: a script of theirs, or a page in a
+/// frame of those that the settings name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Embeds {
+    Script,
+    Page,
+}
+
 /// A new binary brings a new page.
 const ASK_AGAIN: &str = "no-cache";
 /// These names change with what is in the files.
@@ -26,6 +34,19 @@ pub(crate) fn page(call: &Call) -> Result<Response<Body>, Problem> {
 
 pub(crate) fn icon(call: &Call) -> Result<Response<Body>, Problem> {
     asset(call, "/icon.svg", ASK_AGAIN)
+}
+
+/// Defines `<selfheal-issues>`, for pages of other origins.
+pub(crate) fn embed_script(call: &Call) -> Result<Response<Body>, Problem> {
+    let mut response = asset(call, "/embed.js", ASK_AGAIN)?;
+    response.extensions_mut().insert(Embeds::Script);
+    Ok(response)
+}
+
+pub(crate) fn embedded_page(call: &Call) -> Result<Response<Body>, Problem> {
+    let mut response = page(call)?;
+    response.extensions_mut().insert(Embeds::Page);
+    Ok(response)
 }
 
 pub(crate) fn file(call: &Call) -> Result<Response<Body>, Problem> {

@@ -1,6 +1,6 @@
 //! What goes in: shapes, bounds, rates, idempotency; and the headers that come out.
 
-use super::world::World;
+use super::world::{Reply, World};
 use crate::ApiOptions;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
@@ -229,7 +229,7 @@ async fn lists_are_paged_filtered_and_bounded() {
         );
     }
     assert_eq!(seen, [3, 2, 1], "users see their own, newest first");
-    let count = |reply: super::world::Reply| reply.json()["items"].as_array().unwrap().len();
+    let count = |reply: Reply| reply.json()["items"].as_array().unwrap().len();
     assert_eq!(count(world.get("admin", "/api/v1/issues").await), 4);
     assert_eq!(
         count(world.get("auditor", "/api/v1/issues?reportedBy=bob").await),
@@ -356,4 +356,49 @@ async fn every_answer_carries_the_headers_that_protect_its_reader() {
     assert!(metrics.contains("selfheal_log_records_total "), "{metrics}");
     let document = world.get("", "/api/v1/openapi.json").await;
     assert_eq!(document.json()["openapi"], "3.1.0");
+}
+
+#[tokio::test]
+async fn only_the_issues_are_framed_and_only_by_whom_the_settings_name() {
+    let policy_of = |reply: &Reply| {
+        let policy = reply.headers["content-security-policy"].to_str().unwrap();
+        let framed = !reply.headers.contains_key("x-frame-options");
+        (policy.to_owned(), framed)
+    };
+    let embedding = |origins: &[&str]| {
+        World::with(ApiOptions {
+            embed_in: origins.iter().map(ToString::to_string).collect(),
+            ..ApiOptions::default()
+        })
+    };
+    let frame = "/embed/issues/open";
+    let world = embedding(&["https://shop.example", "http://127.0.0.1:8080"]);
+    let (policy, framed) = policy_of(&world.get("", frame).await);
+    let named = "frame-ancestors https://shop.example http://127.0.0.1:8080;";
+    assert!(policy.contains(named) && framed, "{policy}");
+    for path in ["/", "/issues/open", "/policies", "/embed.js", "/nothing"] {
+        let (policy, framed) = policy_of(&world.get("", path).await);
+        assert!(
+            policy.contains("frame-ancestors 'none'") && !framed,
+            "{path}"
+        );
+    }
+    // What is no origin opens nothing, and adds nothing to the header.
+    for origins in [
+        &[][..],
+        &["https://shop.example; script-src *"],
+        &["*"],
+        &["https://"],
+    ] {
+        let (policy, framed) = policy_of(&embedding(origins).get("", frame).await);
+        assert!(
+            policy.contains("frame-ancestors 'none'") && !framed,
+            "{origins:?}"
+        );
+        assert!(!policy.contains("script-src"), "{policy}");
+    }
+    let resource = "cross-origin-resource-policy";
+    let script = world.get("", "/embed.js").await;
+    assert_eq!(script.headers[resource], "cross-origin");
+    assert_eq!(world.get("", "/").await.headers[resource], "same-origin");
 }
