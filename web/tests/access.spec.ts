@@ -36,7 +36,7 @@ async function check(page: Page, where: string) {
 
 const PLACES = {
   "everybody's": ["/issues/open", "/issues/history", "/issues/report", "/issues/1"],
-  "an admin's": ["/policies", "/decisions", "/audit", "/host", "/people"],
+  "an admin's": ["/policies", "/decisions", "/audit", "/insights", "/host", "/people"],
 };
 
 for (const [whose, places] of Object.entries(PLACES)) {
@@ -86,7 +86,7 @@ test("the theme is kept", async ({ page, as }) => {
   expect(scheme).toBe("dark");
 });
 
-test("the first load brings at most 150 kB of script", async ({ page, as }) => {
+test("the first load brings at most 150 kB of script", { tag: "@sample" }, async ({ page, as }) => {
   const scripts: Response[] = [];
   page.on("response", (response) => {
     if (response.url().endsWith(".js")) scripts.push(response);

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { expect, test } from "./test";
 
 test("autonomy, freeze and services are in an admin's hands", async ({ page, as }) => {
@@ -25,6 +26,15 @@ test("autonomy, freeze and services are in an admin's hands", async ({ page, as 
   await expect(services.getByText("running")).toBeVisible();
   await services.getByRole("button", { name: "Restart shop" }).click();
   await expect(page.getByText("shop is restarted.")).toBeVisible();
+  await services.getByText("Health, output and usage shop").click();
+  await expect(services.getByText("Open files")).toBeVisible();
+  await expect(services.getByText("healthy", { exact: true }).first()).toBeVisible();
+  await services.getByRole("button", { name: "Stop… shop" }).click();
+  const sure = page.getByRole("dialog");
+  await sure.getByRole("button", { name: "Stop shop" }).click();
+  await expect(services.getByText("stopped", { exact: true })).toBeVisible();
+  await services.getByRole("button", { name: "Start shop" }).click();
+  await expect(services.getByText("running", { exact: true })).toBeVisible();
 });
 
 test("a policy changes by plan and reason, and goes back", async ({ page, as }) => {
@@ -88,6 +98,15 @@ test("an auditor reads policies, decisions and the log, and changes nothing", as
   await page.getByLabel("Issue number").fill(String(number));
   await page.getByText("reported: For the record").click();
   await expect(page.getByRole("link", { name: `Issue #${number}` })).toBeVisible();
+  const proved = page.waitForEvent("download");
+  await page.getByRole("link", { name: "Download the proof" }).click();
+  const proof = await (await proved).path();
+  expect(JSON.parse(readFileSync(proof, "utf8")).proof.length).toBeGreaterThan(0);
+
+  await page.goto("/insights");
+  const numbers = page.getByRole("region", { name: "In numbers" });
+  await expect(numbers.getByText("Reported")).toBeVisible();
+  await expect(page.getByRole("rowheader", { name: /^\d{4}-\d\d-\d\d$/ })).not.toHaveCount(0);
 
   await page.goto("/decisions?kind=autonomy");
   await expect(page.getByLabel("Decisions on")).toHaveValue("autonomy");
@@ -97,7 +116,7 @@ test("an auditor reads policies, decisions and the log, and changes nothing", as
   await expect(page.getByRole("button", { name: /Approve|Reject|Comment/ })).toHaveCount(0);
 });
 
-test("a forged log is found in the browser", async ({ page, as }) => {
+test("a forged log is found in the browser", { tag: "@sample" }, async ({ page, as }) => {
   type Page = { items: { seq: number; previous: string; hash: string }[] };
   const forgeries: [string, (page: Page) => void, string][] = [
     [

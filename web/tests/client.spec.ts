@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import openapiTS, { astToString } from "openapi-typescript";
 import { expect, test } from "./test";
 
-test("the typed client is what this host's document says", async ({ host }) => {
+test("the typed client is what this host's document says", { tag: "@sample" }, async ({ host }) => {
   const ast = await openapiTS(new URL(`${host.url}/api/v1/openapi.json`), {
     defaultNonNullable: false,
   });

@@ -1,11 +1,8 @@
 import { expect, test } from "./test";
 
-test("report, approve, watch, review, healed: live for admin and reporter", async ({
-  page,
-  as,
-  beside,
-  host,
-}) => {
+test("report, approve, watch, review, healed: live for admin and reporter", {
+  tag: "@sample",
+}, async ({ page, as, beside, host }) => {
   await host.send("adam", "PUT", "/autonomy", { level: 1, reason: "review every patch" });
   const number = await host.report("ann", "The discount starts too late", { service: "shop" });
   const reporter = await beside("ann");

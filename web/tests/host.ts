@@ -1,6 +1,16 @@
 // A running host of its own for each worker, over a small application with one bug.
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -61,10 +71,28 @@ function freePort(): Promise<number> {
   });
 }
 
+/** Machine code that hosts of earlier tests compiled, of the end-to-end tests too: without
+ * it a host takes many seconds to start. It checks what it finds. */
+const COMPILED = join(tmpdir(), "selfheal-e2e-cache/compiled");
+
+function copyMissing(from: string, to: string): void {
+  if (!existsSync(from)) return;
+  mkdirSync(to, { recursive: true, mode: 0o700 });
+  for (const name of readdirSync(from)) {
+    if (!/\.(cwasm|note)$/.test(name) || existsSync(join(to, name))) continue;
+    // Nobody sees half a file.
+    const fresh = join(to, `${name}.${process.pid}`);
+    copyFileSync(join(from, name), fresh);
+    renameSync(fresh, join(to, name));
+  }
+}
+
 export class Host {
   private constructor(
     readonly url: string,
     readonly tokens: Readonly<Record<Person, string>>,
+    /** Where an application would be whose pages may show the issues. */
+    readonly guestPort: number,
     private readonly directory: string,
     private readonly process: ChildProcess,
   ) {}
@@ -89,10 +117,14 @@ export class Host {
       execFileSync(BINARY, parts, { cwd: directory, encoding: "utf8", stdio: "pipe" });
     selfheal("init", "--app", "app", "--data", "data", "--json");
     const port = await freePort();
+    const guestPort = await freePort();
+    copyMissing(COMPILED, join(directory, "data/compiled"));
     const config = join(directory, "selfheal.toml");
     writeFileSync(
       config,
-      `${readFileSync(config, "utf8").replace(/^watch_seconds = .*$/m, "watch_seconds = 0.5")}
+      `${readFileSync(config, "utf8")
+        .replace(/^watch_seconds = .*$/m, "watch_seconds = 0.5")
+        .replace(/^# embed_in = .*$/m, `embed_in = ["http://127.0.0.1:${guestPort}"]`)}
 [[service]]
 name = "shop"
 command = "python3 -m http.server ${port} --bind 127.0.0.1"
@@ -120,7 +152,7 @@ health = { http = { url = "http://127.0.0.1:${port}/cart.py" } }
       });
       child.once("exit", (code) => failed(new Error(`the host ended with ${code}: ${log}`)));
     });
-    return new Host(url, tokens, directory, child);
+    return new Host(url, tokens, guestPort, directory, child);
   }
 
   /** Sends a request as somebody; it must succeed. */
@@ -149,6 +181,7 @@ health = { http = { url = "http://127.0.0.1:${port}/cart.py" } }
     const gone = new Promise((ended) => this.process.once("exit", ended));
     this.process.kill();
     await gone;
+    copyMissing(join(this.directory, "data/compiled"), COMPILED);
     rmSync(this.directory, { recursive: true, force: true, maxRetries: 5 });
   }
 }

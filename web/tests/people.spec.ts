@@ -1,9 +1,8 @@
 import { expect, test } from "./test";
 
-test("logging in leads to the page that was asked for; logging out ends it", async ({
-  page,
-  host,
-}) => {
+test("logging in leads to the page that was asked for; logging out ends it", {
+  tag: "@sample",
+}, async ({ page, host }) => {
   await page.goto("/issues/history?severity=HIGH");
   await page.getByLabel("User name").fill("adam");
   await page.getByLabel("Password or token").fill("wrong");
@@ -25,12 +24,15 @@ test("logging in leads to the page that was asked for; logging out ends it", asy
 const MENUS = {
   gus: [],
   ann: ["Issues"],
-  audrey: ["Issues", "Policies", "Decisions", "Audit"],
-  adam: ["Issues", "Policies", "Decisions", "Audit", "Host", "People"],
+  audrey: ["Issues", "Policies", "Decisions", "Audit", "Insights"],
+  adam: ["Issues", "Policies", "Decisions", "Audit", "Insights", "Host", "People"],
 } as const;
 
 for (const [who, tiles] of Object.entries(MENUS)) {
-  test(`${who} sees the tiles of the role, and no other page`, async ({ page, as }) => {
+  test(`${who} sees the tiles of the role, and no other page`, { tag: "@sample" }, async ({
+    page,
+    as,
+  }) => {
     await as(who as keyof typeof MENUS);
     await page.goto("/");
     if (tiles.length === 0) {
@@ -38,7 +40,7 @@ for (const [who, tiles] of Object.entries(MENUS)) {
     }
     const menu = page.getByRole("navigation", { name: "Main menu" }).getByRole("link");
     await expect(menu).toHaveText([...tiles]);
-    for (const name of ["Policies", "Decisions", "Audit", "Host", "People"]) {
+    for (const name of ["Policies", "Decisions", "Audit", "Insights", "Host", "People"]) {
       if ((tiles as readonly string[]).includes(name)) continue;
       await page.goto(`/${name.toLowerCase()}`);
       await expect(page.getByRole("heading", { name: "Not for your role" })).toBeVisible();

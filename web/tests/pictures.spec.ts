@@ -65,7 +65,7 @@ test("pictures", async ({ page, as, host }) => {
   at = ".diff";
   await all("review");
   at = "h1";
-  for (const place of ["policies", "decisions", "audit", "host", "people"]) {
+  for (const place of ["policies", "decisions", "audit", "insights", "host", "people"]) {
     await page.goto(`/${place}`);
     await page.waitForTimeout(800);
     await all(place);

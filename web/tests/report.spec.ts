@@ -1,6 +1,9 @@
 import { expect, test } from "./test";
 
-test("a report by keyboard alone: draft kept, sent, followed", async ({ page, as }) => {
+test("a report by keyboard alone: draft kept, sent, followed", { tag: "@sample" }, async ({
+  page,
+  as,
+}) => {
   await as("ann");
   await page.goto("/issues/open");
   const report = page.getByRole("link", { name: "Report Issue" });
@@ -73,7 +76,7 @@ test("a lost connection loses nothing", async ({ page, as, context }) => {
   await expect(page.getByRole("heading", { name: /is sent/ })).toBeVisible();
 });
 
-test("somebody else's issue is nowhere", async ({ page, as, host }) => {
+test("somebody else's issue is nowhere", { tag: "@sample" }, async ({ page, as, host }) => {
   const number = await host.report("ann", "Only for Ann");
   await as("bob");
   await page.goto(`/issues/${number}`);
@@ -89,7 +92,7 @@ const HOSTILE = [
   "../../etc/passwd %2e%2e%2f ${7*7} {{7*7}} 🐘🏳️‍🌈",
 ];
 
-test("hostile text in every field is text", async ({ page, as, host }) => {
+test("hostile text in every field is text", { tag: "@sample" }, async ({ page, as, host }) => {
   await as("adam");
   for (const text of HOSTILE) {
     const number = await host.report("adam", text, {

@@ -1,6 +1,7 @@
 import { expect, test } from "@playwright/test";
 import { follow, START } from "../src/admin/links";
 import { fromHex, leafHash, Tree, tileNumber } from "../src/admin/merkle";
+import { trendOf } from "../src/admin/trend";
 import { type Line, parseDiff, rowsOf } from "../src/diff/parse";
 import { likeness, words } from "../src/issues/likeness";
 import { next } from "../src/issues/steady";
@@ -26,7 +27,7 @@ rename from old.py
 rename to moved.py
 `;
 
-test("a diff is read by its counts, not by how its lines look", () => {
+test("a diff is read by its counts, not by how its lines look", { tag: "@sample" }, () => {
   const [first, second, third] = parseDiff(DIFF);
   expect(first).toMatchObject({ path: "a b.py", change: "modified", added: 1, removed: 1 });
   expect(first?.hunks[0]?.lines.map((line: Line) => line.sign).join("")).toBe(" -+ ");
@@ -35,7 +36,7 @@ test("a diff is read by its counts, not by how its lines look", () => {
   expect(third).toMatchObject({ path: "moved.py", from: "old.py", change: "renamed" });
 });
 
-test("unchanged lines are folded where the file is known", () => {
+test("unchanged lines are folded where the file is known", { tag: "@sample" }, () => {
   const original = new Map([["a b.py", "one\ntwo\n-- three\nfour\nfive\nsix\n"]]);
   const files = parseDiff(DIFF).slice(0, 1);
   const kinds = rowsOf(files, "split", original, new Set()).map((row) => row.kind);
@@ -44,13 +45,13 @@ test("unchanged lines are folded where the file is known", () => {
   expect(rows.at(-1)).toMatchObject({ line: { text: "six", old: 6, new: 6 } });
 });
 
-test("titles are alike by the words they share", () => {
+test("titles are alike by the words they share", { tag: "@sample" }, () => {
   expect(words("The a bb Café café")).toEqual(["café"]);
   expect(likeness("Invoices arrive twice", "twice arrive invoices")).toBe(1);
   expect(likeness("Invoices arrive twice", "The logo is small")).toBe(0);
 });
 
-test("rows stay, leave a mark, and new ones wait", () => {
+test("rows stay, leave a mark, and new ones wait", { tag: "@sample" }, () => {
   const issue = (number: number) => ({ number }) as never;
   const first = next(null, [issue(3), issue(2)], "x");
   const second = next(first, [issue(4), issue(3), issue(1)], "x");
@@ -63,7 +64,7 @@ test("rows stay, leave a mark, and new ones wait", () => {
   expect(next(second, [issue(4)], "y").rows).toHaveLength(1);
 });
 
-test("a chain breaks where a record does not follow the one before", () => {
+test("a chain breaks where a record does not follow the one before", { tag: "@sample" }, () => {
   const record = (seq: number, previous: string, hash: string) =>
     ({ seq, previous, hash }) as never;
   const zero = "0".repeat(64);
@@ -75,7 +76,7 @@ test("a chain breaks where a record does not follow the one before", () => {
   expect(follow(START, [record(1, zero, "a")])).toEqual({ broken: 0 });
 });
 
-test("a tree has the root of RFC 6962", async () => {
+test("a tree has the root of RFC 6962", { tag: "@sample" }, async () => {
   // Leaves and roots of the vectors that certificate transparency's own tests use.
   const leaves = ["", "00", "10", "2021", "3031", "40414243"];
   const roots = [
@@ -95,7 +96,29 @@ test("a tree has the root of RFC 6962", async () => {
   }
 });
 
-test("tiles are called as C2SP says", () => {
+test("tiles are called as C2SP says", { tag: "@sample" }, () => {
   expect(tileNumber(0)).toBe("000");
   expect(tileNumber(1_234_067)).toBe("x001/x234/067");
+});
+
+test("a trend counts days, also those on which nothing happened", { tag: "@sample" }, () => {
+  const record = (type: string, at: string, issue: number) => ({ type, at, issue }) as never;
+  const trend = trendOf([
+    record("issue.opened", "2026-11-01T10:00:00Z", 1),
+    record("issue.opened", "2026-11-01T11:00:00Z", 2),
+    record("run.failed", "2026-11-01T11:30:00Z", 2),
+    record("issue.resolved", "2026-11-01T10:30:00Z", 1),
+    record("issue.resolved", "2026-11-03T11:00:00Z", 2),
+    record("rollback.committed", "2026-11-03T12:00:00Z", 2),
+    record("issue.reopened", "2026-11-03T12:00:00Z", 2),
+    record("issue.resolved", "2026-11-03T12:10:00Z", 2),
+  ]);
+  expect(trend.days).toEqual([
+    { day: "2026-11-01", reported: 2, resolved: 1, failed: 1, undone: 0, minutes: 30 },
+    { day: "2026-11-02", reported: 0, resolved: 0, failed: 0, undone: 0 },
+    { day: "2026-11-03", reported: 0, resolved: 2, failed: 0, undone: 1, minutes: 1445 },
+  ]);
+  expect(trend.success).toBe(0.75);
+  expect(trend.minutes).toBe(30);
+  expect(trendOf([])).toEqual({ days: [] });
 });

@@ -23,6 +23,10 @@ cargo xtask TASK
 
   build-policies [--force]  build the bundled policy modules into target/policies
   build-web                 build the page in web/ into web/dist, which the server embeds
+  check-web                 check its types and style, and that web/dist is what it builds
+  test-web [--sample]       drive the page of the debug binary in a browser; with --sample
+                            what `ci` has time for: the walk from report to heal, roles,
+                            hostile text
   wit-freeze                freeze the lines of the policy contract as they are now
   tidy                      check the layering, the file rules and the frozen contract
   ci                        all that the continuous integration runs
@@ -50,6 +54,9 @@ fn run() -> Result<()> {
             policies::build(&root, policies::Reuse::Nothing)
         }
         ("build-web", []) => web::build(&root),
+        ("check-web", []) => web::check(&root),
+        ("test-web", []) => web::test(&root, web::Extent::Whole),
+        ("test-web", [flag]) if flag == "--sample" => web::test(&root, web::Extent::Sample),
         ("wit-freeze", []) => wit_freeze::freeze(&root),
         ("tidy", []) => tidy::run(&root),
         ("ci", []) => ci::run_all(&root),

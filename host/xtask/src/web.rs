@@ -38,13 +38,25 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     fs::remove_dir_all(&fresh).with_context(|| format!("cannot remove {}", fresh.display()))
 }
 
+/// How much of the browser's tests runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Extent {
+    /// All.
+    Whole,
+    /// Those tagged `@sample`.
+    Sample,
+}
+
 /// Drives the page of the debug binary in a browser.
-pub(crate) fn test(root: &Path) -> Result<()> {
+pub(crate) fn test(root: &Path, extent: Extent) -> Result<()> {
     let web = root.join("web");
     install(&web)?;
     let mut test = Command::new("npm");
-    test.args(["run", "--silent", "test"])
-        .env("SELFHEAL_BIN", ci::binary(root, "debug"))
+    test.args(["run", "--silent", "test"]);
+    if extent == Extent::Sample {
+        test.args(["--", "--grep", "@sample"]);
+    }
+    test.env("SELFHEAL_BIN", ci::binary(root, "debug"))
         .current_dir(&web);
     Ok(run(&mut test)?)
 }

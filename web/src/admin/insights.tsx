@@ -124,6 +124,7 @@ const BOX = {
 function Charts({ of: { days } }: { of: Trend }) {
   const { t, number } = useSpeech();
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const healed = days.some((day) => day.minutes !== undefined);
   const bars = [
     ["resolved", "var(--good)"],
     ["failed", "var(--bad)"],
@@ -140,7 +141,7 @@ function Charts({ of: { days } }: { of: Trend }) {
               <XAxis dataKey="day" {...AXIS} />
               <YAxis allowDecimals={false} width={36} {...AXIS} />
               <Tooltip contentStyle={BOX} cursor={{ fill: "var(--sunk)" }} />
-              <Legend />
+              <Legend itemSorter={null} />
               {bars.map(([what, colour]) => (
                 <Bar
                   key={what}
@@ -157,25 +158,29 @@ function Charts({ of: { days } }: { of: Trend }) {
       </section>
       <section className="card" aria-labelledby="time">
         <h2 id="time">{t("insights.time")}</h2>
-        <div className="chart" aria-hidden="true">
-          <ResponsiveContainer width="100%" height={HEIGHT}>
-            <LineChart data={days} accessibilityLayer={false}>
-              <CartesianGrid stroke="var(--line)" vertical={false} />
-              <XAxis dataKey="day" {...AXIS} />
-              <YAxis width={36} {...AXIS} />
-              <Tooltip contentStyle={BOX} />
-              <Line
-                dataKey="minutes"
-                name={t("insights.minutes")}
-                stroke="var(--accent)"
-                strokeWidth={2}
-                dot={{ r: 4, fill: "var(--accent)" }}
-                connectNulls
-                isAnimationActive={!still}
-              />
-            </LineChart>
-          </ResponsiveContainer>
-        </div>
+        {healed ? (
+          <div className="chart" aria-hidden="true">
+            <ResponsiveContainer width="100%" height={HEIGHT}>
+              <LineChart data={days} accessibilityLayer={false}>
+                <CartesianGrid stroke="var(--line)" vertical={false} />
+                <XAxis dataKey="day" {...AXIS} />
+                <YAxis width={36} {...AXIS} />
+                <Tooltip contentStyle={BOX} />
+                <Line
+                  dataKey="minutes"
+                  name={t("insights.minutes")}
+                  stroke="var(--accent)"
+                  strokeWidth={2}
+                  dot={{ r: 4, fill: "var(--accent)" }}
+                  connectNulls
+                  isAnimationActive={!still}
+                />
+              </LineChart>
+            </ResponsiveContainer>
+          </div>
+        ) : (
+          <Empty>{t("insights.time.none")}</Empty>
+        )}
       </section>
       <section className="card scroll" aria-labelledby="as-table">
         <h2 id="as-table">{t("insights.table")}</h2>

@@ -86,7 +86,7 @@ function NewPerson() {
   return (
     <section className="card" aria-labelledby="new-person">
       <h2 id="new-person">{t("people.new")}</h2>
-      <form ref={form} className="row top" onSubmit={send}>
+      <form ref={form} className="row fields" onSubmit={send}>
         <label>
           <span>{t("people.name")}</span>
           <input

@@ -388,6 +388,7 @@ export const de: Words = {
   "insights.minutes": "Minuten bis zur Reparatur (Median)",
   "insights.by-day": "Nach Tagen",
   "insights.time": "Von der Meldung zur Reparatur, in Minuten",
+  "insights.time.none": "In dieser Zeit wurde nichts repariert.",
   "insights.table": "Als Tabelle",
   "insights.day": "Tag (UTC)",
   "insights.empty": "Noch ist nichts geschehen.",

@@ -383,6 +383,7 @@ export const en = {
   "insights.minutes": "Minutes to heal (median)",
   "insights.by-day": "By day",
   "insights.time": "From report to heal, in minutes",
+  "insights.time.none": "Nothing has been healed in this time.",
   "insights.table": "As a table",
   "insights.day": "Day (UTC)",
   "insights.empty": "Nothing has happened yet.",
