@@ -513,6 +513,7 @@ impl Config {
                     ),
                 ));
             }
+        }
         if let Some(text) = document
             .server
             .embed_in

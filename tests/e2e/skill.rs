@@ -120,6 +120,12 @@ fn the_golden_run_is_true() {
     let all = host.admin("GET", "/issues", None);
     assert_eq!(all["items"].as_array().map(Vec::len), Some(1));
 
+    std::fs::write(home.path().join("more.txt"), "Order 1004, too.").unwrap();
+    let commented = run("python3 scripts/report.py comment 1 more.txt");
+    assert!(commented.starts_with("Commented on issue 1:"), "{commented}");
+    let issue = host.admin("GET", "/issues/1", None);
+    assert_eq!(issue["comments"][0]["content"], "Order 1004, too.");
+
     // The example is a whole report, and looks like what was sent.
     let example = std::fs::read_to_string(skill().join("references/example.json")).unwrap();
     serde_json::from_str::<Value>(&example).unwrap();

@@ -191,6 +191,16 @@ def send(host, arguments):
     print(f"Sent as issue {issue['number']}: {host.url}/issues/{issue['number']}")
 
 
+def comment(host, arguments):
+    try:
+        with open(arguments.file, encoding="utf-8") as file:
+            text = file.read(TEXT_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise Problem(2, f"{arguments.file} cannot be read: {error}") from None
+    host.call("POST", f"/issues/{arguments.number}/comments", {"content": text})
+    print(f"Commented on issue {arguments.number}: {host.url}/issues/{arguments.number}")
+
+
 def follow(host, arguments):
     issue = host.call("GET", f"/issues/{arguments.number}")
     print(line(issue))
@@ -225,6 +235,9 @@ def main():
     sending = command("send", send, "sends a report that was shown")
     sending.add_argument("file")
     sending.add_argument("--shown", required=True, metavar="CODE", help="what `show` printed last")
+    commenting = command("comment", comment, "adds the text of a file to an issue")
+    commenting.add_argument("number", type=int)
+    commenting.add_argument("file")
     command("follow", follow, "says where an issue stands").add_argument("number", type=int)
     command("mine", mine, "lists the issues that you can see")
     arguments = parser.parse_args()

@@ -40,7 +40,7 @@ import type { Height } from "./height";
       style.height = `${FIRST_HEIGHT}px`;
       style.border = "0";
       this.frame.title = "Issues";
-      this.attachShadow({ mode: "closed" }).append(this.frame);
+      this.attachShadow({ mode: "open" }).append(this.frame);
     }
 
     connectedCallback(): void {

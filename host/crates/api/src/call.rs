@@ -120,6 +120,9 @@ impl Call {
 
     /// Query parameters that the route does not know, or twice the same.
     pub(crate) fn check_query(&self) -> Result<(), Problem> {
+        if self.route.is_page() {
+            return Ok(());
+        }
         let known: Vec<&str> = self
             .route
             .query

@@ -199,7 +199,7 @@ fn operation(route: &Route) -> Value {
         parameters.push(json!({
             "name": "Idempotency-Key", "in": "header", "required": false,
             "description": "The same key with the same body gets the same answer.",
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 }
+            "schema": { "type": "string", "pattern": "^[ -~]{1,255}$" }
         }));
     }
     if route.path.ends_with("/stream") {
@@ -386,7 +386,8 @@ fn refusals(route: &Route) -> Vec<(&'static str, &'static str)> {
             ("403", "The role may not, or the origin is not accepted."),
         ),
         (
-            route.path.contains('{'),
+            // Changes of policies may name a generation, or a trial, that is not there.
+            route.path.contains('{') || (takes_body && route.path.contains("/policies")),
             ("404", "There is none, or none the caller may know of."),
         ),
         (

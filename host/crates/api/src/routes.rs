@@ -150,6 +150,11 @@ impl Route {
         self.path.contains("{issue}")
     }
 
+    /// Whether it answers with the web page, whose own script reads the query.
+    pub(crate) fn is_page(&self) -> bool {
+        matches!(self.content, Content::Text("text/html"))
+    }
+
     pub(crate) fn is_session(&self) -> bool {
         self.path.ends_with("/session")
     }

@@ -348,6 +348,9 @@ async fn every_answer_carries_the_headers_that_protect_its_reader() {
             && !page.text.contains("<script>")
             && !page.text.contains("style=")
     );
+    // Filters in the address are the page's own business.
+    let filtered = world.get("", "/issues/open?severity=HIGH&q=a&q=b").await;
+    assert_eq!(filtered.status, StatusCode::OK);
     let metrics = world.get("", "/metrics").await.text;
     assert!(
         metrics.contains("selfheal_http_requests_total{status=\"200\"}"),

@@ -86,7 +86,7 @@ pub(crate) struct HookRequest {
 #[serde(deny_unknown_fields)]
 pub(crate) struct UserRequest {
     /// 1 to 64 of a-z, 0-9, '.', '_', '-'.
-    #[schema(max_length = 64, min_length = 1, example = "ada")]
+    #[schema(pattern = "^[a-z0-9][a-z0-9._-]{0,63}$", example = "ada")]
     pub(crate) name: String,
     #[schema(value_type = vocabulary::Role)]
     pub(crate) role: Role,

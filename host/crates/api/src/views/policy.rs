@@ -571,6 +571,7 @@ pub(crate) struct ModuleEditSchema {
     #[schema(value_type = Option<Object>)]
     settings: Option<serde_json::Value>,
     /// Takes the module out.
+    #[schema(nullable = false)]
     remove: Option<bool>,
 }
 
