@@ -58,7 +58,8 @@ fn somebody_who_is_erased_is_gone_from_everywhere_and_the_log_holds() {
     );
     // Not in clear on record, not even now.
     for text in ["quux", "555-0199"] {
-        assert_eq!(holding(&data.join("journal"), text), [""; 0], "{text}");
+        let found = holding(&data.join("journal"), text);
+        assert!(found.is_empty(), "{text}: {found:?}");
     }
     let erase = ["user", "erase", "zquux", "--json"];
     let refused = project.selfheal_in(&outside, &erase);
@@ -70,7 +71,8 @@ fn somebody_who_is_erased_is_gone_from_everywhere_and_the_log_holds() {
     assert_eq!(erased.code, 0, "{erased:?}");
     let subject = erased.json()["subject"].as_str().unwrap().to_owned();
     for text in ["quux", "555-0199"] {
-        assert_eq!(holding(&data, text), [""; 0], "{text}");
+        let found = holding(&data, text);
+        assert!(found.is_empty(), "{text}: {found:?}");
     }
     let verified = project.selfheal_in(&outside, &["audit", "verify"]);
     assert_eq!(verified.code, 0, "{verified:?}");

@@ -122,7 +122,10 @@ fn the_golden_run_is_true() {
 
     std::fs::write(home.path().join("more.txt"), "Order 1004, too.").unwrap();
     let commented = run("python3 scripts/report.py comment 1 more.txt");
-    assert!(commented.starts_with("Commented on issue 1:"), "{commented}");
+    assert!(
+        commented.starts_with("Commented on issue 1:"),
+        "{commented}"
+    );
     let issue = host.admin("GET", "/issues/1", None);
     assert_eq!(issue["comments"][0]["content"], "Order 1004, too.");
 

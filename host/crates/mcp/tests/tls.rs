@@ -1,5 +1,6 @@
 //! An MCP server behind an authority of its own: reached with `ca_file`, and with nothing
 //! said to it without.
+#![allow(clippy::expect_used, reason = "a test may panic")]
 
 #[path = "../../model/tests/tls/server.rs"]
 mod server;

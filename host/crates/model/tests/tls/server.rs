@@ -2,6 +2,7 @@
 //!
 //! Beside it are its certificate (for `localhost` and `127.0.0.1`), its key, the authority
 //! that signed it, and one that signed nothing; the authorities' own keys are lost.
+#![allow(clippy::expect_used, reason = "a test may panic")]
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};

@@ -81,7 +81,8 @@ impl PolicyKeeper {
             };
         let from = kept.as_ref().map(|kept| (kept, self.generations.modules()));
         let ready = ready(&self.host, &self.places, text, from).map_err(PolicyRefusal::Unusable)?;
-        self.following(&ready.config)?;
+        // Only whether the others can follow it; they do once it is in force.
+        drop(self.following(&ready.config)?);
         Ok(ready)
     }
 
