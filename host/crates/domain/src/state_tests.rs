@@ -199,6 +199,7 @@ const STAYING: &[(&[E], &[P])] = &[
             P::Diagnosing,
             P::Drafting,
             P::Drafted,
+            P::Cleared,
             P::Applied,
             P::Verifying,
             P::RollingBack,
