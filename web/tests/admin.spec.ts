@@ -33,7 +33,7 @@ test("autonomy, freeze and services are in an admin's hands", async ({ page, as 
   const sure = page.getByRole("dialog");
   await sure.getByRole("button", { name: "Stop shop" }).click();
   await expect(services.getByText("stopped", { exact: true })).toBeVisible();
-  await services.getByRole("button", { name: "Start shop" }).click();
+  await services.getByRole("button", { name: "Start shop", exact: true }).click();
   await expect(services.getByText("running", { exact: true })).toBeVisible();
 });
 
