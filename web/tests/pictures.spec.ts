@@ -65,6 +65,8 @@ test("pictures", async ({ page, as, host }) => {
   at = ".diff";
   await all("review");
   at = "h1";
+  await page.getByRole("button", { name: "Approve this patch" }).click();
+  await expect(page.locator(".issue-head").getByText("Resolved")).toBeVisible();
   for (const place of ["policies", "decisions", "audit", "insights", "host", "people"]) {
     await page.goto(`/${place}`);
     await page.waitForTimeout(800);
