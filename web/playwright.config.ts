@@ -7,7 +7,7 @@ export default defineConfig({
   workers: 2,
   // A debug host on a busy machine takes its time.
   timeout: 240_000,
-  expect: { timeout: 30_000 },
+  expect: { timeout: 60_000 },
   reporter: [["list"]],
   use: {
     locale: "en-GB",
