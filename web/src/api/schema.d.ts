@@ -1932,7 +1932,7 @@ export interface components {
              */
             name: string;
             /** @description Takes the module out. */
-            remove?: boolean | null;
+            remove?: boolean;
             /** @description Replaces all settings of the module. */
             settings?: Record<string, never> | null;
             /** @description `bundled:NAME`, `sha256:HEX`, `oci://…`, or a path on the host. */
@@ -5993,6 +5993,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description There is none, or none the caller may know of. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The body did not arrive in time. */
             408: {
                 headers: {
@@ -6194,6 +6203,15 @@ export interface operations {
             };
             /** @description The role may not, or the origin is not accepted. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is none, or none the caller may know of. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6468,6 +6486,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description There is none, or none the caller may know of. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The body did not arrive in time. */
             408: {
                 headers: {
@@ -6601,6 +6628,15 @@ export interface operations {
             };
             /** @description The role may not, or the origin is not accepted. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is none, or none the caller may know of. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7161,6 +7197,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description There is none, or none the caller may know of. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The body did not arrive in time. */
             408: {
                 headers: {
@@ -7366,6 +7411,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description There is none, or none the caller may know of. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The body did not arrive in time. */
             408: {
                 headers: {
@@ -7490,6 +7544,15 @@ export interface operations {
             };
             /** @description The role may not, or the origin is not accepted. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is none, or none the caller may know of. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
