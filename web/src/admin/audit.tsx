@@ -172,8 +172,9 @@ function Timeline({ size }: { size: number }) {
   );
   const set = (name: string, value: string) =>
     setParameters(
-      (before) => {
-        const after = new URLSearchParams(before);
+      () => {
+        // Of the address as it is: a change before this one may not be drawn yet.
+        const after = new URLSearchParams(location.search);
         if (value === "") after.delete(name);
         else after.set(name, value);
         return after;

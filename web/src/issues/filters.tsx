@@ -43,8 +43,9 @@ export function Filters({ tab }: { tab: "open" | "history" }) {
   const [parameters, setParameters] = useSearchParams();
   const set = (name: string, value: string) =>
     setParameters(
-      (before) => {
-        const after = new URLSearchParams(before);
+      () => {
+        // Of the address as it is: a change before this one may not be drawn yet.
+        const after = new URLSearchParams(location.search);
         if (value === "") after.delete(name);
         else after.set(name, value);
         return after;
