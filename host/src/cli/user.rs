@@ -72,8 +72,9 @@ log, for each person with a key of their own. This destroys the key: the log sti
 shows [erased] in their place. The erasure itself is recorded, under a pseudonym. Backups hold
 the key as long as you keep them. Stop the host first.
 
-What stays: what others made of it (diagnoses, tool calls, transcripts of models, the titles of
-issues in the subjects of commits), and records of versions that did not encrypt yet.")]
+What stays: what others made of it (diagnoses, tool calls, what policies were asked, transcripts
+of models, reasons that admins gave, the titles of issues in the subjects of commits), and records
+of versions that did not encrypt yet.")]
     Erase {
         /// The account
         name: String,
