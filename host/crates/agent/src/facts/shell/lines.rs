@@ -38,7 +38,8 @@ fn breaks(node: Node<'_>, source: &str) -> bool {
     let mut end = None;
     node.children(&mut cursor).any(|child| {
         let from = end.replace(child.end_byte()).unwrap_or(child.start_byte());
-        let gap = source.get(from..child.start_byte()).unwrap_or_default();
-        gap.replace("\\\n", "").contains('\n')
+        // Parts may lie within each other; a gap that is no text is not understood.
+        let gap = source.get(from..child.start_byte().max(from));
+        gap.is_none_or(|gap| gap.replace("\\\n", "").contains('\n'))
     })
 }
