@@ -34,6 +34,9 @@ pub enum ProjectionError {
     /// The journal's record behind a row cannot be read.
     #[error("the journal's record {0} cannot be read")]
     Record(u64),
+    /// It failed before.
+    #[error("it failed earlier ({0}); restart the host, which rebuilds it from the journal")]
+    Failed(String),
     /// The machine went down while it was open; unflushed parts may be missing.
     #[error("the machine stopped, or the projection failed, while it was open")]
     PowerCut,

@@ -31,6 +31,7 @@ mod publish;
 mod reader;
 mod rows;
 mod signing;
+mod staged;
 mod subjects;
 mod verify;
 mod writer;

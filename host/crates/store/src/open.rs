@@ -11,6 +11,7 @@ use crate::publish::{self, PublishedError, Publisher};
 use crate::reader::{JOURNAL, JournalReader, StoredRecord, VerifyError};
 use crate::rows::Meta;
 use crate::signing::{self, KeyError};
+use crate::staged::Staged;
 use crate::subjects::SubjectKeys;
 use crate::verify::{hold_against, missing_tiles};
 use crate::writer::BATCH_RECORDS;
@@ -236,9 +237,9 @@ fn bring_up(
         let stored = reader.latest(hash, location).map_err(damaged)?;
         replay(projection, batch, &stored)?;
         if batch.len() >= BATCH_RECORDS {
-            let full = std::mem::replace(batch, projection.stage());
-            projection.commit(full)?;
-            *batch = projection.stage();
+            let meta = batch.meta().clone();
+            projection.accept(std::mem::replace(batch, Staged::empty(meta)));
+            projection.settle()?;
         }
     }
     let projection = projection?;
@@ -255,7 +256,8 @@ fn bring_up(
     if let Some(batch) = staged
         && batch.len() > 0
     {
-        projection.commit(batch)?;
+        projection.accept(batch);
+        projection.settle()?;
     }
     let grown = grower
         .finish()
@@ -263,11 +265,7 @@ fn bring_up(
     Ok((projection, reader, grown))
 }
 
-fn replay(
-    projection: &Projection,
-    batch: &mut crate::projection::Staged,
-    stored: &StoredRecord,
-) -> Result<(), Unfit> {
+fn replay(projection: &Projection, batch: &mut Staged, stored: &StoredRecord) -> Result<(), Unfit> {
     let record = stored
         .record()
         .map_err(|error| Unfit::Fatal(OpenError::Damaged(error)))?;

@@ -1,23 +1,29 @@
 //! What the journal says, ready to be read. Derived from records alone.
+//!
+//! sled writes to disk on every batch that it applies, which would cost as much as the
+//! journal's own flush. So what is durable in the journal is accepted here in memory, and
+//! goes into sled when somebody reads what only sled can tell, when there is much of it,
+//! and at the end. What a killed host had not brought there is replayed from the journal.
 
 use crate::blobs::Blobs;
 use crate::frame::{self, FRAME_BYTES};
 use crate::harden::{self, ProjectionError, guarded};
 use crate::reader::{JOURNAL, Location};
 use crate::rows::{self, List, Meta, PolicyList};
+use crate::staged::Staged;
 use crate::subjects::SubjectKeys;
 use selfheal_audit::Entry;
-use selfheal_domain::event::{Event, NewRecord, Record};
+use selfheal_domain::event::Record;
 use selfheal_domain::ids::{DecisionId, IssueId, IssueNumber};
 use selfheal_domain::issue::{FoldError, Issue};
 use selfheal_domain::ports::{IssueSummary, Switches};
-use selfheal_domain::user::{Account, UserName};
-use std::collections::{BTreeMap, HashMap};
+use selfheal_domain::user::Account;
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 /// Issues kept as they are, so that the next event about one does not read it back.
 const CACHED_ISSUES: usize = 256;
@@ -60,24 +66,6 @@ pub enum Refusal {
     Projection(#[from] ProjectionError),
 }
 
-struct StagedIssue {
-    before: Option<Arc<Issue>>,
-    after: Arc<Issue>,
-    /// More changed than its version and time.
-    body: bool,
-}
-
-/// The effect of some records, not yet visible.
-pub(crate) struct Staged {
-    meta: Meta,
-    issues: BTreeMap<IssueNumber, StagedIssue>,
-    ids: HashMap<IssueId, IssueNumber>,
-    accounts: Vec<Account>,
-    places: Vec<(u64, Option<IssueNumber>, Location)>,
-    policies: Vec<(PolicyList, u64)>,
-    decisions: Vec<(DecisionId, u64)>,
-}
-
 /// sled, the blobs, and the journal's files for reading.
 pub(crate) struct Projection {
     directory: PathBuf,
@@ -85,7 +73,10 @@ pub(crate) struct Projection {
     database: sled::Db,
     blobs: Blobs,
     subjects: Arc<SubjectKeys>,
-    meta: Mutex<Meta>,
+    /// Accepted, and not in sled yet. Locked before `gate`, never after it.
+    pending: Mutex<Staged>,
+    /// Why sled is not to be asked any more.
+    failure: OnceLock<String>,
     cache: Mutex<HashMap<IssueNumber, Arc<Issue>>>,
     files: Mutex<HashMap<u64, Arc<File>>>,
     /// Scans of sled are no snapshots: readers and the batch exclude each other.
@@ -120,7 +111,8 @@ impl Projection {
             database,
             blobs,
             subjects,
-            meta: Mutex::new(meta),
+            pending: Mutex::new(Staged::empty(meta)),
+            failure: OnceLock::new(),
             cache: Mutex::default(),
             files: Mutex::default(),
             gate: RwLock::new(()),
@@ -129,16 +121,17 @@ impl Projection {
     }
 
     pub(crate) fn close(&self) -> Result<(), ProjectionError> {
+        self.settle()?;
         harden::close(&self.database, &self.directory)
     }
 
-    /// Makes the next start rebuild it.
-    pub(crate) fn condemn(&self) {
-        harden::condemn(&self.directory);
+    /// Why it takes and tells nothing more, if so: the next start rebuilds it.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
     }
 
     pub(crate) fn meta(&self) -> Meta {
-        lock(&self.meta).clone()
+        lock(&self.pending).meta().clone()
     }
 
     /// Rows and records read so far.
@@ -162,19 +155,44 @@ impl Projection {
     // --- writing ---
 
     pub(crate) fn stage(&self) -> Staged {
-        Staged {
-            meta: self.meta(),
-            issues: BTreeMap::new(),
-            ids: HashMap::new(),
-            accounts: Vec::new(),
-            places: Vec::new(),
-            policies: Vec::new(),
-            decisions: Vec::new(),
-        }
+        Staged::empty(self.meta())
     }
 
-    /// Makes the staged records visible in one atomic step.
-    pub(crate) fn commit(&self, staged: Staged) -> Result<(), ProjectionError> {
+    /// From now on readers see the staged records. Returns how many of them, and of
+    /// those before, are not in sled yet.
+    pub(crate) fn accept(&self, staged: Staged) -> usize {
+        let mut pending = lock(&self.pending);
+        pending.absorb(staged);
+        pending.len()
+    }
+
+    /// Brings what was accepted into sled, in one atomic step.
+    pub(crate) fn settle(&self) -> Result<(), ProjectionError> {
+        let mut pending = lock(&self.pending);
+        if let Some(reason) = self.failure() {
+            return Err(ProjectionError::Failed(reason.to_owned()));
+        }
+        if pending.len() == 0 {
+            return Ok(());
+        }
+        if let Err(error) = self.commit(&pending) {
+            harden::condemn(&self.directory);
+            let reason = self.failure.get_or_init(|| error.to_string());
+            tracing::error!(%reason, "the projection failed");
+            return Err(error);
+        }
+        let meta = pending.meta().clone();
+        let settled = std::mem::replace(&mut *pending, Staged::empty(meta));
+        let mut cache = lock(&self.cache);
+        if cache.len() + settled.issues.len() > CACHED_ISSUES {
+            cache.clear();
+        }
+        let fresh = settled.issues.into_iter().take(CACHED_ISSUES);
+        cache.extend(fresh.map(|(number, staged)| (number, staged.after)));
+        Ok(())
+    }
+
+    fn commit(&self, staged: &Staged) -> Result<(), ProjectionError> {
         let mut batch = sled::Batch::default();
         let mut superseded = Vec::new();
         for (seq, issue, location) in &staged.places {
@@ -194,7 +212,8 @@ impl Projection {
             if staged.body {
                 let row = self.blobs.put(rows::FORMAT, &rows::json(&*staged.after)?)?;
                 let key = rows::issue_key(*number);
-                if let Some(old) = self.get(&key)?
+                if staged.before.is_some()
+                    && let Some(old) = self.get(&key)?
                     && let Some(old) = Blobs::reference(&old)
                     && Some(old) != Blobs::reference(&row)
                 {
@@ -226,31 +245,28 @@ impl Projection {
         for account in &staged.accounts {
             batch.insert(rows::account_key(&account.name), rows::json(account)?);
         }
-        batch.insert(rows::META, rows::json(&staged.meta)?);
+        batch.insert(rows::META, rows::json(staged.meta())?);
 
         let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
         guarded(|| Ok(self.database.apply_batch(batch)?))?;
         for digest in superseded {
             self.blobs.remove(digest);
         }
-        let mut cache = lock(&self.cache);
-        if cache.len() + staged.issues.len() > CACHED_ISSUES {
-            cache.clear();
-        }
-        let fresh = staged.issues.into_iter().take(CACHED_ISSUES);
-        cache.extend(fresh.map(|(number, staged)| (number, staged.after)));
-        *lock(&self.meta) = staged.meta;
         Ok(())
     }
 
     // --- reading ---
 
     pub(crate) fn issue(&self, number: IssueNumber) -> Result<Option<Arc<Issue>>, ProjectionError> {
+        if let Some(issue) = lock(&self.pending).known(number) {
+            return Ok(Some(issue));
+        }
         let _shared = self.reading();
-        self.issue_unlocked(number)
+        self.settled_issue(number)
     }
 
-    fn issue_unlocked(&self, number: IssueNumber) -> Result<Option<Arc<Issue>>, ProjectionError> {
+    /// The issue as sled has it.
+    fn settled_issue(&self, number: IssueNumber) -> Result<Option<Arc<Issue>>, ProjectionError> {
         if let Some(issue) = lock(&self.cache).get(&number) {
             return Ok(Some(Arc::clone(issue)));
         }
@@ -266,6 +282,9 @@ impl Projection {
     }
 
     pub(crate) fn issue_number(&self, id: IssueId) -> Result<Option<IssueNumber>, ProjectionError> {
+        if let Some(number) = lock(&self.pending).ids.get(&id).copied() {
+            return Ok(Some(number));
+        }
         let row = self.get(&rows::id_key(id))?;
         row.map(|row| rows::trailing_number(&row).map(IssueNumber))
             .transpose()
@@ -279,6 +298,7 @@ impl Projection {
         mut visit: impl FnMut(&Self, IssueSummary) -> Result<bool, ProjectionError>,
     ) -> Result<(), ProjectionError> {
         use std::ops::Bound::{Excluded, Included, Unbounded};
+        self.settle()?;
         let _shared = self.reading();
         let prefix = list.prefix();
         let start = match before {
@@ -306,7 +326,7 @@ impl Projection {
         number: IssueNumber,
         words: &[String],
     ) -> Result<bool, ProjectionError> {
-        Ok(self.issue_unlocked(number)?.is_some_and(|issue| {
+        Ok(self.settled_issue(number)?.is_some_and(|issue| {
             let title = issue.report.title.to_lowercase();
             let description = issue.report.description.to_lowercase();
             words
@@ -321,6 +341,7 @@ impl Projection {
         prefix: &[u8],
         limit: usize,
     ) -> Result<Vec<(sled::IVec, sled::IVec)>, ProjectionError> {
+        self.settle()?;
         let _shared = self.reading();
         guarded(|| {
             let mut rows = Vec::new();
@@ -370,19 +391,21 @@ impl Projection {
 
     /// Position of the record of a decision.
     pub(crate) fn decision(&self, id: DecisionId) -> Result<Option<u64>, ProjectionError> {
+        self.settle()?;
         let row = self.get(&rows::decision_key(id))?;
         row.map(|row| rows::trailing_number(&row)).transpose()
     }
 
     /// The record at `seq`, if there is one.
     pub(crate) fn record_at(&self, seq: u64) -> Result<Option<Record>, ProjectionError> {
+        self.settle()?;
         let row = self.get(&rows::location_key(seq))?;
         row.map(|row| self.record(seq, rows::get_location(&row)?))
             .transpose()
     }
 
     pub(crate) fn switches(&self) -> Switches {
-        lock(&self.meta).switches
+        lock(&self.pending).meta().switches
     }
 
     pub(crate) fn records(
@@ -435,136 +458,5 @@ impl Projection {
             return Err(wrong());
         }
         entry.record(hash, &*self.subjects).map_err(|_| wrong())
-    }
-}
-
-impl Staged {
-    /// Where the staged records end.
-    pub(crate) fn meta(&self) -> &Meta {
-        &self.meta
-    }
-
-    /// Records staged.
-    pub(crate) fn len(&self) -> usize {
-        self.places.len()
-    }
-
-    fn issue(&self, projection: &Projection, number: IssueNumber) -> Result<Arc<Issue>, Refusal> {
-        if let Some(staged) = self.issues.get(&number) {
-            return Ok(Arc::clone(&staged.after));
-        }
-        projection
-            .issue(number)?
-            .ok_or(Refusal::NoSuchIssue(number))
-    }
-
-    /// The issue after the record, or why the record must not be taken. Nothing
-    /// changes yet.
-    pub(crate) fn fold(
-        &self,
-        projection: &Projection,
-        record: &NewRecord,
-    ) -> Result<Option<Issue>, Refusal> {
-        let number = match (record.event.kind(), record.issue) {
-            (None, None) => return Ok(None),
-            (Some(_), Some(number)) => number,
-            (Some(_), None) if stands_alone(&record.event) => return Ok(None),
-            (None, Some(_)) | (Some(_), None) => return Err(Refusal::Misplaced),
-        };
-        if let Event::IssueOpened {
-            id, number: own, ..
-        } = &record.event
-        {
-            let expected = self.meta.last_issue + 1;
-            if *own != number {
-                return Err(Refusal::Misplaced);
-            }
-            if number.0 != expected {
-                return Err(Refusal::Number {
-                    expected,
-                    found: number.0,
-                });
-            }
-            let taken = match self.ids.get(id) {
-                Some(number) => Some(*number),
-                None => projection.issue_number(*id)?,
-            };
-            if let Some(other) = taken {
-                return Err(Refusal::Taken(other));
-            }
-            return Ok(Some(Issue::open(record)?));
-        }
-        Ok(Some(self.issue(projection, number)?.after(record)?))
-    }
-
-    /// Adds a record with the issue that [`Staged::fold`] made of it.
-    pub(crate) fn add(
-        &mut self,
-        projection: &Projection,
-        record: &Record,
-        after: Option<Issue>,
-        location: Location,
-    ) -> Result<(), Refusal> {
-        if let Some(after) = after {
-            let number = after.number;
-            let opened = matches!(record.event, Event::IssueOpened { .. });
-            let body = !matches!(
-                record.event,
-                Event::ToolCalled(_) | Event::ToolFinished { .. }
-            );
-            if opened {
-                self.meta.last_issue = number.0;
-                self.ids.insert(after.id, number);
-            }
-            let after = Arc::new(after);
-            match self.issues.get_mut(&number) {
-                Some(staged) => {
-                    staged.after = after;
-                    staged.body |= body;
-                }
-                None => {
-                    let before = if opened {
-                        None
-                    } else {
-                        Some(self.issue(projection, number)?)
-                    };
-                    self.issues.insert(
-                        number,
-                        StagedIssue {
-                            before,
-                            after,
-                            body,
-                        },
-                    );
-                }
-            }
-        }
-        match &record.event {
-            // Nobody's account any more.
-            Event::UserSaved(account) if account.name == UserName::erased() => {}
-            Event::UserSaved(account) => self.accounts.push(account.clone()),
-            Event::AutonomyChanged { level, .. } => self.meta.switches.autonomy = Some(*level),
-            Event::FreezeChanged { frozen, .. } => self.meta.switches.frozen = *frozen,
-            _ => {}
-        }
-        if let Some(list) = PolicyList::of(&record.event) {
-            self.policies.push((list, record.seq));
-        }
-        if let Event::ToolCalled(decision) = &record.event {
-            self.decisions.push((decision.id, record.seq));
-        }
-        self.places.push((record.seq, record.issue, location));
-        self.meta.applied = record.seq + 1;
-        self.meta.head = record.hash;
-        Ok(())
-    }
-}
-
-/// Calls of agents that run on their own are about no issue.
-fn stands_alone(event: &Event) -> bool {
-    match event {
-        Event::ToolCalled(call) => call.external.is_some(),
-        Event::ToolFinished { .. } => true,
-        _ => false,
     }
 }

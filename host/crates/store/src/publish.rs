@@ -44,6 +44,8 @@ struct State {
     /// Full tiles that are not on disk yet.
     pending: Tiles,
     signed: Option<SignedHead>,
+    /// The thread waits for records.
+    idle: bool,
     stopping: bool,
 }
 
@@ -121,6 +123,7 @@ impl Publisher {
                 head,
                 pending: missing,
                 signed: None,
+                idle: false,
                 stopping: false,
             }),
             changed: Condvar::new(),
@@ -155,8 +158,13 @@ impl Publisher {
                 pending.insert(tile, Arc::new(bytes));
             });
         }
+        // Once a second is enough: a thread that is woken for each batch costs as much as
+        // the batch.
+        let wake = std::mem::take(&mut state.idle);
         drop(state);
-        self.changed.notify_all();
+        if wake {
+            self.changed.notify_all();
+        }
     }
 
     /// Writes tiles and signs heads until [`Publisher::stop`].
@@ -166,10 +174,13 @@ impl Publisher {
                 let signed = state.signed.as_ref().map(|signed| signed.size);
                 signed == Some(state.tree.size()) && !state.stopping
             };
-            let state = self
+            let mut state = self.state();
+            state.idle = true;
+            let mut state = self
                 .changed
-                .wait_while(self.state(), due)
+                .wait_while(state, due)
                 .unwrap_or_else(PoisonError::into_inner);
+            state.idle = false;
             let stopping = state.stopping;
             drop(state);
             if let Err(error) = self.publish() {

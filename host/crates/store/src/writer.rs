@@ -1,10 +1,11 @@
 //! The one thread that writes: drains what waits, appends it, flushes once, makes
-//! it visible, answers.
+//! it visible, answers. sled follows later, see [`crate::projection`].
 
 use crate::frame::MAX_RECORD_BYTES;
 use crate::journal::{AppendError, Journal};
-use crate::projection::{Projection, Refusal, Staged};
+use crate::projection::{Projection, Refusal};
 use crate::publish::Publisher;
+use crate::staged::Staged;
 use selfheal_audit::{Entry, StoredActor, StoredEvent};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{NewRecord, Record};
@@ -37,9 +38,6 @@ pub enum AppendFailure {
     /// The file failed.
     #[error("the journal's file failed: {0}")]
     File(String),
-    /// The record is durable, but the projection failed; the next start rebuilds it.
-    #[error("the projection could not take the record: {0}")]
-    Projection(String),
     /// An earlier failure closed the store.
     #[error(
         "the store takes no more records since an earlier failure ({0}); restart the host once the cause is cured"
@@ -81,6 +79,9 @@ impl Shared {
 
     /// Why no more records are taken, if so.
     pub(crate) fn closed(&self) -> Option<String> {
+        if let Some(reason) = self.projection.failure() {
+            return Some(format!("the projection failed: {reason}"));
+        }
         self.closed.load(Ordering::SeqCst).then(|| {
             self.reason
                 .lock()
@@ -240,20 +241,16 @@ fn finish_batch(
             return;
         }
     }
-    if let Err(error) = shared.projection.commit(staged) {
-        shared.projection.condemn();
-        shared.close(format!("the projection failed: {error}"));
-        for one in waiting {
-            let failure = AppendFailure::Projection(error.to_string());
-            answer(&one.answer, Err(uncertain(failure)));
-        }
-        return;
-    }
+    let unsettled = shared.projection.accept(staged);
     *shared.head.lock().unwrap_or_else(PoisonError::into_inner) = (meta.applied, meta.head);
     let hashes = waiting.iter().map(|one| one.record.hash);
     shared.publisher.grow(hashes);
     for one in waiting {
         answer(&one.answer, Ok(one.record));
+    }
+    // A failure closes the store for what comes next; these records are durable.
+    if unsettled >= BATCH_RECORDS && shared.projection.settle().is_err() {
+        return;
     }
     if let Err(error) = journal.roll(meta.applied, meta.head) {
         shared.close(format!("the next segment could not be made: {error}"));

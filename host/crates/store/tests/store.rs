@@ -164,6 +164,8 @@ fn large_issues_go_to_files_and_come_back() {
     for part in 0..4 {
         let text = format!("{part}").repeat(40_000);
         store.append(comment(1, &text), None).unwrap();
+        // Asks the table, which is brought up to date for it.
+        store.active_issues().unwrap();
     }
     let blobs = dir.path().join("projection/blobs");
     let files = || std::fs::read_dir(&blobs).unwrap().count();
@@ -181,6 +183,34 @@ fn large_issues_go_to_files_and_come_back() {
         store.issue(IssueNumber(1)),
         Err(StoreError::Read(_))
     ));
+}
+
+#[test]
+fn a_projection_that_fails_closes_the_store_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.append(opened(1), None).unwrap();
+    let blobs = dir.path().join("projection/blobs");
+    std::fs::remove_dir_all(&blobs).unwrap();
+    std::fs::write(&blobs, "in the way").unwrap();
+    let acknowledged = store
+        .append(comment(1, &"x".repeat(120_000)), None)
+        .unwrap();
+
+    assert!(matches!(store.active_issues(), Err(StoreError::Read(_))));
+    let issue = store.issue(IssueNumber(1)).unwrap().unwrap();
+    assert_eq!(issue.comments.len(), 1, "what is known is told");
+    assert!(matches!(store.record(0), Err(StoreError::Read(_))));
+    let refused = store.append(comment(1, "more"), None).unwrap_err();
+    assert!(matches!(refused, StoreError::NotWritten(_)));
+    let why = std::error::Error::source(&refused).unwrap().to_string();
+    assert!(why.contains("restart the host"), "{why}");
+    drop(store);
+
+    std::fs::remove_file(&blobs).unwrap();
+    let store = open(dir.path());
+    assert!(store.was_rebuilt());
+    assert_eq!(store.record(1).unwrap().unwrap(), acknowledged);
 }
 
 #[test]

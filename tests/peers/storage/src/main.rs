@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! cargo run --release -- appends               # 1, 8 and 64 writers
+//! cargo run --release -- alone NAME WRITERS    # one of them, for a profiler
 //! cargo run --release -- fill DIRECTORY ISSUES # makes a table; best in /dev/shm, then copied
 //! cargo run --release -- reads DIRECTORY       # reopens it and reads pages
 //! ```
@@ -44,9 +45,14 @@ fn main() -> Outcome<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["appends"] => appends(),
+        ["alone", name, writers] => {
+            let rate = contend(name, writers.parse()?)?;
+            println!("{rate:.0} durable records per second");
+            Ok(())
+        }
         ["fill", directory, issues] => fill(Path::new(directory), issues.parse()?),
         ["reads", directory] => reads(Path::new(directory)),
-        _ => Err("one of: appends, fill DIRECTORY ISSUES, reads DIRECTORY".into()),
+        _ => Err("one of: appends, alone NAME WRITERS, fill DIRECTORY ISSUES, reads DIRECTORY".into()),
     }
 }
 
