@@ -2,8 +2,11 @@
 
 use crate::harden::ProjectionError;
 use selfheal_domain::digest::Digest;
+use std::collections::BTreeSet;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Values above this many bytes go to files.
 pub(crate) const INLINE_BYTES: usize = 64 << 10;
@@ -16,17 +19,36 @@ const IN_FILE: u8 = 1;
 #[derive(Debug)]
 pub(crate) struct Blobs {
     directory: PathBuf,
+    /// Written since they were last synced.
+    fresh: Mutex<BTreeSet<Digest>>,
 }
 
 impl Blobs {
     pub(crate) fn open(projection: &Path) -> io::Result<Self> {
         let directory = projection.join("blobs");
         std::fs::create_dir_all(&directory)?;
-        Ok(Self { directory })
+        Ok(Self {
+            directory,
+            fresh: Mutex::default(),
+        })
     }
 
     fn path(&self, digest: Digest) -> PathBuf {
         self.directory.join(digest.to_string())
+    }
+
+    fn fresh(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes all files durable.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        let mut fresh = self.fresh();
+        for digest in fresh.iter() {
+            File::open(self.path(*digest))?.sync_all()?;
+        }
+        fresh.clear();
+        File::open(&self.directory)?.sync_all()
     }
 
     /// The row for a value: `format`, then the value or where it is.
@@ -39,6 +61,7 @@ impl Blobs {
         let fresh = path.with_extension("new");
         std::fs::write(&fresh, value)?;
         std::fs::rename(&fresh, &path)?;
+        self.fresh().insert(digest);
         Ok([&[format, IN_FILE], digest.0.as_slice()].concat())
     }
 
@@ -69,6 +92,7 @@ impl Blobs {
 
     /// Removes a file that no row points to any more. One that stays only costs space.
     pub(crate) fn remove(&self, digest: Digest) {
+        self.fresh().remove(&digest);
         if let Err(error) = std::fs::remove_file(self.path(digest)) {
             tracing::debug!(%digest, %error, "a superseded blob could not be removed");
         }

@@ -26,6 +26,7 @@ mod journal;
 mod list;
 mod lock;
 mod open;
+mod places;
 mod projection;
 mod publish;
 mod reader;

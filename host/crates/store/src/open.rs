@@ -221,17 +221,23 @@ fn bring_up(
     reader.expect(known.applied.max(signed.unwrap_or(0)));
     let mut staged = projection.as_ref().ok().map(Projection::stage);
     let mut agrees = known.applied == 0;
+    let mut places = match &projection {
+        Ok(projection) => Some(projection.places()?),
+        Err(_) => None,
+    };
+    let mut placed = true;
     while let Some((hash, location)) = reader.advance().map_err(damaged)? {
         grower.push(hash);
         let seq = reader.records_read() - 1;
         if seq < known.applied {
+            placed = placed && places.as_mut().and_then(Iterator::next) == Some(Some(location));
             agrees |= seq + 1 == known.applied && hash == known.head;
             continue;
         }
         let (Ok(projection), Some(batch)) = (&projection, &mut staged) else {
             continue;
         };
-        if !agrees {
+        if !agrees || !placed {
             continue;
         }
         let stored = reader.latest(hash, location).map_err(damaged)?;
@@ -250,7 +256,7 @@ fn bring_up(
             projection: data.join("projection"),
         }));
     }
-    if !agrees {
+    if !agrees || !placed {
         return Err(Unfit::Disagrees);
     }
     if let Some(batch) = staged

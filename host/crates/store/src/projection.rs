@@ -8,6 +8,7 @@
 use crate::blobs::Blobs;
 use crate::frame::{self, FRAME_BYTES};
 use crate::harden::{self, ProjectionError, guarded};
+use crate::places::Places;
 use crate::reader::{JOURNAL, Location};
 use crate::rows::{self, List, Meta, PolicyList};
 use crate::staged::Staged;
@@ -72,6 +73,7 @@ pub(crate) struct Projection {
     journal: PathBuf,
     database: sled::Db,
     blobs: Blobs,
+    places: Places,
     subjects: Arc<SubjectKeys>,
     /// Accepted, and not in sled yet. Locked before `gate`, never after it.
     pending: Mutex<Staged>,
@@ -81,6 +83,8 @@ pub(crate) struct Projection {
     files: Mutex<HashMap<u64, Arc<File>>>,
     /// Scans of sled are no snapshots: readers and the batch exclude each other.
     gate: RwLock<()>,
+    /// Records whose effect is in sled, and whose places are in their file.
+    settled: AtomicU64,
     touched: AtomicU64,
 }
 
@@ -94,6 +98,7 @@ impl Projection {
         let directory = data.join("projection");
         let database = harden::open(&directory)?;
         let blobs = Blobs::open(&directory)?;
+        let places = Places::open(&directory)?;
         let meta = match guarded(|| Ok(database.get(rows::META)?))? {
             Some(row) => rows::from_json(&row)?,
             None => Meta::default(),
@@ -105,23 +110,28 @@ impl Projection {
                 rows::FORMAT
             )));
         }
+        let applied = meta.applied;
         Ok(Self {
             journal: data.join(JOURNAL),
             directory,
             database,
             blobs,
+            places,
             subjects,
             pending: Mutex::new(Staged::empty(meta)),
             failure: OnceLock::new(),
             cache: Mutex::default(),
             files: Mutex::default(),
             gate: RwLock::new(()),
+            settled: AtomicU64::new(applied),
             touched: AtomicU64::new(0),
         })
     }
 
     pub(crate) fn close(&self) -> Result<(), ProjectionError> {
         self.settle()?;
+        self.blobs.sync()?;
+        self.places.sync()?;
         harden::close(&self.database, &self.directory)
     }
 
@@ -132,6 +142,13 @@ impl Projection {
 
     pub(crate) fn meta(&self) -> Meta {
         lock(&self.pending).meta().clone()
+    }
+
+    /// Where the records lie, for a comparison with the journal.
+    pub(crate) fn places(
+        &self,
+    ) -> Result<impl Iterator<Item = Option<Location>> + use<>, ProjectionError> {
+        Ok(self.places.all()?)
     }
 
     /// Rows and records read so far.
@@ -182,6 +199,7 @@ impl Projection {
             return Err(error);
         }
         let meta = pending.meta().clone();
+        self.settled.store(meta.applied, Ordering::Release);
         let settled = std::mem::replace(&mut *pending, Staged::empty(meta));
         let mut cache = lock(&self.cache);
         if cache.len() + settled.issues.len() > CACHED_ISSUES {
@@ -195,11 +213,9 @@ impl Projection {
     fn commit(&self, staged: &Staged) -> Result<(), ProjectionError> {
         let mut batch = sled::Batch::default();
         let mut superseded = Vec::new();
-        for (seq, issue, location) in &staged.places {
-            let row = rows::put_location(*location);
-            batch.insert(rows::location_key(*seq), row.clone());
+        for (seq, issue, _) in &staged.places {
             if let Some(number) = issue {
-                batch.insert(rows::event_key(*number, *seq), row);
+                batch.insert(rows::event_key(*number, *seq), &[]);
             }
         }
         for (list, seq) in &staged.policies {
@@ -247,6 +263,10 @@ impl Projection {
         }
         batch.insert(rows::META, rows::json(staged.meta())?);
 
+        if let Some((first, _, _)) = staged.places.first() {
+            let places = staged.places.iter().map(|(_, _, location)| *location);
+            self.places.put(*first, places)?;
+        }
         let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
         guarded(|| Ok(self.database.apply_batch(batch)?))?;
         for digest in superseded {
@@ -398,10 +418,19 @@ impl Projection {
 
     /// The record at `seq`, if there is one.
     pub(crate) fn record_at(&self, seq: u64) -> Result<Option<Record>, ProjectionError> {
+        Ok(self.span(seq, 1)?.pop())
+    }
+
+    /// Up to `limit` records from `from` on.
+    fn span(&self, from: u64, limit: usize) -> Result<Vec<Record>, ProjectionError> {
         self.settle()?;
-        let row = self.get(&rows::location_key(seq))?;
-        row.map(|row| self.record(seq, rows::get_location(&row)?))
-            .transpose()
+        let left = self.settled.load(Ordering::Acquire).saturating_sub(from);
+        let count = usize::try_from(left).unwrap_or(usize::MAX).min(limit);
+        let places = self.places.get(from, count)?;
+        let numbered = (from..).zip(places);
+        numbered
+            .map(|(seq, place)| self.record(seq, place))
+            .collect()
     }
 
     pub(crate) fn switches(&self) -> Switches {
@@ -414,17 +443,19 @@ impl Projection {
         from: u64,
         limit: usize,
     ) -> Result<Vec<Record>, ProjectionError> {
-        let (start, prefix) = match issue {
-            None => (rows::location_key(from), vec![b'l']),
-            Some(number) => {
-                let start = rows::event_key(number, from);
-                let prefix = start.iter().copied().take(9).collect();
-                (start, prefix)
-            }
+        let Some(number) = issue else {
+            return self.span(from, limit);
         };
+        let start = rows::event_key(number, from);
+        let prefix: Vec<u8> = start.iter().copied().take(9).collect();
         self.scan(start, &prefix, limit)?
             .iter()
-            .map(|(key, row)| self.record(rows::trailing_number(key)?, rows::get_location(row)?))
+            .map(|(key, _)| {
+                let seq = rows::trailing_number(key)?;
+                let place = self.places.get(seq, 1)?;
+                let place = place.first().ok_or(ProjectionError::Record(seq))?;
+                self.record(seq, *place)
+            })
             .collect()
     }
 

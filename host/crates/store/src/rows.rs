@@ -12,8 +12,7 @@
 //! | `r` reporter 0 !number | summary, by reporter |
 //! | `a` number | nothing; the issue is active |
 //! | `d` id | number |
-//! | `l` seq | where the record lies in the journal |
-//! | `e` number seq | the same, by issue |
+//! | `e` number seq | nothing; the record is about this issue |
 //! | `u` name | account, JSON |
 //! | `p` !seq | nothing; the record is an answer of a policy set, newest first |
 //! | `q` id | position of the decision with this id |
@@ -25,7 +24,6 @@
 //! postcard.
 
 use crate::harden::ProjectionError;
-use crate::reader::Location;
 use chrono::DateTime;
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{Approval, Event};
@@ -38,7 +36,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// Version of everything in this file; another one leads to a rebuild.
-pub(crate) const FORMAT: u8 = 2;
+pub(crate) const FORMAT: u8 = 3;
 
 pub(crate) const META: &[u8] = b"m";
 
@@ -68,10 +66,6 @@ pub(crate) fn active_key(number: IssueNumber) -> Vec<u8> {
 
 pub(crate) fn id_key(id: IssueId) -> Vec<u8> {
     key(b'd', &[id.0.as_bytes()])
-}
-
-pub(crate) fn location_key(seq: u64) -> Vec<u8> {
-    key(b'l', &[&seq.to_be_bytes()])
 }
 
 pub(crate) fn event_key(number: IssueNumber, seq: u64) -> Vec<u8> {
@@ -253,24 +247,6 @@ pub(crate) fn apply_touch(issue: &mut Issue, bytes: &[u8]) -> Result<(), Project
     issue.updated_at = DateTime::from_timestamp_micros(touch.updated)
         .ok_or_else(|| row_error("a time is out of range"))?;
     Ok(())
-}
-
-pub(crate) fn put_location(location: Location) -> Vec<u8> {
-    let mut out = location.segment.to_be_bytes().to_vec();
-    out.extend_from_slice(&location.offset.to_be_bytes());
-    out.extend_from_slice(&location.length.to_be_bytes());
-    out
-}
-
-pub(crate) fn get_location(bytes: &[u8]) -> Result<Location, ProjectionError> {
-    let wrong = || row_error("a place in the journal has another size");
-    let (segment, rest) = bytes.split_first_chunk().ok_or_else(wrong)?;
-    let (offset, rest) = rest.split_first_chunk().ok_or_else(wrong)?;
-    Ok(Location {
-        segment: u64::from_be_bytes(*segment),
-        offset: u64::from_be_bytes(*offset),
-        length: u32::from_be_bytes(rest.try_into().map_err(|_| wrong())?),
-    })
 }
 
 /// How far the projection is.

@@ -99,6 +99,21 @@ fn the_projection_is_rebuilt_from_the_journal_alone() {
     assert_eq!(view(&store), before, "garbage");
     drop(store);
 
+    // Two records changed places, and then one has none.
+    let places = projection.join("places");
+    let mut rows = std::fs::read(&places).unwrap();
+    rows[..40].rotate_left(20);
+    std::fs::write(&places, &rows).unwrap();
+    let store = open(dir.path());
+    assert!(store.was_rebuilt());
+    assert_eq!(view(&store), before, "other places");
+    drop(store);
+    std::fs::write(&places, &rows[..rows.len() - 20]).unwrap();
+    let store = open(dir.path());
+    assert!(store.was_rebuilt());
+    assert_eq!(view(&store), before, "too few places");
+    drop(store);
+
     // A projection of another journal.
     let other = tempfile::tempdir().unwrap();
     let stranger = open(other.path());
@@ -362,7 +377,7 @@ fn a_page_costs_the_page_not_the_table() {
     assert_eq!((page.items.len(), rows), (6, 6));
     let (records, before) = (5, store.rows_read());
     assert_eq!(store.records(None, 300, records).unwrap()[0].seq, 300);
-    assert_eq!(store.rows_read() - before, 10, "a row and a record each");
+    assert_eq!(store.rows_read() - before, 5, "a record each");
 }
 
 #[test]
