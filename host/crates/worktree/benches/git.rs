@@ -1,5 +1,6 @@
 //! What git work costs in repositories of 1,000, 10,000 and 50,000 files, beside
-//! `git commit`: `cargo bench -p selfheal-worktree`. Medians, in milliseconds.
+//! `git commit`: `cargo bench -p selfheal-worktree`. Medians, in milliseconds. Other sizes
+//! as arguments: `cargo bench -p selfheal-worktree -- 50000`.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -199,12 +200,14 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
-    let sizes = [1_000, 10_000, 50_000];
-    let columns: Vec<Figures> = sizes.into_iter().map(measure).collect();
-    println!(
-        "{:<46}{:>10}{:>10}{:>10}",
-        "median of 15, ms", "1k", "10k", "50k"
-    );
+    let mut sizes: Vec<usize> = std::env::args().filter_map(|a| a.parse().ok()).collect();
+    if sizes.is_empty() {
+        sizes = vec![1_000, 10_000, 50_000];
+    }
+    let columns: Vec<Figures> = sizes.iter().copied().map(measure).collect();
+    print!("{:<46}", format!("median of {ROUNDS}, ms; files:"));
+    sizes.iter().for_each(|files| print!("{files:>10}"));
+    println!();
     let Some(first) = columns.first() else { return };
     for (name, _) in &first.0 {
         print!("{name:<46}");

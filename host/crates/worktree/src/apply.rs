@@ -1,8 +1,9 @@
 //! Applying: everything is computed first, then written down, then done: files one
 //! by one, the branch, the index.
 
+use crate::attributes::Attributes;
 use crate::fail::{broken, failed};
-use crate::hardened::{refuse_conversion, refuse_unsettled, tip};
+use crate::hardened::{refuse_unsettled, tip};
 use crate::index::{EntryState, IndexLock, check_room, entry_in};
 use crate::live::LiveTree;
 use crate::merge::{Clash, Version, carry};
@@ -147,6 +148,7 @@ pub(crate) fn prepare(
     let mut tree_edits = Vec::new();
     let places = Places {
         repo,
+        attributes: &Attributes::of(repo)?,
         memory: &memory,
         live,
     };
@@ -206,6 +208,7 @@ pub(crate) fn fit(
     let memory = workshop(repo)?;
     let places = Places {
         repo,
+        attributes: &Attributes::of(repo)?,
         memory: &memory,
         live,
     };
@@ -246,6 +249,7 @@ pub(crate) fn fit(
 /// Where an apply reads, and where it puts new objects until they are stored.
 struct Places<'a> {
     repo: &'a Git,
+    attributes: &'a Attributes,
     memory: &'a Git,
     live: &'a LiveTree,
 }
@@ -256,7 +260,12 @@ fn plan_file(
     index: &git2::Index,
     change: &FileChange,
 ) -> Result<(PlannedFile, TreeEdit), RepositoryError> {
-    let Places { repo, memory, live } = *places;
+    let Places {
+        repo,
+        attributes,
+        memory,
+        live,
+    } = *places;
     let path = change.path.as_str();
     let clash = |place: &'static str| {
         move |_: Clash| {
@@ -275,7 +284,7 @@ fn plan_file(
             "{path} was removed from the live tree"
         )));
     }
-    refuse_conversion(repo, path, &[now_content.as_deref()])?;
+    attributes.refuse_conversion(path, &[now_content.as_deref()])?;
     let after = carry(&from, &to, &now_content).map_err(clash("in the live tree"))?;
     let mode = now.as_ref().map(|file| file.mode);
 

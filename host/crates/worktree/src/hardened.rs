@@ -3,12 +3,11 @@
 //!
 //! libgit2 runs no hooks, no fsmonitor, no external filter, diff or merge driver;
 //! nothing here adds one. What it converts itself (line endings, `$Id$`) is
-//! refused for the files a patch touches, see [`refuse_conversion`].
+//! refused for the files a patch touches, see
+//! [`Attributes::refuse_conversion`](crate::attributes::Attributes::refuse_conversion).
 
 use crate::fail::failed;
-use git2::{
-    AttrCheckFlags, AttrValue, ErrorCode, Oid, Repository, RepositoryOpenFlags, RepositoryState,
-};
+use git2::{ErrorCode, Oid, Repository, RepositoryOpenFlags, RepositoryState};
 use selfheal_domain::ids::CommitId;
 use selfheal_domain::ports::RepositoryError;
 use std::path::{Path, PathBuf};
@@ -275,52 +274,6 @@ pub(crate) fn tip(repo: &Repository, branch: &str) -> Result<Oid, RepositoryErro
         .map_err(failed(format!("reading branch {branch}")))?
         .target()
         .ok_or_else(|| unsupported(format!("branch {branch} is an alias of another ref")))
-}
-
-/// Refuses a file whose content git would not store byte by byte: then what is in
-/// the tree and what is in history differ, and neither could be restored exactly.
-pub(crate) fn refuse_conversion(
-    repo: &Repository,
-    path: &str,
-    contents: &[Option<&[u8]>],
-) -> Result<(), RepositoryError> {
-    let attribute = |name: &str| {
-        repo.get_attr(Path::new(path), name, AttrCheckFlags::FILE_THEN_INDEX)
-            .map(|value| match AttrValue::from_string(value) {
-                AttrValue::True => Some("true".to_owned()),
-                AttrValue::String(text) => Some(text.to_owned()),
-                AttrValue::False | AttrValue::Unspecified | AttrValue::Bytes(_) => None,
-            })
-            .map_err(failed(format!("reading git attributes of {path}")))
-    };
-    for name in ["filter", "ident", "working-tree-encoding"] {
-        if let Some(value) = attribute(name)? {
-            return Err(unsupported(format!(
-                "{path} has the git attribute {name}={value}; its content is converted on its way \
-                 to and from history (LFS, keywords, encodings), which Selfheal does not do"
-            )));
-        }
-    }
-    let carriage_returns = contents
-        .iter()
-        .flatten()
-        .any(|content| content.windows(2).any(|pair| pair == b"\r\n"));
-    if carriage_returns {
-        let configured = repo
-            .config()
-            .and_then(|config| config.get_string("core.autocrlf"))
-            .is_ok_and(|value| !matches!(value.as_str(), "false" | "no" | "off" | "0"));
-        let converted = configured
-            || attribute("text")?.is_some()
-            || attribute("eol")?.is_some()
-            || attribute("crlf")?.is_some();
-        if converted {
-            return Err(unsupported(format!(
-                "{path} has CRLF line ends that git is told to convert"
-            )));
-        }
-    }
-    Ok(())
 }
 
 /// Root of the live tree, canonical.

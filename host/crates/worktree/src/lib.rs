@@ -25,6 +25,7 @@
 //! [`discover`] and [`RepositoryError::Unsupported`](selfheal_domain::ports::RepositoryError).
 
 mod apply;
+mod attributes;
 mod bisect;
 mod fail;
 mod hardened;

@@ -1,5 +1,6 @@
 //! [`GitRepository`]: the application's repository over libgit2.
 
+use crate::attributes::Attributes;
 use crate::fail::failed;
 use crate::hardened::{self, canonical, refuse_unsettled, root_of, unsupported};
 use crate::layer;
@@ -366,12 +367,13 @@ pub(crate) fn draft_edits(
     base: &Tree<'_>,
     patch: &Patch,
 ) -> Result<Vec<TreeEdit>, RepositoryError> {
+    let attributes = Attributes::of(repo)?;
     let mut edits: Vec<TreeEdit> = Vec::new();
     for file in &patch.files {
         live.check_path(&file.path)?;
         let before = file.before.as_deref().map(str::as_bytes);
         let after = file.after.as_deref().map(str::as_bytes);
-        hardened::refuse_conversion(repo, &file.path, &[before, after])?;
+        attributes.refuse_conversion(&file.path, &[before, after])?;
         let stands = file_in(repo, base, &file.path)?;
         if stands.as_ref().map(|(content, _)| content.as_slice()) != before {
             return Err(RepositoryError::Conflict(format!(

@@ -1,5 +1,6 @@
 //! Tests against real repositories, judged by the git command line.
 
+mod attributes;
 mod bisect;
 mod cost;
 mod crash;
