@@ -1,8 +1,8 @@
 //! Personal data in records: encrypted for the person it is about, so that it can be
 //! erased by destroying a key while the chain over the ciphertext still verifies.
 //!
-//! Personal are the names of users, wherever a record holds one, the text of comments
-//! that users wrote, and the texts of what they reported. What others make of these is
+//! Personal are the names of users, wherever a record holds one, what they call their
+//! tokens, the text of comments that users wrote, and the texts of what they reported. What others make of these is
 //! not: the reason an admin gives, what an agent finds, calls and asks, what policies were
 //! asked, and commits, which name people by pseudonym only, but have the title of the
 //! issue as their subject.
@@ -190,7 +190,8 @@ fn walk<E>(
             (&["author", "content"], "author", true)
         }
         "issue.approved" | "issue.retried" if is("by", &["admin"]) => (&["name"], "name", true),
-        "session.opened" | "session.closed" | "user.saved" => (&["name"], "name", true),
+        "session.opened" | "session.closed" | "user.saved" | "token.created" | "token.revoked"
+        | "token.used" => (&["name"], "name", true),
         // Whatever somebody typed: a person only where it is the name of one.
         "session.refused" => (&["name"], "name", false),
         _ => (&[], "", false),
@@ -198,6 +199,7 @@ fn walk<E>(
     if !names.is_empty() {
         let subject = fields.get(subject).and_then(Value::as_str);
         let subject = subject.unwrap_or_default().to_owned();
+        labels(fields, &subject, visit)?;
         for name in names {
             if let Some(Value::String(text)) = fields.get_mut(*name) {
                 visit(Field {
@@ -210,6 +212,32 @@ fn walk<E>(
         }
     }
     actors(data, visit)
+}
+
+/// Calls `visit` with what somebody called their tokens.
+fn labels<E>(
+    fields: &mut Map<String, Value>,
+    subject: &str,
+    visit: &mut impl FnMut(Field<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    for (key, value) in fields {
+        let tokens = match (key.as_str(), value) {
+            ("token", token) => std::slice::from_mut(token),
+            ("tokens", Value::Array(tokens)) => tokens.as_mut_slice(),
+            _ => continue,
+        };
+        for token in tokens {
+            if let Some(Value::String(text)) = token.get_mut("name") {
+                visit(Field {
+                    name: "token",
+                    text,
+                    subject: subject.to_owned(),
+                    make: true,
+                })?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Users among the actors that a value names.
@@ -249,6 +277,9 @@ fn may_hold(event: &StoredEvent) -> bool {
             | "session.closed"
             | "session.refused"
             | "user.saved"
+            | "token.created"
+            | "token.revoked"
+            | "token.used"
     ) || event.payload.windows(6).any(|part| part == b"\"user\"")
 }
 

@@ -1,11 +1,13 @@
 //! Secrets go, everything else stays.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+use chrono::{TimeZone, Utc};
 use selfheal_audit::{Masker, StoredEvent};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{Event, ToolOutcome};
 use selfheal_domain::ids::{CommitId, DecisionId};
 use selfheal_domain::patch::{FileChange, Patch};
+use selfheal_domain::token::{AccessToken, Scope};
 use selfheal_domain::user::{Account, Role, UserName};
 use selfheal_domain::verdict::{Evidence, Judgement, Reason, Verdict};
 use uuid::Uuid;
@@ -142,8 +144,26 @@ fn patches_digests_and_accounts_come_through_unchanged() {
         role: Role::Admin,
         token_digest: Some(Digest::of(b"token").to_string()),
         password_hash: Some("$argon2id$v=19$m=1,t=1,p=1$s3cr3t-value$s3cr3t-value".to_owned()),
+        tokens: Vec::new(),
     });
     assert_eq!(stored(&masker(), &account), account);
+
+    let token = |label: &str| Event::TokenCreated {
+        name: UserName::new("ada").unwrap(),
+        token: AccessToken {
+            name: label.to_owned(),
+            digest: Digest::of(b"token").to_string(),
+            scopes: vec![Scope::Policies],
+            created_at: Utc.with_ymd_and_hms(2030, 1, 1, 0, 0, 0).unwrap(),
+            expires_at: None,
+            last_used: None,
+        },
+    };
+    let masker = Masker::new(["s3cr3t-value", "policies"]).unwrap();
+    assert_eq!(
+        stored(&masker, &token("is s3cr3t-value")),
+        token("is [masked]")
+    );
 }
 
 #[test]

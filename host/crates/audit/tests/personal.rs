@@ -2,7 +2,7 @@
 //! with it.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
-use chrono::DateTime;
+use chrono::{DateTime, TimeZone, Utc};
 use selfheal_audit::personal::{SealError, SubjectKey, Subjects, seal};
 use selfheal_audit::{ChainVerifier, Entry, StoredEvent};
 use selfheal_domain::digest::Digest;
@@ -10,6 +10,7 @@ use selfheal_domain::event::{Approval, Event, NewRecord, ReviewAnswer};
 use selfheal_domain::ids::{CommentId, IssueId, IssueNumber};
 use selfheal_domain::issue::{Category, Comment, CommentRole, Priority, Severity, Source};
 use selfheal_domain::report::Report;
+use selfheal_domain::token::{AccessToken, Scope};
 use selfheal_domain::user::{Account, Actor, ERASED, Role, TrustClass, UserName};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -91,6 +92,17 @@ fn stored(keys: &Keys, event: Event, actor: Actor) -> Entry {
     }
 }
 
+fn rita_token() -> AccessToken {
+    AccessToken {
+        name: "rita's laptop".into(),
+        digest: "ab".repeat(32),
+        scopes: vec![Scope::Read],
+        created_at: Utc.with_ymd_and_hms(2030, 1, 1, 0, 0, 0).unwrap(),
+        expires_at: None,
+        last_used: None,
+    }
+}
+
 #[test]
 fn every_place_of_a_user_is_encrypted_and_erased_with_the_key() {
     let rita = || Actor::User(name("rita"));
@@ -99,6 +111,7 @@ fn every_place_of_a_user_is_encrypted_and_erased_with_the_key() {
         role: Role::User,
         token_digest: None,
         password_hash: None,
+        tokens: vec![rita_token()],
     };
     let approval = || Approval::Admin { name: name("rita") };
     let reviewed = Event::PatchReviewed {
@@ -114,6 +127,18 @@ fn every_place_of_a_user_is_encrypted_and_erased_with_the_key() {
         Event::IssueRetried(approval()),
         Event::SessionOpened { name: name("rita") },
         Event::SessionClosed { name: name("rita") },
+        Event::TokenCreated {
+            name: name("rita"),
+            token: rita_token(),
+        },
+        Event::TokenRevoked {
+            name: name("rita"),
+            id: "ab".repeat(8),
+        },
+        Event::TokenUsed {
+            name: name("rita"),
+            id: "ab".repeat(8),
+        },
         Event::SessionRefused {
             name: "rita".to_owned(),
         },

@@ -17,6 +17,7 @@ use crate::policy_control::{
 use crate::report::Report;
 use crate::risk::{Assessment, AutonomyDecision, AutonomyLevel};
 use crate::service::{ServiceNotice, ServiceOperation};
+use crate::token::AccessToken;
 use crate::user::{Account, Actor, TrustClass, UserName};
 use crate::verdict::Judgement;
 use crate::verification::{CheckEvidence, Verification};
@@ -339,6 +340,30 @@ pub enum Event {
     /// An account was made or changed.
     #[serde(rename = "user.saved")]
     UserSaved(Account),
+    /// Somebody got a token.
+    #[serde(rename = "token.created")]
+    TokenCreated {
+        /// Whose.
+        name: UserName,
+        /// Which.
+        token: AccessToken,
+    },
+    /// A token was taken away.
+    #[serde(rename = "token.revoked")]
+    TokenRevoked {
+        /// Whose.
+        name: UserName,
+        /// Its id.
+        id: String,
+    },
+    /// A token is in use; recorded at most once a day.
+    #[serde(rename = "token.used")]
+    TokenUsed {
+        /// Whose.
+        name: UserName,
+        /// Its id.
+        id: String,
+    },
     /// Somebody's personal data was erased: the key that it was encrypted with in this
     /// log is gone, and the account with it.
     #[serde(rename = "user.erased")]
@@ -595,6 +620,9 @@ impl Event {
             | Self::HostStopped
             | Self::UserSaved(_)
             | Self::UserErased { .. }
+            | Self::TokenCreated { .. }
+            | Self::TokenRevoked { .. }
+            | Self::TokenUsed { .. }
             | Self::SessionOpened { .. }
             | Self::SessionRefused { .. }
             | Self::SessionClosed { .. }

@@ -486,6 +486,9 @@ impl Issue {
             | Event::HostStopped
             | Event::UserErased { .. }
             | Event::UserSaved(_)
+            | Event::TokenCreated { .. }
+            | Event::TokenRevoked { .. }
+            | Event::TokenUsed { .. }
             | Event::SessionOpened { .. }
             | Event::SessionRefused { .. }
             | Event::SessionClosed { .. }

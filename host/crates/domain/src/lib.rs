@@ -24,6 +24,7 @@ pub mod risk;
 pub mod run;
 pub mod service;
 pub mod state;
+pub mod token;
 pub mod tools;
 pub mod user;
 pub mod verdict;

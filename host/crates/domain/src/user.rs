@@ -1,5 +1,6 @@
 //! People and machines that act.
 
+use crate::token::{AccessToken, Scope};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -177,10 +178,14 @@ pub struct Account {
     pub name: UserName,
     /// What it may do.
     pub role: Role,
-    /// SHA-256 of the bearer token, hex; none when it has none.
+    /// SHA-256 of the initial bearer token, which may all that the role may, hex; none
+    /// when it has none.
     pub token_digest: Option<String>,
     /// Argon2id hash in PHC string format; none when it cannot log in by password.
     pub password_hash: Option<String>,
+    /// Further tokens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<AccessToken>,
 }
 
 /// Why an account stays open.
@@ -205,9 +210,14 @@ pub enum NotClosed {
 }
 
 impl Account {
-    /// Somebody can log in with it, or ask with its token.
+    /// Somebody can log in with it for good, or do whatever its role may by a token.
     pub fn is_open(&self) -> bool {
-        self.token_digest.is_some() || self.password_hash.is_some()
+        let whole = |token: &AccessToken| {
+            token.expires_at.is_none() && Scope::of_role(self.role) == token.scopes
+        };
+        self.token_digest.is_some()
+            || self.password_hash.is_some()
+            || self.tokens.iter().any(whole)
     }
 
     /// The account `name` of `all` as it is saved to close it: nobody can use it any more,
@@ -238,6 +248,7 @@ impl Account {
             role: Role::Guest,
             token_digest: None,
             password_hash: None,
+            tokens: Vec::new(),
         })
     }
 }
@@ -253,6 +264,7 @@ mod tests {
             role,
             token_digest: token.map(str::to_owned),
             password_hash: None,
+            tokens: Vec::new(),
         };
         let all = [
             account("ann", Role::Admin, Some("a")),

@@ -241,6 +241,7 @@ impl JournalStore {
                 role: Role::Guest,
                 token_digest: None,
                 password_hash: None,
+                tokens: Vec::new(),
                 ..account
             };
             let record = NewRecord {

@@ -258,7 +258,7 @@ impl Projection {
                 batch.remove(rows::active_key(*number));
             }
         }
-        for account in &staged.accounts {
+        for account in staged.accounts.values() {
             batch.insert(rows::account_key(&account.name), rows::json(account)?);
         }
         batch.insert(rows::META, rows::json(staged.meta())?);
@@ -389,6 +389,15 @@ impl Projection {
             .iter()
             .map(|(_, row)| rows::from_json(row))
             .collect()
+    }
+
+    /// The account of this name.
+    pub(crate) fn account(&self, name: &UserName) -> Result<Option<Account>, ProjectionError> {
+        if let Some(account) = lock(&self.pending).accounts.get(name) {
+            return Ok(Some(account.clone()));
+        }
+        let row = self.get(&rows::account_key(name))?;
+        row.map(|row| rows::from_json(&row)).transpose()
     }
 
     /// Positions of the records in `list` from below `before`, newest first.

@@ -25,7 +25,7 @@ pub(crate) struct Staged {
     pub(crate) meta: Meta,
     pub(crate) issues: BTreeMap<IssueNumber, StagedIssue>,
     pub(crate) ids: HashMap<IssueId, IssueNumber>,
-    pub(crate) accounts: Vec<Account>,
+    pub(crate) accounts: BTreeMap<UserName, Account>,
     pub(crate) places: Vec<(u64, Option<IssueNumber>, Location)>,
     pub(crate) policies: Vec<(PolicyList, u64)>,
     pub(crate) decisions: Vec<(DecisionId, u64)>,
@@ -38,7 +38,7 @@ impl Staged {
             meta,
             issues: BTreeMap::new(),
             ids: HashMap::new(),
-            accounts: Vec::new(),
+            accounts: BTreeMap::new(),
             places: Vec::new(),
             policies: Vec::new(),
             decisions: Vec::new(),
@@ -176,7 +176,23 @@ impl Staged {
         match &record.event {
             // Nobody's account any more.
             Event::UserSaved(account) if account.name == UserName::erased() => {}
-            Event::UserSaved(account) => self.accounts.push(account.clone()),
+            Event::UserSaved(account) => {
+                self.accounts.insert(account.name.clone(), account.clone());
+            }
+            Event::TokenCreated { name, token } => {
+                self.change(projection, name, |account| {
+                    account.tokens.push(token.clone());
+                })?;
+            }
+            Event::TokenRevoked { name, id } => {
+                self.change(projection, name, |account| account.revoke(id))?;
+            }
+            Event::TokenUsed { name, id } => self.change(projection, name, |account| {
+                let mut tokens = account.tokens.iter_mut();
+                if let Some(token) = tokens.find(|token| token.id() == id) {
+                    token.last_used = Some(record.at);
+                }
+            })?,
             Event::AutonomyChanged { level, .. } => self.meta.switches.autonomy = Some(*level),
             Event::FreezeChanged { frozen, .. } => self.meta.switches.frozen = *frozen,
             _ => {}
@@ -190,6 +206,24 @@ impl Staged {
         self.places.push((record.seq, record.issue, location));
         self.meta.applied = record.seq + 1;
         self.meta.head = record.hash;
+        Ok(())
+    }
+
+    /// Changes an account, if there is one of that name.
+    fn change(
+        &mut self,
+        projection: &Projection,
+        name: &UserName,
+        change: impl FnOnce(&mut Account),
+    ) -> Result<(), Refusal> {
+        let account = match self.accounts.remove(name) {
+            Some(staged) => Some(staged),
+            None => projection.account(name)?,
+        };
+        if let Some(mut account) = account {
+            change(&mut account);
+            self.accounts.insert(name.clone(), account);
+        }
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ mod support;
 use selfheal_domain::event::Event;
 use selfheal_domain::ids::IssueNumber;
 use selfheal_domain::ports::EventStore;
+use selfheal_domain::token::{AccessToken, Scope};
 use selfheal_domain::user::{Account, ERASED, Role, UserName};
 use selfheal_store::{EraseError, JournalReader, JournalStore};
 use std::os::unix::fs::PermissionsExt;
@@ -24,7 +25,19 @@ fn account(text: &str, role: Role) -> Event {
         role,
         token_digest: Some("5e".repeat(32)),
         password_hash: None,
+        tokens: Vec::new(),
     })
+}
+
+fn token(label: &str) -> AccessToken {
+    AccessToken {
+        name: label.to_owned(),
+        digest: "7a".repeat(32),
+        scopes: vec![Scope::Read],
+        created_at: at(3),
+        expires_at: None,
+        last_used: None,
+    }
 }
 
 /// rita and ada have accounts, rita reported and commented.
@@ -39,6 +52,11 @@ fn filled(dir: &Path) {
     store.append(opened(1), None).unwrap();
     store.append(comment(1, SAID), None).unwrap();
     store.append(about(1, approved()), None).unwrap();
+    let created = Event::TokenCreated {
+        name: name("rita"),
+        token: token("laptop of rita"),
+    };
+    store.append(hosts(created), None).unwrap();
 }
 
 /// Files below `dir` that hold these bytes.
@@ -116,7 +134,7 @@ fn personal_data_is_encrypted_on_disk_and_erased_with_its_key() {
         .map(|stored| stored.unwrap().record().unwrap())
         .collect();
     assert_eq!(log[3].actor, user("ada"));
-    assert!(matches!(&log[6].event, Event::UserErased { subject: it } if *it == subject));
+    assert!(matches!(&log[7].event, Event::UserErased { subject: it } if *it == subject));
 
     // Somebody else may come under the name; it is another person.
     let store = open(dir.path());

@@ -11,6 +11,7 @@ use selfheal_domain::policy_control::ChangeSource;
 use selfheal_domain::ports::{EventStore, IssueFilter, StoreError};
 use selfheal_domain::risk::AutonomyLevel;
 use selfheal_domain::state::IssueStatus;
+use selfheal_domain::token::{AccessToken, Scope};
 use selfheal_domain::user::{Account, Actor, Role, UserName};
 use selfheal_domain::verdict::Judgement;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ fn account(name: &str) -> Account {
         role: Role::Admin,
         token_digest: Some("5e".repeat(32)),
         password_hash: Some("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA".to_owned()),
+        tokens: Vec::new(),
     }
 }
 
@@ -537,4 +539,53 @@ fn the_latest_decisions_are_found_without_reading_the_log() {
     std::fs::remove_dir_all(dir.path().join("projection")).unwrap();
     let store = open(dir.path());
     check(&store);
+}
+
+#[test]
+fn tokens_come_and_go_and_survive_a_rebuild() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let ada = || UserName::new("ada").unwrap();
+    let token = |label: &str, digit: &str| AccessToken {
+        name: label.to_owned(),
+        digest: digit.repeat(64),
+        scopes: vec![Scope::Read],
+        created_at: at(1),
+        expires_at: None,
+        last_used: None,
+    };
+    let created = |token| Event::TokenCreated { name: ada(), token };
+    let id = |digit: &str| digit.repeat(16);
+    let nobody = Event::TokenCreated {
+        name: UserName::new("nobody").unwrap(),
+        token: token("ci", "c"),
+    };
+    for event in [
+        Event::UserSaved(account("ada")),
+        created(token("ci", "a")),
+        created(token("laptop", "b")),
+        Event::TokenUsed {
+            name: ada(),
+            id: id("b"),
+        },
+        Event::TokenRevoked {
+            name: ada(),
+            id: id("a"),
+        },
+        nobody,
+    ] {
+        store.append(hosts(event), None).unwrap();
+    }
+    let accounts = store.accounts().unwrap();
+    let [account] = accounts.as_slice() else {
+        panic!("a token makes no account: {accounts:?}");
+    };
+    assert!(account.token_digest.is_some());
+    assert_eq!(account.tokens.len(), 1);
+    assert_eq!(account.tokens[0].name, "laptop");
+    let used = store.records(None, 3, 1).unwrap()[0].at;
+    assert_eq!(account.tokens[0].last_used, Some(used));
+    drop(store);
+    std::fs::remove_dir_all(dir.path().join("projection")).unwrap();
+    assert_eq!(open(dir.path()).accounts().unwrap(), accounts);
 }
