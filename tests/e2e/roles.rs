@@ -77,6 +77,69 @@ fn roles_and_states_are_enforced() {
 }
 
 #[test]
+fn tokens_with_scopes_are_made_and_revoked_beside_a_host_and_without_one() {
+    let project = cart();
+    let host = TestHost::start(&project, |_, _| {});
+    let outside = project.outside();
+    let run = |arguments: &[&str]| {
+        let arguments = [&["user", "token"][..], arguments].concat();
+        project.selfheal_in(&outside, &arguments)
+    };
+    host.user(&project, "ann", "user");
+    host.user(&project, "max", "admin");
+    let add = |arguments: &[&str]| {
+        let made = run(arguments);
+        assert_eq!((made.code, made.stdout.lines().count()), (0, 1), "{made:?}");
+        made.stdout.trim().to_owned()
+    };
+    let reader = add(&["add", "max", "reads", "--scope", "read", "--days", "30"]);
+    let reporter = add(&["add", "ann", "ci", "--scope", "report"]);
+    let number = host.report(&reporter, "The discount starts too late");
+    let issue = format!("/issues/{number}");
+    assert_eq!(host.send(&reader, "GET", &issue, None).status, 200);
+    let refused = host.send(&reader, "PATCH", &format!("{issue}/approve"), None);
+    assert_eq!(refused.status, 403);
+    assert!(refused.text("detail").contains("triage"), "{refused:?}");
+    assert_eq!(host.send(&reporter, "GET", &issue, None).status, 403);
+    let beyond = run(&["add", "ann", "more", "--scope", "triage"]);
+    assert_eq!(beyond.code, 1, "{beyond:?}");
+    assert!(
+        beyond.stderr.contains("role user cannot hold triage"),
+        "{beyond:?}"
+    );
+    let unknown = run(&["add", "ann", "more", "--scope", "everything"]);
+    assert_eq!(unknown.code, 2, "{unknown:?}");
+    assert!(unknown.stderr.contains("policies"), "{unknown:?}");
+
+    let listed = |name: &str| run(&["list", name, "--json"]).json()["items"].clone();
+    let tokens = listed("max");
+    assert_eq!(tokens[1]["name"], "reads");
+    assert!(tokens[1]["lastUsedAt"].is_string(), "{tokens}");
+    let id = tokens[1]["id"].as_str().unwrap_or_default().to_owned();
+    assert!(run(&["list", "max"]).stdout.contains(&id));
+
+    // Over a restart its use is still known, by the day; and without a host it is revoked.
+    let admin = host.kill();
+    assert!(listed("max")[1]["lastUsedAt"].is_string());
+    assert_eq!(run(&["revoke", "max", &id]).code, 0);
+    assert_eq!(run(&["revoke", "max", &id]).code, 1, "it is gone");
+    let offline = add(&["add", "max", "offline", "--scope", "triage"]);
+    let host = TestHost::restart(&project, admin);
+    assert_eq!(host.send(&reader, "GET", &issue, None).status, 401);
+    let approved = host.send(&offline, "PATCH", &format!("{issue}/approve"), None);
+    assert_eq!(approved.status, 200, "{approved:?}");
+    let log = project
+        .selfheal_in(&outside, &["audit", "log", "--json"])
+        .stdout;
+    for part in ["token.created", "token.used", "token.revoked"] {
+        assert!(log.contains(part), "{part} is on record");
+    }
+    for secret in [&reader, &reporter, &offline] {
+        assert!(!log.contains(secret.as_str()));
+    }
+}
+
+#[test]
 fn a_freeze_holds_until_an_admin_or_the_operator_lifts_it() {
     let project = cart();
     let host = TestHost::start(&project, |_, _| {});

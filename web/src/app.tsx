@@ -18,6 +18,7 @@ const AuditPage = lazy(() => import("./admin/audit"));
 const InsightsPage = lazy(() => import("./admin/insights"));
 const HostPage = lazy(() => import("./admin/host"));
 const PeoplePage = lazy(() => import("./admin/people"));
+const AccountPage = lazy(() => import("./admin/account"));
 
 export function App() {
   const session = useSessionQuery();
@@ -61,6 +62,7 @@ function whole() {
       <Route path="/audit" element={only(may.audit, <AuditPage />)} />
       <Route path="/insights" element={only(may.audit, <InsightsPage />)} />
       <Route path="/host" element={only(may.decide, <HostPage />)} />
+      <Route path="/account" element={<AccountPage />} />
       <Route path="/people" element={only(may.decide, <PeoplePage />)} />
     </>
   );

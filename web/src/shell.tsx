@@ -113,6 +113,17 @@ export function Preferences() {
   );
 }
 
+/** Leads to one's own account, where there is anything to do with it. */
+function Who({ children }: { children: ReactNode }) {
+  const { role } = useSession();
+  if (framed || !may.seeIssues(role)) return <span className="who">{children}</span>;
+  return (
+    <NavLink className="who" to="/account">
+      {children}
+    </NavLink>
+  );
+}
+
 function Account() {
   const { t } = useSpeech();
   const { username, role } = useSession();
@@ -120,9 +131,9 @@ function Account() {
   const { failed } = useTell();
   return (
     <div className="account">
-      <span className="who">
+      <Who>
         <strong dir="auto">{username}</strong> <small>{t(`role.${role}`)}</small>
-      </span>
+      </Who>
       <button type="button" onClick={() => logOut().catch(failed)}>
         {t("nav.logout")}
       </button>

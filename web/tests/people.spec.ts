@@ -59,4 +59,41 @@ test("an admin adds an account, whose token is shown once", async ({ page, as })
   await form.getByRole("button", { name: "Add" }).click();
   await expect(form.getByText(/^sfh_/)).toBeVisible();
   await expect(page.getByRole("rowheader", { name: "nina" })).toBeVisible();
+
+  await page.getByRole("button", { name: "Tokens of nina" }).click();
+  await page.getByRole("button", { name: "Revoke the first one" }).click();
+  await page.getByRole("button", { name: "Revoke", exact: true }).last().click();
+  await expect(page.getByText("There is none.")).toBeVisible();
+  await page.getByRole("button", { name: "Close", exact: true }).click();
+  await page.getByRole("button", { name: "Close the account of nina?" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Close account" }).click();
+  await expect(page.getByRole("dialog")).toBeHidden();
+  const row = page.getByRole("row").filter({ hasText: "nina" });
+  await expect(row.getByText("guest")).toBeVisible();
+});
+
+test("everybody makes tokens of their own, for some things and some time", {
+  tag: "@sample",
+}, async ({ page, as, host }) => {
+  await as("ann");
+  await page.goto("/");
+  await page.getByRole("link", { name: "ann user" }).click();
+  const form = page.getByRole("region", { name: "New token" });
+  await expect(form.getByRole("checkbox")).toHaveCount(3);
+  await form.getByLabel("What for").fill("laptop");
+  await form.getByLabel("Good for").selectOption({ label: "30 days" });
+  await form.getByLabel("reporting and commenting").check();
+  await form.getByRole("button", { name: "Make" }).click();
+  const token = (await form.getByText(/^sfh_/).textContent()) ?? "";
+  const row = page.getByRole("row").filter({ hasText: "laptop" });
+  await expect(row).toContainText("reading, reporting and commenting");
+  const status = async () => {
+    const headers = { authorization: `Bearer ${token}` };
+    return (await fetch(`${host.url}/api/v1/issues`, { headers })).status;
+  };
+  expect(await status()).toBe(200);
+  await row.getByRole("button", { name: "Revoke laptop" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Revoke" }).click();
+  await expect(row).toHaveCount(0);
+  expect(await status()).toBe(401);
 });

@@ -1,5 +1,7 @@
 //! `selfheal user`: accounts, from the machine the host runs on.
 
+mod token;
+
 use super::output;
 use crate::compose;
 use crate::config::Config;
@@ -39,6 +41,9 @@ Works beside a running host (through its local control socket) and without one."
         )]
         config: PathBuf,
     },
+    /// Makes, lists and revokes tokens
+    #[command(subcommand)]
+    Token(token::Token),
     /// Closes an account: its token, its password and its sessions are good for nothing
     #[command(after_help = "\
 Example:
@@ -102,6 +107,7 @@ impl User {
                 password_stdin,
                 config,
             } => (name, role, password_stdin, config),
+            Self::Token(command) => return command.run(),
             Self::Erase { name, json, config } => return erase(name, json, &config),
             Self::Close { name, json, config } => return close(name, json, &config),
         };

@@ -6,6 +6,7 @@ use crate::failure::{Because, Exit, Failure};
 use crate::machine::Machine;
 use selfheal_domain::event::{Event, NewRecord};
 use selfheal_domain::ports::{Clock, EventStore};
+use selfheal_domain::token::TokenOrder;
 use selfheal_domain::user::{Account, Actor, Role, UserName};
 use selfheal_store::{EraseError, JournalStore, LockError, OpenError, Options};
 use serde_json::{Value, json};
@@ -81,8 +82,9 @@ fn save_in_journal(
         role,
         token_digest: Some(token.digest),
         password_hash,
+        tokens: Vec::new(),
     };
-    save(store, account)?;
+    record(store, Event::UserSaved(account))?;
     Ok(token.token)
 }
 
@@ -94,11 +96,11 @@ pub(crate) fn close_user(data: &Path, name: &UserName, only: Option<Role>) -> Re
         Ok(store) => {
             let accounts = store.accounts().because(Exit::Unavailable)?;
             let closed = Account::closed(&accounts, name, only).because(Exit::NotSo)?;
-            save(&store, closed)
+            record(&store, Event::UserSaved(closed))
         }
         Err(OpenError::Lock(LockError::Held { .. })) => {
             let body = only.map_or_else(|| json!({}), |role| json!({ "role": role }));
-            match through_host(data, &format!("/users/{name}/close"), &body)? {
+            match through_host(data, "POST", &format!("/users/{name}/close"), &body)? {
                 Ok(_) => Ok(()),
                 Err(why) => Err(refused(Exit::NotSo, &why)),
             }
@@ -107,12 +109,12 @@ pub(crate) fn close_user(data: &Path, name: &UserName, only: Option<Role>) -> Re
     }
 }
 
-fn save(store: &JournalStore, account: Account) -> Result<(), Failure> {
+fn record(store: &JournalStore, event: Event) -> Result<(), Failure> {
     let record = NewRecord {
         at: Machine.now(),
         actor: Actor::Operator,
         issue: None,
-        event: Event::UserSaved(account),
+        event,
     };
     store
         .append(record, None)
@@ -130,7 +132,7 @@ fn save_through_host(
     if let (Some(password), Some(body)) = (password, body.as_object_mut()) {
         body.insert("password".to_owned(), json!(password));
     }
-    let answer = through_host(data, "/users", &body)?;
+    let answer = through_host(data, "POST", "/users", &body)?;
     let token = answer.map(|answer| answer.get("token")?.as_str().map(str::to_owned));
     match token {
         Ok(Some(token)) => Ok(token),
@@ -139,17 +141,97 @@ fn save_through_host(
     }
 }
 
+/// The account `name` of those in the journal.
+fn account(store: &JournalStore, name: &UserName) -> Result<Account, Failure> {
+    let accounts = store.accounts().because(Exit::Unavailable)?;
+    let found = accounts.into_iter().find(|account| account.name == *name);
+    found.ok_or_else(|| Failure::new(Exit::NotSo, format!("there is no account {name}")))
+}
+
+/// Does it in the journal or, where a host runs, by one request to that.
+fn either(
+    data: &Path,
+    in_journal: impl FnOnce(&JournalStore) -> Result<Value, Failure>,
+    (method, path, body): (&str, String, Value),
+) -> Result<Value, Failure> {
+    let options = Options::new(masker(&super::default_policy_config()?, &[])?);
+    match JournalStore::open(data, options) {
+        Ok(store) => in_journal(&store),
+        Err(OpenError::Lock(LockError::Held { .. })) => {
+            let answer = through_host(data, method, &path, &body)?;
+            answer.map_err(|why| refused(Exit::NotSo, &why))
+        }
+        Err(error) => Err(error).because(Exit::Unavailable),
+    }
+}
+
+/// Makes a token for somebody: as the API describes it, with the token itself.
+pub(crate) fn add_token(data: &Path, name: &UserName, order: TokenOrder) -> Result<Value, Failure> {
+    let body = json!({
+        "name": order.name, "scopes": order.scopes, "expiresInDays": order.days,
+    });
+    let in_journal = |store: &JournalStore| {
+        let account = account(store, name)?;
+        let made = selfheal_api::new_token().because(Exit::Unavailable)?;
+        let issued = account.issue(order, made.digest, Machine.now());
+        let token = issued.because(Exit::Usage)?;
+        let mut view = selfheal_api::token_view(&token);
+        if let Some(view) = view.as_object_mut() {
+            view.insert("token".to_owned(), json!(made.token));
+        }
+        let name = account.name;
+        record(store, Event::TokenCreated { name, token })?;
+        Ok(view)
+    };
+    either(
+        data,
+        in_journal,
+        ("POST", format!("/users/{name}/tokens"), body),
+    )
+}
+
+/// Somebody's tokens, as the API describes them.
+pub(crate) fn tokens(data: &Path, name: &UserName) -> Result<Value, Failure> {
+    let in_journal = |store: &JournalStore| Ok(selfheal_api::tokens_view(&account(store, name)?));
+    either(
+        data,
+        in_journal,
+        ("GET", format!("/users/{name}/tokens"), json!({})),
+    )
+}
+
+/// Takes the token with this id away.
+pub(crate) fn revoke_token(data: &Path, name: &UserName, id: &str) -> Result<(), Failure> {
+    let in_journal = |store: &JournalStore| {
+        let account = account(store, name)?;
+        if !account.has_token(id) {
+            let why = format!("{name} has no token {id}; `selfheal user token list {name}`");
+            return Err(Failure::new(Exit::NotSo, why));
+        }
+        let (name, id) = (account.name, id.to_owned());
+        record(store, Event::TokenRevoked { name, id })?;
+        Ok(Value::Null)
+    };
+    let place = format!("/users/{name}/tokens/{id}");
+    either(data, in_journal, ("DELETE", place, json!({}))).map(drop)
+}
+
 fn refused(exit: Exit, why: &str) -> Failure {
     Failure::new(exit, format!("the running host refused: {why}"))
 }
 
 /// One request over the local socket, whose file mode is the authentication: what the
 /// host answers, or why it refuses.
-fn through_host(data: &Path, path: &str, body: &Value) -> Result<Result<Value, String>, Failure> {
+fn through_host(
+    data: &Path,
+    method: &str,
+    path: &str,
+    body: &Value,
+) -> Result<Result<Value, String>, Failure> {
     let socket = control_socket(data);
     let body = body.to_string();
     let request = format!(
-        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
         body.len()
     );
     let mut stream = UnixStream::connect(&socket).map_err(|error| Failure {

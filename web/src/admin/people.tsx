@@ -1,18 +1,23 @@
 // Accounts and their roles. A new account's token is shown this once.
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { type FormEvent, useRef } from "react";
+import { type FormEvent, useRef, useState } from "react";
 import { api, data, problemOf, type Role } from "../api/client";
 import { useSpeech } from "../i18n";
 import { Command } from "../issues/commits";
+import { ModalDialog } from "../ui/dialog";
 import { Failure, Loading } from "../ui/states";
 import { useTitle } from "../ui/title";
 import { useProblemText } from "../ui/toast";
+import { Sure, Tokens } from "./tokens";
 
 const ROLES: Role[] = ["user", "admin", "auditor", "guest", "hook"];
 
 export default function PeoplePage() {
   const { t } = useSpeech();
   useTitle(t("nav.people"));
+  const queries = useQueryClient();
+  const [shown, setShown] = useState<string>();
+  const [closing, setClosing] = useState<string>();
   const people = useQuery({
     queryKey: ["people"],
     queryFn: () => data(api.GET("/api/v1/users")),
@@ -34,6 +39,9 @@ export default function PeoplePage() {
                 <th scope="col">{t("people.name")}</th>
                 <th scope="col">{t("people.role")}</th>
                 <th scope="col">{t("people.by")}</th>
+                <th scope="col">
+                  <span className="hidden">{t("tokens.actions")}</span>
+                </th>
               </tr>
             </thead>
             <tbody>
@@ -49,11 +57,54 @@ export default function PeoplePage() {
                       .filter(Boolean)
                       .join(", ")}
                   </td>
+                  <td>
+                    <div className="row">
+                      <button
+                        type="button"
+                        aria-label={t("tokens.of", { name: person.name })}
+                        disabled={!person.hasToken}
+                        onClick={() => setShown(person.name)}
+                      >
+                        {t("people.tokens")}
+                      </button>
+                      <button
+                        type="button"
+                        aria-label={t("people.close.title", { name: person.name })}
+                        onClick={() => setClosing(person.name)}
+                      >
+                        {t("people.close")}
+                      </button>
+                    </div>
+                  </td>
                 </tr>
               ))}
             </tbody>
           </table>
         </section>
+      )}
+      {shown !== undefined && (
+        <ModalDialog
+          title={t("tokens.of", { name: shown })}
+          onClose={() => setShown(undefined)}
+          wide
+        >
+          <Tokens name={shown} />
+        </ModalDialog>
+      )}
+      {closing !== undefined && (
+        <Sure
+          title={t("people.close.title", { name: closing })}
+          about={t("people.close.about")}
+          confirm={t("people.close")}
+          onClose={() => setClosing(undefined)}
+          act={async () => {
+            await api.POST("/api/v1/users/{name}/close", {
+              params: { path: { name: closing } },
+              body: {},
+            });
+            await queries.invalidateQueries({ queryKey: ["people"] });
+          }}
+        />
       )}
     </>
   );

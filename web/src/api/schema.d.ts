@@ -24,6 +24,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/account": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The web page, at one's own account.
+         * @description For everybody.
+         */
+        get: operations["pageAccount"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit": {
         parameters: {
             query?: never;
@@ -33,7 +53,7 @@ export interface paths {
         };
         /**
          * The audit log, oldest first.
-         * @description For admins and auditors.
+         * @description For admins and auditors; by token with the scope `read`.
          */
         get: operations["listAudit"];
         put?: never;
@@ -53,7 +73,7 @@ export interface paths {
         };
         /**
          * The signed head of the audit log as it is now.
-         * @description For admins and auditors.
+         * @description For admins and auditors; by token with the scope `read`.
          */
         get: operations["checkpoint"];
         put?: never;
@@ -73,7 +93,7 @@ export interface paths {
         };
         /**
          * Proof that a record is in the audit log, under its signed head.
-         * @description For admins and auditors.
+         * @description For admins and auditors; by token with the scope `read`.
          */
         get: operations["proveRecord"];
         put?: never;
@@ -93,7 +113,7 @@ export interface paths {
         };
         /**
          * The signed head alone (C2SP tlog-checkpoint). `/api/v1/audit/tlog` is the prefix of the log for tools that speak C2SP tlog-tiles.
-         * @description For admins and auditors.
+         * @description For admins and auditors; by token with the scope `read`.
          */
         get: operations["tlogCheckpoint"];
         put?: never;
@@ -113,7 +133,7 @@ export interface paths {
         };
         /**
          * A tile or an entry bundle, full or partial (C2SP tlog-tiles), as in `0/x001/067.p/8` and `entries/000`. The entry of a record is its hash.
-         * @description For admins and auditors.
+         * @description For admins and auditors; by token with the scope `read`.
          */
         get: operations["tlogTile"];
         put?: never;
@@ -133,12 +153,12 @@ export interface paths {
         };
         /**
          * Autonomy level, ceiling and freeze.
-         * @description For admins.
+         * @description For admins; by token with the scope `read`.
          */
         get: operations["getAutonomy"];
         /**
          * Sets the autonomy level, up to the ceiling.
-         * @description For admins.
+         * @description For admins; by token with the scope `operate`.
          */
         put: operations["setAutonomy"];
         post?: never;
@@ -157,7 +177,7 @@ export interface paths {
         };
         /**
          * Decisions of one kind, on tool calls unless said otherwise, oldest first. A page looks at a bounded part of the log and may be short or empty although `nextCursor` is there.
-         * @description For admins and auditors.
+         * @description For admins and auditors; by token with the scope `read`.
          */
         get: operations["listDecisions"];
         put?: never;
@@ -177,7 +197,7 @@ export interface paths {
         };
         /**
          * One decision, on a tool call by id, any by position in the log, with the facts it was made on and its outcome.
-         * @description For admins and auditors.
+         * @description For admins and auditors; by token with the scope `read`.
          */
         get: operations["getDecision"];
         put?: never;
@@ -197,13 +217,13 @@ export interface paths {
         };
         /**
          * Which rule of which module decided and why, and what the set in force says to the same question now.
-         * @description For admins and auditors.
+         * @description For admins and auditors; by token with the scope `read`.
          */
         get: operations["explainDecision"];
         put?: never;
         /**
          * The same under another set. Changes nothing.
-         * @description For admins and auditors.
+         * @description For admins and auditors; by token with the scope `read`.
          */
         post: operations["explainDecisionUnder"];
         delete?: never;
@@ -223,12 +243,12 @@ export interface paths {
         put?: never;
         /**
          * Stops all healing.
-         * @description For admins.
+         * @description For admins; by token with the scope `operate`.
          */
         post: operations["freeze"];
         /**
          * Lets healing go on.
-         * @description For admins.
+         * @description For admins; by token with the scope `operate`.
          */
         delete: operations["unfreeze"];
         options?: never;
@@ -247,7 +267,7 @@ export interface paths {
         put?: never;
         /**
          * A hook event of Claude Code, answered in its format. Always 200: what cannot be understood, judged or recorded is an explicit denial. Unknown fields are accepted.
-         * @description For agents' hooks.
+         * @description For agents' hooks; by token with the scope `hook`.
          */
         post: operations["hookClaudeCode"];
         delete?: never;
@@ -267,7 +287,7 @@ export interface paths {
         put?: never;
         /**
          * The same for Codex, which cannot ask: what needs a person is denied.
-         * @description For agents' hooks.
+         * @description For agents' hooks; by token with the scope `hook`.
          */
         post: operations["hookCodex"];
         delete?: never;
@@ -287,7 +307,7 @@ export interface paths {
         put?: never;
         /**
          * The same for Gemini CLI.
-         * @description For agents' hooks.
+         * @description For agents' hooks; by token with the scope `hook`.
          */
         post: operations["hookGemini"];
         delete?: never;
@@ -305,13 +325,13 @@ export interface paths {
         };
         /**
          * Issues, newest first; users see their own.
-         * @description For users, admins and auditors.
+         * @description For users, admins and auditors; by token with the scope `read`.
          */
         get: operations["listIssues"];
         put?: never;
         /**
          * Reports something.
-         * @description For users and admins.
+         * @description For users and admins; by token with the scope `report`.
          */
         post: operations["reportIssue"];
         delete?: never;
@@ -329,7 +349,7 @@ export interface paths {
         };
         /**
          * One issue, by number or id.
-         * @description For the user who reported it, admins and auditors.
+         * @description For the user who reported it, admins and auditors; by token with the scope `read`.
          */
         get: operations["getIssue"];
         put?: never;
@@ -351,7 +371,7 @@ export interface paths {
         put?: never;
         /**
          * Stops the issue and undoes what was applied.
-         * @description For admins.
+         * @description For admins; by token with the scope `triage`.
          */
         post: operations["abortIssue"];
         delete?: never;
@@ -375,7 +395,7 @@ export interface paths {
         head?: never;
         /**
          * Lets an agent start.
-         * @description For admins.
+         * @description For admins; by token with the scope `triage`.
          */
         patch: operations["approveIssue"];
         trace?: never;
@@ -391,7 +411,7 @@ export interface paths {
         put?: never;
         /**
          * Adds a comment.
-         * @description For the user who reported it, and admins.
+         * @description For the user who reported it, and admins; by token with the scope `report`.
          */
         post: operations["comment"];
         delete?: never;
@@ -409,7 +429,7 @@ export interface paths {
         };
         /**
          * What happened to an issue, oldest first.
-         * @description For the user who reported it, admins and auditors.
+         * @description For the user who reported it, admins and auditors; by token with the scope `read`.
          */
         get: operations["listIssueEvents"];
         put?: never;
@@ -429,7 +449,7 @@ export interface paths {
         };
         /**
          * Everything that is on record about an issue in one archive, with a page for people and proofs that it is in the audit log.
-         * @description For admins and auditors.
+         * @description For admins and auditors; by token with the scope `read`.
          */
         get: operations["getEvidencePack"];
         put?: never;
@@ -449,7 +469,7 @@ export interface paths {
         };
         /**
          * The current patch with everything a review needs; 404 when there is none.
-         * @description For admins.
+         * @description For admins; by token with the scope `read`.
          */
         get: operations["getPatch"];
         put?: never;
@@ -475,7 +495,7 @@ export interface paths {
         head?: never;
         /**
          * Approves exactly the patch with this digest.
-         * @description For admins.
+         * @description For admins; by token with the scope `triage`.
          */
         patch: operations["approvePatch"];
         trace?: never;
@@ -495,7 +515,7 @@ export interface paths {
         head?: never;
         /**
          * Rejects the pending patch, for good or to have another one drafted.
-         * @description For admins.
+         * @description For admins; by token with the scope `triage`.
          */
         patch: operations["rejectPatch"];
         trace?: never;
@@ -515,7 +535,7 @@ export interface paths {
         head?: never;
         /**
          * Sets priority, severity, or both.
-         * @description For admins.
+         * @description For admins; by token with the scope `triage`.
          */
         patch: operations["triageIssue"];
         trace?: never;
@@ -535,7 +555,7 @@ export interface paths {
         head?: never;
         /**
          * Closes an open issue.
-         * @description For admins.
+         * @description For admins; by token with the scope `triage`.
          */
         patch: operations["rejectIssue"];
         trace?: never;
@@ -551,7 +571,7 @@ export interface paths {
         put?: never;
         /**
          * Starts another attempt; counts as a new approval.
-         * @description For admins.
+         * @description For admins; by token with the scope `triage`.
          */
         post: operations["retryIssue"];
         delete?: never;
@@ -569,7 +589,7 @@ export interface paths {
         };
         /**
          * What happened and happens to an issue, as server-sent events: records carry their position in the log as `id` and are complete and in order after `Last-Event-ID` (from the beginning without it); progress notes are `event: progress` without `id`.
-         * @description For the user who reported it, admins and auditors.
+         * @description For the user who reported it, admins and auditors; by token with the scope `read`.
          */
         get: operations["streamIssue"];
         put?: never;
@@ -609,7 +629,7 @@ export interface paths {
         };
         /**
          * The active policy set: its modules and how each does, trial, proposals, grants, generations to go back to, and the proof that it is enforced.
-         * @description For admins and auditors.
+         * @description For admins and auditors; by token with the scope `read`.
          */
         get: operations["listPolicies"];
         put?: never;
@@ -631,7 +651,7 @@ export interface paths {
         put?: never;
         /**
          * Brings a candidate into force, on trial beside the set in force, or before a second admin.
-         * @description For admins.
+         * @description For admins; by token with the scope `policies`.
          */
         post: operations["activatePolicies"];
         delete?: never;
@@ -649,7 +669,7 @@ export interface paths {
         };
         /**
          * What the latest marker actions, which every enforcement point must refuse, came to.
-         * @description For admins and auditors.
+         * @description For admins and auditors; by token with the scope `read`.
          */
         get: operations["getEnforcement"];
         put?: never;
@@ -671,7 +691,7 @@ export interface paths {
         put?: never;
         /**
          * Breaks the glass over a rule for at most four hours: what it asks or denies does not count.
-         * @description For admins.
+         * @description For admins; by token with the scope `policies`.
          */
         post: operations["grantPolicyRule"];
         delete?: never;
@@ -692,7 +712,7 @@ export interface paths {
         post?: never;
         /**
          * Ends a grant early.
-         * @description For admins.
+         * @description For admins; by token with the scope `policies`.
          */
         delete: operations["revokePolicyGrant"];
         options?: never;
@@ -711,7 +731,7 @@ export interface paths {
         put?: never;
         /**
          * Keeps a module's bytes under their digest, so that a candidate can name it as `sha256:HEX`. `Selfheal-Signature` carries a detached signature in Base64. Brings nothing into force.
-         * @description For admins.
+         * @description For admins; by token with the scope `policies`.
          */
         post: operations["keepPolicyModule"];
         delete?: never;
@@ -731,7 +751,7 @@ export interface paths {
         put?: never;
         /**
          * What a candidate would have changed in the latest recorded decisions. Changes nothing.
-         * @description For admins.
+         * @description For admins; by token with the scope `policies`.
          */
         post: operations["planPolicies"];
         delete?: never;
@@ -752,7 +772,7 @@ export interface paths {
         post?: never;
         /**
          * Takes a proposal back.
-         * @description For admins.
+         * @description For admins; by token with the scope `policies`.
          */
         delete: operations["withdrawPolicyProposal"];
         options?: never;
@@ -771,7 +791,7 @@ export interface paths {
         put?: never;
         /**
          * Agrees to another admin's change.
-         * @description For admins.
+         * @description For admins; by token with the scope `policies`.
          */
         post: operations["confirmPolicyProposal"];
         delete?: never;
@@ -791,7 +811,7 @@ export interface paths {
         put?: never;
         /**
          * Asks a quarantined module again.
-         * @description For admins.
+         * @description For admins; by token with the scope `policies`.
          */
         post: operations["releasePolicyModule"];
         delete?: never;
@@ -811,7 +831,7 @@ export interface paths {
         put?: never;
         /**
          * Goes back to a kept generation, as a new one.
-         * @description For admins.
+         * @description For admins; by token with the scope `policies`.
          */
         post: operations["rollBackPolicies"];
         delete?: never;
@@ -829,7 +849,7 @@ export interface paths {
         };
         /**
          * The `policy.toml` in force.
-         * @description For admins and auditors.
+         * @description For admins and auditors; by token with the scope `read`.
          */
         get: operations["getPolicyText"];
         put?: never;
@@ -851,7 +871,7 @@ export interface paths {
         put?: never;
         /**
          * Ends the trial.
-         * @description For admins.
+         * @description For admins; by token with the scope `policies`.
          */
         post: operations["endPolicyTrial"];
         delete?: never;
@@ -871,7 +891,7 @@ export interface paths {
         put?: never;
         /**
          * Brings the set on trial into force.
-         * @description For admins.
+         * @description For admins; by token with the scope `policies`.
          */
         post: operations["promotePolicyTrial"];
         delete?: never;
@@ -889,7 +909,7 @@ export interface paths {
         };
         /**
          * The application's services.
-         * @description For admins.
+         * @description For admins; by token with the scope `read`.
          */
         get: operations["listServices"];
         put?: never;
@@ -909,7 +929,7 @@ export interface paths {
         };
         /**
          * One service with what it uses and how it was lately.
-         * @description For admins.
+         * @description For admins; by token with the scope `read`.
          */
         get: operations["getService"];
         put?: never;
@@ -929,7 +949,7 @@ export interface paths {
         };
         /**
          * The end of its output, without secrets, at most 256 KiB.
-         * @description For admins.
+         * @description For admins; by token with the scope `read`.
          */
         get: operations["getServiceLog"];
         put?: never;
@@ -951,7 +971,7 @@ export interface paths {
         put?: never;
         /**
          * Has a service read its code and settings again, and waits until it is ready.
-         * @description For admins.
+         * @description For admins; by token with the scope `operate`.
          */
         post: operations["reloadService"];
         delete?: never;
@@ -971,7 +991,7 @@ export interface paths {
         put?: never;
         /**
          * Restarts a service and waits until it is ready.
-         * @description For admins.
+         * @description For admins; by token with the scope `operate`.
          */
         post: operations["restartService"];
         delete?: never;
@@ -991,7 +1011,7 @@ export interface paths {
         put?: never;
         /**
          * Starts a service and waits until it is ready.
-         * @description For admins.
+         * @description For admins; by token with the scope `operate`.
          */
         post: operations["startService"];
         delete?: never;
@@ -1011,7 +1031,7 @@ export interface paths {
         put?: never;
         /**
          * Stops a service; it stays down until somebody starts it.
-         * @description For admins.
+         * @description For admins; by token with the scope `operate`.
          */
         post: operations["stopService"];
         delete?: never;
@@ -1057,12 +1077,56 @@ export interface paths {
         };
         /**
          * What happens to all issues the caller may see, as server-sent events, after `Last-Event-ID` (from now on without it).
-         * @description For users, admins and auditors.
+         * @description For users, admins and auditors; by token with the scope `read`.
          */
         get: operations["stream"];
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The caller's own tokens.
+         * @description For users, admins and auditors; by token with the scope `read`.
+         */
+        get: operations["listTokens"];
+        put?: never;
+        /**
+         * Makes a token for the caller, which is shown once. One that is made by token may no more, and lives no longer, than that one.
+         * @description For users, admins and auditors; by token with the scope `accounts`.
+         */
+        post: operations["addToken"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tokens/{token}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Takes one of the caller's tokens away. With the initial one, the caller's sessions end.
+         * @description For users, admins and auditors; by token with the scope `accounts`.
+         */
+        delete: operations["revokeToken"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1077,16 +1141,76 @@ export interface paths {
         };
         /**
          * All accounts.
-         * @description For admins.
+         * @description For admins; by token with the scope `read`.
          */
         get: operations["listUsers"];
         put?: never;
         /**
          * Makes an account; its token is shown once.
-         * @description For admins.
+         * @description For admins; by token with the scope `accounts`.
          */
         post: operations["addUser"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{name}/close": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Closes an account: its password, tokens and sessions are good for nothing from then on.
+         * @description For admins; by token with the scope `accounts`.
+         */
+        post: operations["closeUser"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{name}/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Somebody's tokens.
+         * @description For admins; by token with the scope `read`.
+         */
+        get: operations["listTokensOf"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{name}/tokens/{token}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Takes one of somebody's tokens away.
+         * @description For admins; by token with the scope `accounts`.
+         */
+        delete: operations["revokeTokenOf"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1499,6 +1623,10 @@ export interface components {
              * @description Records.
              */
             size: number;
+        };
+        /** @description An account to close. */
+        CloseRequest: {
+            role?: null | components["schemas"]["Role"];
         };
         /** @description A comment. */
         Comment: {
@@ -1985,6 +2113,11 @@ export interface components {
          * @enum {string}
          */
         ModuleState: "enforcing" | "shadow" | "off" | "quarantined";
+        /** @description A new token, which is shown this once. */
+        NewToken: components["schemas"]["Token"] & {
+            /** @example sfh_… */
+            token: string;
+        };
         /** @description A new account with its token, which is shown this once. */
         NewUser: {
             name: string;
@@ -2427,6 +2560,13 @@ export interface components {
          * @enum {string}
          */
         RunStatus: "ACTIVE" | "OBSERVED" | "SUCCEEDED" | "FAILED" | "ESCALATED" | "ABORTED" | "REJECTED" | "INTERRUPTED";
+        /**
+         * @description What a token may be used for: reading; reporting and commenting; deciding about issues
+         *     and patches; services, autonomy and freeze; policies; accounts and tokens; an agent's
+         *     questions.
+         * @enum {string}
+         */
+        Scope: "read" | "report" | "triage" | "operate" | "policies" | "accounts" | "hook";
         /** @description A service of the application. */
         Service: {
             detail: string;
@@ -2526,6 +2666,49 @@ export interface components {
             end: number;
             /** Format: int32 */
             start: number;
+        };
+        /** @description A token, without what it is. */
+        Token: {
+            /** Format: date-time */
+            createdAt?: string;
+            /**
+             * Format: date-time
+             * @description From when on it is good for nothing.
+             */
+            expiresAt?: string;
+            /**
+             * @description The first 16 hex digits of its SHA-256.
+             * @example 9f86d081884c7d65
+             */
+            id: string;
+            /**
+             * Format: date-time
+             * @description Its latest use: exactly, since the host started; by the day, before that (of the
+             *     initial token nothing is known from before).
+             */
+            lastUsedAt?: string;
+            /** @description `initial` is the one that the account was made with. */
+            name: string;
+            scopes: components["schemas"]["Scope"][];
+        };
+        /** @description All tokens of an account. */
+        TokenPage: {
+            items: components["schemas"]["Token"][];
+        };
+        /** @description A token to make. */
+        TokenRequest: {
+            /**
+             * Format: int32
+             * @description Its life in days; without, it has no end.
+             */
+            expiresInDays?: number | null;
+            /**
+             * @description What to call it; no other token of the account has this name.
+             * @example nightly report
+             */
+            name: string;
+            /** @description What it may be used for, within the role; everything that the caller may, without. */
+            scopes?: components["schemas"]["Scope"][] | null;
         };
         /** @description Priority, severity, or both. */
         TriageRequest: {
@@ -2637,6 +2820,62 @@ export interface operations {
             };
         };
     };
+    pageAccount: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description A field or parameter is wrong or unknown. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The host made a mistake. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The host cannot do this now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     listAudit: {
         parameters: {
             query?: {
@@ -2669,7 +2908,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2743,7 +2982,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2820,7 +3059,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2903,7 +3142,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2980,7 +3219,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3063,7 +3302,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3156,7 +3395,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3264,7 +3503,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3341,7 +3580,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3427,7 +3666,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3543,7 +3782,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3683,7 +3922,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3811,7 +4050,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4048,7 +4287,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4147,7 +4386,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4263,7 +4502,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4370,7 +4609,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4506,7 +4745,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4649,7 +4888,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4776,7 +5015,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4862,7 +5101,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4948,7 +5187,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5052,7 +5291,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5193,7 +5432,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5334,7 +5573,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5474,7 +5713,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5613,7 +5852,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5741,7 +5980,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5880,7 +6119,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5984,7 +6223,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6103,7 +6342,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6201,7 +6440,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6341,7 +6580,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6477,7 +6716,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6626,7 +6865,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6766,7 +7005,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6905,7 +7144,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7048,7 +7287,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7188,7 +7427,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7307,7 +7546,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7402,7 +7641,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7542,7 +7781,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7661,7 +7900,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7738,7 +7977,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7824,7 +8063,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7927,7 +8166,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8066,7 +8305,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8205,7 +8444,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8344,7 +8583,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8547,7 +8786,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8655,7 +8894,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8744,8 +8983,310 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field or parameter is wrong or unknown. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The host made a mistake. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The host cannot do this now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listTokens: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenPage"];
+                };
+            };
+            /** @description Nobody is logged in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field or parameter is wrong or unknown. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The host made a mistake. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The host cannot do this now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    addToken: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The same key with the same body gets the same answer. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "expiresInDays": 90,
+                 *       "name": "nightly report",
+                 *       "scopes": [
+                 *         "read"
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["TokenRequest"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewToken"];
+                };
+            };
+            /** @description The body cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is logged in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible in the present state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is over its bound. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not of the media type that is taken. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field or parameter is wrong or unknown. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The host made a mistake. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The host cannot do this now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revokeToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the token. */
+                token: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Nobody is logged in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is none, or none the caller may know of. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is over its bound. */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8818,7 +9359,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8914,7 +9455,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The role may not, or the origin is not accepted. */
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8952,6 +9493,335 @@ export interface operations {
             };
             /** @description The body is not of the media type that is taken. */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field or parameter is wrong or unknown. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The host made a mistake. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The host cannot do this now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    closeUser: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The same key with the same body gets the same answer. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Name of the user. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /** @example {} */
+                "application/json": components["schemas"]["CloseRequest"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["User"];
+                };
+            };
+            /** @description The body cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is logged in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is none, or none the caller may know of. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible in the present state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is over its bound. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not of the media type that is taken. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field or parameter is wrong or unknown. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The host made a mistake. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The host cannot do this now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listTokensOf: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name of the user. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenPage"];
+                };
+            };
+            /** @description Nobody is logged in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is none, or none the caller may know of. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field or parameter is wrong or unknown. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The host made a mistake. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The host cannot do this now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revokeTokenOf: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name of the user. */
+                name: string;
+                /** @description Id of the token. */
+                token: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Nobody is logged in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is none, or none the caller may know of. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible in the present state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is over its bound. */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };

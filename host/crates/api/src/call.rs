@@ -7,6 +7,7 @@ use crate::state::Shared;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use selfheal_domain::report::FieldError;
+use selfheal_domain::token::{AccessToken, Scope};
 use selfheal_domain::user::Actor;
 use selfheal_pipeline::desk::Caller;
 use serde::Serialize;
@@ -30,11 +31,30 @@ pub(crate) enum Credential {
     Socket,
 }
 
+/// Who somebody proved to be, and how.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Visitor {
+    pub(crate) caller: Caller,
+    pub(crate) credential: Credential,
+    /// The token, where it is one with scopes of its own.
+    pub(crate) token: Option<AccessToken>,
+}
+
+impl Visitor {
+    /// What the credential may be used for.
+    pub(crate) fn scopes(&self) -> &[Scope] {
+        match &self.token {
+            Some(token) => &token.scopes,
+            None => Scope::of_role(self.caller.role),
+        }
+    }
+}
+
 /// A request that passed the gate.
 pub(crate) struct Call {
     pub(crate) shared: Arc<Shared>,
     pub(crate) route: &'static Route,
-    pub(crate) visitor: Option<(Caller, Credential)>,
+    pub(crate) visitor: Option<Visitor>,
     pub(crate) source: IpAddr,
     pub(crate) path: Vec<(String, String)>,
     pub(crate) query: Vec<(String, String)>,
@@ -45,20 +65,24 @@ pub(crate) struct Call {
 impl Call {
     /// Who calls. The gate let nobody without an identity through to handlers that ask.
     pub(crate) fn caller(&self) -> Result<&Caller, Problem> {
-        let (caller, _) = self
-            .visitor
-            .as_ref()
-            .ok_or_else(|| Problem::unauthenticated("log in first"))?;
-        Ok(caller)
+        self.visitor().map(|visitor| &visitor.caller)
+    }
+
+    /// Who calls, and how they proved it.
+    pub(crate) fn visitor(&self) -> Result<&Visitor, Problem> {
+        let visitor = self.visitor.as_ref();
+        visitor.ok_or_else(|| Problem::unauthenticated("log in first"))
     }
 
     /// Who acts, for the record.
     pub(crate) fn actor(&self) -> Result<Actor, Problem> {
-        match &self.visitor {
-            Some((_, Credential::Socket)) => Ok(Actor::Operator),
-            Some((caller, _)) => Ok(Actor::User(caller.name.clone())),
-            None => Err(Problem::unauthenticated("log in first")),
-        }
+        let visitor = self.visitor()?;
+        Ok(match visitor.credential {
+            Credential::Socket => Actor::Operator,
+            Credential::Session(_) | Credential::Token(_) => {
+                Actor::User(visitor.caller.name.clone())
+            }
+        })
     }
 
     /// A path parameter; the route declares it, so it is there.

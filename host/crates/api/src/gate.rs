@@ -1,8 +1,8 @@
 //! What every request passes, in this order: method, rate of its source, who it is,
-//! rate of its user, role, origin, whether the issue is theirs, size of the body,
+//! rate of its user, role, scope of its token, origin, whether the issue is theirs, size of the body,
 //! idempotency. Only then its handler runs, on a thread that may block.
 
-use crate::call::{Call, Credential};
+use crate::call::{Call, Credential, Visitor};
 use crate::handlers::assets::Embeds;
 use crate::handlers::hook;
 use crate::hook::{MAX_QUESTION, MAX_REPORT};
@@ -19,7 +19,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, Uri, header};
 use axum::response::IntoResponse;
 use futures::StreamExt;
 use selfheal_domain::digest::Digest;
-use selfheal_domain::user::{Role, UserName};
+use selfheal_domain::token::AccessToken;
+use selfheal_domain::user::{Account, Role, UserName};
 use selfheal_pipeline::desk::Caller;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -140,11 +141,14 @@ fn query_of(uri: &Uri) -> Vec<(String, String)> {
 fn admit(mut call: Call, door: Door) -> Result<Call, Problem> {
     if door == Door::Socket {
         let name = UserName::new("operator").map_err(|_| Problem::internal())?;
-        let caller = Caller {
-            name,
-            role: Role::Admin,
-        };
-        call.visitor = Some((caller, Credential::Socket));
+        call.visitor = Some(Visitor {
+            caller: Caller {
+                name,
+                role: Role::Admin,
+            },
+            credential: Credential::Socket,
+            token: None,
+        });
         return Ok(call);
     }
     let known = identify(&call.shared, &call.headers);
@@ -155,7 +159,7 @@ fn admit(mut call: Call, door: Door) -> Result<Call, Problem> {
         let visitor = known?.ok_or_else(|| {
             Problem::unauthenticated("log in, or send a token: Authorization: Bearer …")
         })?;
-        let (name, role) = (visitor.0.name.clone(), visitor.0.role);
+        let (name, role) = (visitor.caller.name.clone(), visitor.caller.role);
         let taken = call.shared.by_user.take(name, Instant::now());
         taken.map_err(|wait| Problem::too_many("you send too many requests", wait))?;
         if !call.route.who.admits(role) {
@@ -164,7 +168,15 @@ fn admit(mut call: Call, door: Door) -> Result<Call, Problem> {
                 call.route.who.describe()
             )));
         }
+        if let Some(scope) = call.route.scope
+            && !visitor.scopes().contains(&scope)
+        {
+            return Err(Problem::out_of_scope(scope));
+        }
         call.visitor = Some(visitor);
+    }
+    if let Some(visitor) = &call.visitor {
+        call.shared.note_use(visitor);
     }
     if call.route.verb != Verb::Get {
         check_origin(&call)?;
@@ -181,10 +193,7 @@ fn admit(mut call: Call, door: Door) -> Result<Call, Problem> {
 ///
 /// # Errors
 /// A token or session that is not (or no longer) valid.
-pub(crate) fn identify(
-    shared: &Shared,
-    headers: &HeaderMap,
-) -> Result<Option<(Caller, Credential)>, Problem> {
+pub(crate) fn identify(shared: &Shared, headers: &HeaderMap) -> Result<Option<Visitor>, Problem> {
     let credential = match headers.get(header::AUTHORIZATION) {
         Some(value) => {
             let text = value.to_str().unwrap_or_default();
@@ -202,41 +211,71 @@ pub(crate) fn identify(
         },
     };
     match bearer(shared, credential)? {
-        Some(caller) => Ok(Some((caller, credential))),
+        Some(visitor) => Ok(Some(visitor)),
         None => Err(Problem::unauthenticated(match credential {
             Credential::Session(_) => "the session has ended; log in again",
-            Credential::Token(_) | Credential::Socket => "the token is not valid",
+            Credential::Token(_) | Credential::Socket => {
+                "the token is not valid, or has expired or been revoked"
+            }
         })),
     }
 }
 
 /// Whose credential this is, as of now.
-pub(crate) fn bearer(shared: &Shared, credential: Credential) -> Result<Option<Caller>, Problem> {
+pub(crate) fn bearer(shared: &Shared, credential: Credential) -> Result<Option<Visitor>, Problem> {
     let accounts = shared.accounts()?;
-    let account = match credential {
-        // All are compared, whichever fits, so that time tells nothing.
-        Credential::Token(digest) => accounts.iter().fold(None, |found, account| {
-            let kept = account.token_digest.as_deref();
-            let fits = kept.is_some_and(|kept| is_digest(&digest, kept));
-            if fits { Some(account) } else { found }
-        }),
+    let found = match credential {
+        Credential::Token(digest) => {
+            let found = owner_of(&accounts, &digest);
+            let now = shared.desk.now();
+            found.filter(|(_, token)| token.is_none_or(|token| !token.is_expired(now)))
+        }
         Credential::Session(key) => match shared.sessions.owner(&key, Instant::now()) {
-            Some(name) => accounts.iter().find(|account| account.name == name),
+            Some(name) => {
+                let account = accounts.iter().find(|account| account.name == name);
+                account.map(|account| (account, None))
+            }
             None => None,
         },
         Credential::Socket => None,
     };
-    Ok(account.map(|account| Caller {
-        name: account.name.clone(),
-        role: account.role,
+    Ok(found.map(|(account, token)| Visitor {
+        caller: Caller {
+            name: account.name.clone(),
+            role: account.role,
+        },
+        credential,
+        token: token.cloned(),
     }))
+}
+
+/// Whose token this is, and which of theirs, unless it is the initial one. All are
+/// compared, whichever fits, so that time tells nothing.
+fn owner_of<'a>(
+    accounts: &'a [Account],
+    digest: &[u8; 32],
+) -> Option<(&'a Account, Option<&'a AccessToken>)> {
+    let mut found = None;
+    for account in accounts {
+        let initial = account.token_digest.as_deref();
+        if initial.is_some_and(|kept| is_digest(digest, kept)) {
+            found = Some((account, None));
+        }
+        for token in &account.tokens {
+            if is_digest(digest, &token.digest) {
+                found = Some((account, Some(token)));
+            }
+        }
+    }
+    found
 }
 
 /// A browser may act on a cookie from our own pages only. Requests by token need no
 /// check: no browser adds a token by itself.
 fn check_origin(call: &Call) -> Result<(), Problem> {
     let origin = call.headers.get(header::ORIGIN);
-    let by_cookie = matches!(call.visitor, Some((_, Credential::Session(_))));
+    let credential = call.visitor.as_ref().map(|visitor| visitor.credential);
+    let by_cookie = matches!(credential, Some(Credential::Session(_)));
     if !by_cookie && (origin.is_none() || call.visitor.is_some()) {
         return Ok(());
     }
@@ -304,7 +343,7 @@ fn answer(call: &Call) -> Result<Response<Body>, Problem> {
         .headers
         .get(IDEMPOTENCY_KEY)
         .filter(|_| call.route.verb == Verb::Post);
-    let (Some(key), Some((caller, _))) = (key, &call.visitor) else {
+    let (Some(key), Some(visitor)) = (key, &call.visitor) else {
         return (call.route.handler)(call);
     };
     if call.route.is_session() {
@@ -315,7 +354,7 @@ fn answer(call: &Call) -> Result<Response<Body>, Problem> {
     for (name, value) in &call.path {
         place = format!("{place}\n{name}={value}");
     }
-    let key = (caller.name.clone(), place, text);
+    let key = (visitor.caller.name.clone(), place, text);
     match call
         .shared
         .answers

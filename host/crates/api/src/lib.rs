@@ -37,3 +37,4 @@ pub use secrets::{
 pub use server::{serve, serve_control};
 pub use sessions::SecureCookies;
 pub use state::{ApiOptions, ApiState};
+pub use views::token::{token_view, tokens_view};

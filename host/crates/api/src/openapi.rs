@@ -3,7 +3,8 @@
 use crate::problem::{FieldErrorBody, PROBLEM_JSON, ProblemBody};
 use crate::routes::{Content, Parameter, ROUTES, Route, Shape, Verb, Who};
 use crate::sessions::COOKIE;
-use crate::views::{admin, decision, issue, patch, policy, record, vocabulary};
+use crate::views::{admin, decision, issue, patch, policy, record, token, vocabulary};
+use selfheal_domain::token::Scope;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
@@ -13,6 +14,7 @@ use utoipa::OpenApi;
     FieldErrorBody,
     admin::Autonomy,
     admin::AutonomyRequest,
+    admin::CloseRequest,
     admin::Health,
     admin::HookRequest,
     admin::LogInRequest,
@@ -82,6 +84,10 @@ use utoipa::OpenApi;
     record::InclusionProofView,
     record::EventPage,
     record::EventView,
+    token::NewToken,
+    token::Token,
+    token::TokenPage,
+    token::TokenRequest,
     vocabulary::Category,
     vocabulary::ChangeSource,
     vocabulary::CommentRole,
@@ -92,6 +98,7 @@ use utoipa::OpenApi;
     vocabulary::Role,
     vocabulary::Rollout,
     vocabulary::RunStatus,
+    vocabulary::Scope,
     vocabulary::Severity,
     vocabulary::Source,
     vocabulary::VerdictName,
@@ -212,12 +219,15 @@ fn operation(route: &Route) -> Value {
     let mut operation = json!({
         "operationId": route.name,
         "summary": route.about,
-        "description": format!("For {}.", who(route)),
+        "description": match route.scope {
+            Some(scope) => format!("For {}; by token with the scope `{scope}`.", who(route)),
+            None => format!("For {}.", who(route)),
+        },
         "tags": [tag(route)],
         "responses": responses(route),
         "security": match route.who {
             Who::Anyone => json!([]),
-            _ => json!([{ "token": [] }, { "session": [] }]),
+            _ => json!([{ "token": [route.scope.map_or("", Scope::as_str)] }, { "session": [] }]),
         }
     });
     if let Some(object) = operation.as_object_mut() {
@@ -278,6 +288,9 @@ fn example(request: &str) -> Value {
             "expectedBehavior": "A message that the cart is empty.",
             "service": "shop"
         }),
+        "TokenRequest" => json!({
+            "name": "nightly report", "scopes": ["read"], "expiresInDays": 90
+        }),
         "TriageRequest" => json!({ "priority": "P1", "severity": "HIGH" }),
         "UserRequest" => json!({ "name": "ada", "role": "user" }),
         _ => json!({}),
@@ -307,6 +320,8 @@ fn path_parameters(path: &str) -> Vec<Value> {
         let about = match name {
             "issue" => "Number or id of the issue.",
             "id" => "Id of the decision, or its position in the log.",
+            "name" if !path.contains("/services/") => "Name of the user.",
+            "token" => "Id of the token.",
             "module" => "Name of the policy module.",
             "number" => "Its number.",
             "index" => "Position of the record in the log, from 0.",
@@ -375,7 +390,7 @@ fn refusals(route: &Route) -> Vec<(&'static str, &'static str)> {
         && (route.has_issue()
             || route.path.contains("/services/")
             || route.path.contains("/policies")
-            || route.path.ends_with("/users"));
+            || route.path.contains("/users"));
     let conditions = [
         (
             route.who != Who::Anyone || route.is_session(),
@@ -383,7 +398,10 @@ fn refusals(route: &Route) -> Vec<(&'static str, &'static str)> {
         ),
         (
             route.who != Who::Anyone || takes_body,
-            ("403", "The role may not, or the origin is not accepted."),
+            (
+                "403",
+                "The role, or the token's scopes, may not; or the origin is not accepted.",
+            ),
         ),
         (
             // Changes of policies may name a generation, or a trial, that is not there.

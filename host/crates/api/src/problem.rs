@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use selfheal_domain::report::FieldError;
+use selfheal_domain::token::Scope;
 use selfheal_pipeline::desk::DeskError;
 use serde::Serialize;
 use std::time::Duration;
@@ -25,6 +26,7 @@ struct Inner {
     errors: Vec<FieldError>,
     retry_after: Option<Duration>,
     allow: Option<String>,
+    scope: Option<Scope>,
 }
 
 /// Body of every refusal.
@@ -74,6 +76,7 @@ impl Problem {
             errors: Vec::new(),
             retry_after: None,
             allow: None,
+            scope: None,
         }))
     }
 
@@ -105,6 +108,18 @@ impl Problem {
     /// 403: the caller may not.
     pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
+    }
+
+    /// 403: the caller may, but not with this token (RFC 6750).
+    pub(crate) fn out_of_scope(scope: Scope) -> Self {
+        let mut problem = Self::new(
+            StatusCode::FORBIDDEN,
+            "insufficient-scope",
+            "Not with this token",
+            format!("this call needs a token with the scope {scope}, which yours does not have"),
+        );
+        problem.0.scope = Some(scope);
+        problem
     }
 
     /// 404: no such thing, or none the caller may know of.
@@ -276,6 +291,15 @@ impl IntoResponse for Problem {
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static("Bearer realm=\"selfheal\""),
             );
+        }
+        let challenge = problem.scope.and_then(|scope| {
+            let text = format!(
+                "Bearer realm=\"selfheal\", error=\"insufficient_scope\", scope=\"{scope}\""
+            );
+            HeaderValue::try_from(text).ok()
+        });
+        if let Some(challenge) = challenge {
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
         if let Some(after) = problem.retry_after {
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);

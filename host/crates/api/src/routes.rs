@@ -5,7 +5,7 @@ use crate::call::Call;
 use crate::gate::{self, Door};
 use crate::handlers::{
     accounts, assets, audit, hook, issues, operations, pack, patches, policies, services, session,
-    streams,
+    streams, tokens,
 };
 use crate::problem::Problem;
 use crate::state::{ApiState, Shared};
@@ -15,6 +15,7 @@ use axum::extract::Request;
 use axum::http::Response;
 use axum::routing::any;
 use selfheal_domain::external::ExternalAgent;
+use selfheal_domain::token::Scope;
 use selfheal_domain::user::Role;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -125,6 +126,8 @@ pub struct Route {
     pub path: &'static str,
     /// Who may.
     pub who: Who,
+    /// What a token must be good for; none where nobody needs a token.
+    pub scope: Option<Scope>,
     /// Name for programs: OpenAPI's operation id.
     pub name: &'static str,
     /// What it does.
@@ -186,6 +189,12 @@ impl Route {
         self
     }
 
+    /// Another scope than that of its kind ([`scope_of`]).
+    const fn within(mut self, scope: Scope) -> Self {
+        self.scope = Some(scope);
+        self
+    }
+
     /// The hook of an agent of another maker.
     const fn asked_by(mut self, agent: ExternalAgent) -> Self {
         self.hook = Some(agent);
@@ -196,6 +205,18 @@ impl Route {
         self.status = status;
         self.content = content;
         self
+    }
+}
+
+/// The scope of a call of this kind, unless its row names another one: what only admins
+/// may change needs, unsaid, the scope that is given out most sparingly.
+const fn scope_of(verb: Verb, who: Who) -> Option<Scope> {
+    match (verb, who) {
+        (_, Anyone) => None,
+        (_, Hook) => Some(Scope::Hook),
+        (Get, _) => Some(Scope::Read),
+        (_, Reader | Reporter) => Some(Scope::Report),
+        (_, Admin | AdminOrAuditor) => Some(Scope::Accounts),
     }
 }
 
@@ -211,6 +232,7 @@ const fn row(
         verb,
         path,
         who,
+        scope: scope_of(verb, who),
         name,
         about,
         query: &[],
@@ -299,6 +321,7 @@ pub static ROUTES: &[Route] = &[
     row(Get, "/audit", Anyone, ("pageAudit", "The web page, at the audit log."), "", assets::page).answers(200, Content::Text("text/html")),
     row(Get, "/host", Anyone, ("pageHost", "The web page, at autonomy and services."), "", assets::page).answers(200, Content::Text("text/html")),
     row(Get, "/people", Anyone, ("pagePeople", "The web page, at the accounts."), "", assets::page).answers(200, Content::Text("text/html")),
+    row(Get, "/account", Anyone, ("pageAccount", "The web page, at one's own account."), "", assets::page).answers(200, Content::Text("text/html")),
     row(Get, "/insights", Anyone, ("pageInsights", "The web page, at what healing came to."), "", assets::page).answers(200, Content::Text("text/html")),
     row(Get, "/embed/issues/{view}", Anyone, ("pageEmbedded", "The web page with the issues alone, for a frame in the pages that `embed_in` names."), "", assets::embedded_page).answers(200, Content::Text("text/html")),
     row(Get, "/embed.js", Anyone, ("embedScript", "Defines `<selfheal-issues>`, which shows the issues in a page of another application."), "", assets::embed_script).answers(200, Content::Text("text/javascript")),
@@ -322,45 +345,51 @@ pub static ROUTES: &[Route] = &[
     row(Get, "/api/v1/issues/{issue}/stream", Reader, ("streamIssue", "What happened and happens to an issue, as server-sent events: records carry their position in the log as `id` and are complete and in order after `Last-Event-ID` (from the beginning without it); progress notes are `event: progress` without `id`."), "", streams::issue).query(LAST_EVENT).answers(200, Content::Text("text/event-stream")),
     row(Get, "/api/v1/stream", Reader, ("stream", "What happens to all issues the caller may see, as server-sent events, after `Last-Event-ID` (from now on without it)."), "", streams::all).query(LAST_EVENT).answers(200, Content::Text("text/event-stream")),
 
-    row(Patch, "/api/v1/issues/{issue}/approve", Admin, ("approveIssue", "Lets an agent start."), "Issue", issues::approve).takes("EmptyRequest"),
-    row(Patch, "/api/v1/issues/{issue}/reject", Admin, ("rejectIssue", "Closes an open issue."), "Issue", issues::reject).takes("ReasonRequest"),
-    row(Patch, "/api/v1/issues/{issue}/priority", Admin, ("triageIssue", "Sets priority, severity, or both."), "Issue", issues::triage).takes("TriageRequest"),
-    row(Post, "/api/v1/issues/{issue}/abort", Admin, ("abortIssue", "Stops the issue and undoes what was applied."), "Issue", issues::abort).takes("ReasonRequest"),
-    row(Post, "/api/v1/issues/{issue}/retry", Admin, ("retryIssue", "Starts another attempt; counts as a new approval."), "Issue", issues::retry).takes("EmptyRequest"),
+    row(Patch, "/api/v1/issues/{issue}/approve", Admin, ("approveIssue", "Lets an agent start."), "Issue", issues::approve).takes("EmptyRequest").within(Scope::Triage),
+    row(Patch, "/api/v1/issues/{issue}/reject", Admin, ("rejectIssue", "Closes an open issue."), "Issue", issues::reject).takes("ReasonRequest").within(Scope::Triage),
+    row(Patch, "/api/v1/issues/{issue}/priority", Admin, ("triageIssue", "Sets priority, severity, or both."), "Issue", issues::triage).takes("TriageRequest").within(Scope::Triage),
+    row(Post, "/api/v1/issues/{issue}/abort", Admin, ("abortIssue", "Stops the issue and undoes what was applied."), "Issue", issues::abort).takes("ReasonRequest").within(Scope::Triage),
+    row(Post, "/api/v1/issues/{issue}/retry", Admin, ("retryIssue", "Starts another attempt; counts as a new approval."), "Issue", issues::retry).takes("EmptyRequest").within(Scope::Triage),
     row(Get, "/api/v1/issues/{issue}/patch", Admin, ("getPatch", "The current patch with everything a review needs; 404 when there is none."), "PatchReview", patches::get),
-    row(Patch, "/api/v1/issues/{issue}/patch/approve", Admin, ("approvePatch", "Approves exactly the patch with this digest."), "Issue", patches::approve).takes("PatchApprovalRequest"),
-    row(Patch, "/api/v1/issues/{issue}/patch/reject", Admin, ("rejectPatch", "Rejects the pending patch, for good or to have another one drafted."), "Issue", patches::reject).takes("PatchRejectionRequest"),
+    row(Patch, "/api/v1/issues/{issue}/patch/approve", Admin, ("approvePatch", "Approves exactly the patch with this digest."), "Issue", patches::approve).takes("PatchApprovalRequest").within(Scope::Triage),
+    row(Patch, "/api/v1/issues/{issue}/patch/reject", Admin, ("rejectPatch", "Rejects the pending patch, for good or to have another one drafted."), "Issue", patches::reject).takes("PatchRejectionRequest").within(Scope::Triage),
 
     row(Get, "/api/v1/autonomy", Admin, ("getAutonomy", "Autonomy level, ceiling and freeze."), "Autonomy", operations::autonomy),
-    row(Put, "/api/v1/autonomy", Admin, ("setAutonomy", "Sets the autonomy level, up to the ceiling."), "Autonomy", operations::set_autonomy).takes("AutonomyRequest"),
-    row(Post, "/api/v1/freeze", Admin, ("freeze", "Stops all healing."), "Autonomy", operations::freeze).takes("ReasonRequest").locally(),
-    row(Delete, "/api/v1/freeze", Admin, ("unfreeze", "Lets healing go on."), "Autonomy", operations::unfreeze).takes("ReasonRequest").locally(),
+    row(Put, "/api/v1/autonomy", Admin, ("setAutonomy", "Sets the autonomy level, up to the ceiling."), "Autonomy", operations::set_autonomy).takes("AutonomyRequest").within(Scope::Operate),
+    row(Post, "/api/v1/freeze", Admin, ("freeze", "Stops all healing."), "Autonomy", operations::freeze).takes("ReasonRequest").locally().within(Scope::Operate),
+    row(Delete, "/api/v1/freeze", Admin, ("unfreeze", "Lets healing go on."), "Autonomy", operations::unfreeze).takes("ReasonRequest").locally().within(Scope::Operate),
     row(Get, "/api/v1/services", Admin, ("listServices", "The application's services."), "ServicePage", services::list),
     row(Get, "/api/v1/services/{name}", Admin, ("getService", "One service with what it uses and how it was lately."), "ServiceDetails", services::get),
     row(Get, "/api/v1/services/{name}/logs", Admin, ("getServiceLog", "The end of its output, without secrets, at most 256 KiB."), "", services::log).answers(200, Content::Text("text/plain")),
-    row(Post, "/api/v1/services/{name}/start", Admin, ("startService", "Starts a service and waits until it is ready."), "Service", services::start).takes("EmptyRequest"),
-    row(Post, "/api/v1/services/{name}/stop", Admin, ("stopService", "Stops a service; it stays down until somebody starts it."), "Service", services::stop).takes("EmptyRequest"),
-    row(Post, "/api/v1/services/{name}/restart", Admin, ("restartService", "Restarts a service and waits until it is ready."), "Service", services::restart).takes("EmptyRequest"),
-    row(Post, "/api/v1/services/{name}/reload", Admin, ("reloadService", "Has a service read its code and settings again, and waits until it is ready."), "Service", services::reload).takes("EmptyRequest"),
+    row(Post, "/api/v1/services/{name}/start", Admin, ("startService", "Starts a service and waits until it is ready."), "Service", services::start).takes("EmptyRequest").within(Scope::Operate),
+    row(Post, "/api/v1/services/{name}/stop", Admin, ("stopService", "Stops a service; it stays down until somebody starts it."), "Service", services::stop).takes("EmptyRequest").within(Scope::Operate),
+    row(Post, "/api/v1/services/{name}/restart", Admin, ("restartService", "Restarts a service and waits until it is ready."), "Service", services::restart).takes("EmptyRequest").within(Scope::Operate),
+    row(Post, "/api/v1/services/{name}/reload", Admin, ("reloadService", "Has a service read its code and settings again, and waits until it is ready."), "Service", services::reload).takes("EmptyRequest").within(Scope::Operate),
     row(Get, "/api/v1/users", Admin, ("listUsers", "All accounts."), "UserPage", accounts::list),
     row(Post, "/api/v1/users", Admin, ("addUser", "Makes an account; its token is shown once."), "NewUser", accounts::add).takes("UserRequest").answers(201, Content::Schema("NewUser")),
+    row(Post, "/api/v1/users/{name}/close", Admin, ("closeUser", "Closes an account: its password, tokens and sessions are good for nothing from then on."), "User", accounts::close).takes("CloseRequest"),
+    row(Get, "/api/v1/users/{name}/tokens", Admin, ("listTokensOf", "Somebody's tokens."), "TokenPage", tokens::list),
+    row(Delete, "/api/v1/users/{name}/tokens/{token}", Admin, ("revokeTokenOf", "Takes one of somebody's tokens away."), "", tokens::revoke).answers(204, Content::Nothing),
+    row(Get, "/api/v1/tokens", Reader, ("listTokens", "The caller's own tokens."), "TokenPage", tokens::list),
+    row(Post, "/api/v1/tokens", Reader, ("addToken", "Makes a token for the caller, which is shown once. One that is made by token may no more, and lives no longer, than that one."), "NewToken", tokens::add).takes("TokenRequest").answers(201, Content::Schema("NewToken")).within(Scope::Accounts),
+    row(Delete, "/api/v1/tokens/{token}", Reader, ("revokeToken", "Takes one of the caller's tokens away. With the initial one, the caller's sessions end."), "", tokens::revoke).answers(204, Content::Nothing).within(Scope::Accounts),
 
     row(Get, "/api/v1/policies", AdminOrAuditor, ("listPolicies", "The active policy set: its modules and how each does, trial, proposals, grants, generations to go back to, and the proof that it is enforced."), "PolicySet", policies::get).locally(),
     row(Get, "/api/v1/policies/text", AdminOrAuditor, ("getPolicyText", "The `policy.toml` in force."), "", policies::text).answers(200, Content::Text("application/toml")).locally(),
     row(Get, "/api/v1/policies/enforcement", AdminOrAuditor, ("getEnforcement", "What the latest marker actions, which every enforcement point must refuse, came to."), "Enforcement", policies::enforcement).locally(),
-    row(Post, "/api/v1/policies/modules", Admin, ("keepPolicyModule", "Keeps a module's bytes under their digest, so that a candidate can name it as `sha256:HEX`. `Selfheal-Signature` carries a detached signature in Base64. Brings nothing into force."), "KeptModule", policies::keep_module).takes_bytes("application/wasm", MAX_MODULE_BYTES).answers(201, Content::Schema("KeptModule")).locally(),
-    row(Post, "/api/v1/policies/plan", Admin, ("planPolicies", "What a candidate would have changed in the latest recorded decisions. Changes nothing."), "PolicyPlan", policies::plan).takes("PolicyPlanRequest").locally(),
-    row(Post, "/api/v1/policies/activate", Admin, ("activatePolicies", "Brings a candidate into force, on trial beside the set in force, or before a second admin."), "PolicyChange", policies::activate).takes("PolicyActivationRequest").locally(),
-    row(Post, "/api/v1/policies/proposals/{number}/confirm", Admin, ("confirmPolicyProposal", "Agrees to another admin's change."), "PolicyChange", policies::confirm).takes("EmptyRequest").locally(),
-    row(Delete, "/api/v1/policies/proposals/{number}", Admin, ("withdrawPolicyProposal", "Takes a proposal back."), "PolicySet", policies::withdraw).takes("ReasonRequest").locally(),
-    row(Post, "/api/v1/policies/trial/promote", Admin, ("promotePolicyTrial", "Brings the set on trial into force."), "PolicyChange", policies::promote).takes("ReasonRequest").locally(),
-    row(Post, "/api/v1/policies/trial/end", Admin, ("endPolicyTrial", "Ends the trial."), "PolicyChange", policies::stop_trial).takes("ReasonRequest").locally(),
-    row(Post, "/api/v1/policies/rollback", Admin, ("rollBackPolicies", "Goes back to a kept generation, as a new one."), "PolicyChange", policies::roll_back).takes("PolicyRollbackRequest").locally(),
-    row(Post, "/api/v1/policies/quarantine/{module}/release", Admin, ("releasePolicyModule", "Asks a quarantined module again."), "PolicySet", policies::release).takes("ReasonRequest").locally(),
-    row(Post, "/api/v1/policies/grants", Admin, ("grantPolicyRule", "Breaks the glass over a rule for at most four hours: what it asks or denies does not count."), "PolicyGrant", policies::grant).takes("PolicyGrantRequest").answers(201, Content::Schema("PolicyGrant")).locally(),
-    row(Delete, "/api/v1/policies/grants/{number}", Admin, ("revokePolicyGrant", "Ends a grant early."), "PolicySet", policies::revoke).takes("ReasonRequest").locally(),
+    row(Post, "/api/v1/policies/modules", Admin, ("keepPolicyModule", "Keeps a module's bytes under their digest, so that a candidate can name it as `sha256:HEX`. `Selfheal-Signature` carries a detached signature in Base64. Brings nothing into force."), "KeptModule", policies::keep_module).takes_bytes("application/wasm", MAX_MODULE_BYTES).answers(201, Content::Schema("KeptModule")).locally().within(Scope::Policies),
+    row(Post, "/api/v1/policies/plan", Admin, ("planPolicies", "What a candidate would have changed in the latest recorded decisions. Changes nothing."), "PolicyPlan", policies::plan).takes("PolicyPlanRequest").locally().within(Scope::Policies),
+    row(Post, "/api/v1/policies/activate", Admin, ("activatePolicies", "Brings a candidate into force, on trial beside the set in force, or before a second admin."), "PolicyChange", policies::activate).takes("PolicyActivationRequest").locally().within(Scope::Policies),
+    row(Post, "/api/v1/policies/proposals/{number}/confirm", Admin, ("confirmPolicyProposal", "Agrees to another admin's change."), "PolicyChange", policies::confirm).takes("EmptyRequest").locally().within(Scope::Policies),
+    row(Delete, "/api/v1/policies/proposals/{number}", Admin, ("withdrawPolicyProposal", "Takes a proposal back."), "PolicySet", policies::withdraw).takes("ReasonRequest").locally().within(Scope::Policies),
+    row(Post, "/api/v1/policies/trial/promote", Admin, ("promotePolicyTrial", "Brings the set on trial into force."), "PolicyChange", policies::promote).takes("ReasonRequest").locally().within(Scope::Policies),
+    row(Post, "/api/v1/policies/trial/end", Admin, ("endPolicyTrial", "Ends the trial."), "PolicyChange", policies::stop_trial).takes("ReasonRequest").locally().within(Scope::Policies),
+    row(Post, "/api/v1/policies/rollback", Admin, ("rollBackPolicies", "Goes back to a kept generation, as a new one."), "PolicyChange", policies::roll_back).takes("PolicyRollbackRequest").locally().within(Scope::Policies),
+    row(Post, "/api/v1/policies/quarantine/{module}/release", Admin, ("releasePolicyModule", "Asks a quarantined module again."), "PolicySet", policies::release).takes("ReasonRequest").locally().within(Scope::Policies),
+    row(Post, "/api/v1/policies/grants", Admin, ("grantPolicyRule", "Breaks the glass over a rule for at most four hours: what it asks or denies does not count."), "PolicyGrant", policies::grant).takes("PolicyGrantRequest").answers(201, Content::Schema("PolicyGrant")).locally().within(Scope::Policies),
+    row(Delete, "/api/v1/policies/grants/{number}", Admin, ("revokePolicyGrant", "Ends a grant early."), "PolicySet", policies::revoke).takes("ReasonRequest").locally().within(Scope::Policies),
     row(Get, "/api/v1/decisions/{id}/explanation", AdminOrAuditor, ("explainDecision", "Which rule of which module decided and why, and what the set in force says to the same question now."), "Explanation", policies::explain).locally(),
-    row(Post, "/api/v1/decisions/{id}/explanation", AdminOrAuditor, ("explainDecisionUnder", "The same under another set. Changes nothing."), "Explanation", policies::explain_under).takes("PolicyExplanationRequest").locally(),
+    row(Post, "/api/v1/decisions/{id}/explanation", AdminOrAuditor, ("explainDecisionUnder", "The same under another set. Changes nothing."), "Explanation", policies::explain_under).takes("PolicyExplanationRequest").locally().within(Scope::Read),
     row(Get, "/api/v1/audit", AdminOrAuditor, ("listAudit", "The audit log, oldest first."), "AuditPage", audit::list).query(PAGE),
     row(Get, "/api/v1/audit/checkpoint", AdminOrAuditor, ("checkpoint", "The signed head of the audit log as it is now."), "Checkpoint", audit::checkpoint),
     row(Get, "/api/v1/audit/proof/{index}", AdminOrAuditor, ("proveRecord", "Proof that a record is in the audit log, under its signed head."), "InclusionProof", audit::proof),
@@ -381,6 +410,9 @@ pub static ROUTES: &[Route] = &[
 pub static CONTROL_ROUTES: &[Route] = &[
     row(Post, "/users", Admin, ("addUser", "Makes an account; its token is shown once."), "NewUser", accounts::add).takes("UserRequest").answers(201, Content::Schema("NewUser")),
     row(Post, "/users/{name}/close", Admin, ("closeUser", "Closes an account: nobody can use it any more."), "User", accounts::close).takes("CloseRequest"),
+    row(Get, "/users/{name}/tokens", Admin, ("listTokensOf", "Somebody's tokens."), "TokenPage", tokens::list),
+    row(Post, "/users/{name}/tokens", Admin, ("addTokenOf", "Makes a token for somebody, which is shown once."), "NewToken", tokens::add).takes("TokenRequest").answers(201, Content::Schema("NewToken")),
+    row(Delete, "/users/{name}/tokens/{token}", Admin, ("revokeTokenOf", "Takes one of somebody's tokens away."), "", tokens::revoke).answers(204, Content::Nothing),
     row(Get, "/status", Admin, ("status", "How the host stands."), "Status", operations::status),
 ];
 

@@ -72,6 +72,11 @@ impl Sessions {
         self.lock().remove(key).map(|session| session.name)
     }
 
+    /// Closes all sessions of a user.
+    pub(crate) fn close_all(&self, name: &UserName) {
+        self.lock().retain(|_, session| session.name != *name);
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionKey, Session>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

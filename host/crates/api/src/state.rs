@@ -1,23 +1,30 @@
 //! What every request shares.
 
+use crate::call::{Credential, Visitor};
 use crate::idempotency::Answers;
 use crate::limits::{Lockout, RateLimit};
 use crate::problem::Problem;
 use crate::sessions::{SecureCookies, Sessions};
 use axum::http::StatusCode;
+use chrono::{DateTime, TimeDelta, Utc};
+use selfheal_domain::event::Event;
 use selfheal_domain::ids::IssueNumber;
 use selfheal_domain::ports::EventStore;
-use selfheal_domain::user::{Account, UserName};
+use selfheal_domain::token::token_id;
+use selfheal_domain::user::{Account, Actor, UserName};
 use selfheal_pipeline::desk::IssueDesk;
 use selfheal_pipeline::feed::{Feed, FeedItem};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 
 /// Items that a slow stream may lag behind before it reads the log again.
 const FEED_LAG: usize = 512;
+
+/// How often the use of a token is put on record.
+const USE_RECORDED_EVERY: TimeDelta = TimeDelta::days(1);
 
 /// What operators configure about the edge.
 #[derive(Clone, Debug)]
@@ -85,6 +92,8 @@ pub(crate) struct Shared {
     pub(crate) streams: Mutex<HashMap<UserName, usize>>,
     closing: watch::Sender<bool>,
     accounts: Mutex<Option<CachedAccounts>>,
+    /// When each token, by id, was used last, since the host started.
+    used: Mutex<HashMap<String, DateTime<Utc>>>,
     answered: Mutex<BTreeMap<u16, u64>>,
 }
 
@@ -119,6 +128,7 @@ impl ApiState {
             streams: Mutex::default(),
             closing,
             accounts: Mutex::default(),
+            used: Mutex::default(),
             answered: Mutex::default(),
         }))
     }
@@ -152,6 +162,43 @@ impl Shared {
             accounts: Arc::clone(&accounts),
         });
         Ok(accounts)
+    }
+
+    /// A token was used: remembered exactly as long as the host runs and, for those with
+    /// scopes of their own, recorded once a day.
+    pub(crate) fn note_use(&self, visitor: &Visitor) {
+        let Credential::Token(digest) = visitor.credential else {
+            return;
+        };
+        let digest = hex::encode(digest);
+        let (id, now) = (token_id(&digest).to_owned(), self.desk.now());
+        let before = self.used().insert(id.clone(), now);
+        let Some(token) = &visitor.token else {
+            return;
+        };
+        let recent = |at: DateTime<Utc>| now.signed_duration_since(at) < USE_RECORDED_EVERY;
+        // Whoever else came at the same time finds it noted in memory.
+        if token.last_used.is_some_and(recent) || before.is_some_and(recent) {
+            return;
+        }
+        let name = visitor.caller.name.clone();
+        let event = Event::TokenUsed {
+            name: name.clone(),
+            id,
+        };
+        // What the token is used for is recorded by itself, or is not done.
+        if let Err(error) = self.desk.record_session(Actor::User(name), event) {
+            tracing::warn!(%error, "the use of a token could not be recorded");
+        }
+    }
+
+    /// When the token with this id was used last, since the host started.
+    pub(crate) fn last_used(&self, id: &str) -> Option<DateTime<Utc>> {
+        self.used().get(id).copied()
+    }
+
+    fn used(&self) -> MutexGuard<'_, HashMap<String, DateTime<Utc>>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn count(&self, status: StatusCode) {

@@ -215,7 +215,10 @@ impl Account {
         scopes.sort_unstable();
         scopes.dedup();
         if let Some(scope) = scopes.iter().find(|scope| !possible.contains(scope)) {
-            return Err(NotIssued::Scope { scope: *scope, role });
+            return Err(NotIssued::Scope {
+                scope: *scope,
+                role,
+            });
         }
         if scopes.is_empty() {
             return Err(NotIssued::NoScope { role });
@@ -244,8 +247,7 @@ impl Account {
 
     /// Takes the token with this id away.
     pub fn revoke(&mut self, id: &str) {
-        self.token_digest
-            .take_if(|digest| token_id(digest) == id);
+        self.token_digest.take_if(|digest| token_id(digest) == id);
         self.tokens.retain(|token| token.id() != id);
     }
 }
@@ -275,7 +277,9 @@ mod tests {
     }
 
     fn now() -> DateTime<Utc> {
-        Utc.with_ymd_and_hms(2030, 1, 1, 0, 0, 0).single().expect("a time")
+        Utc.with_ymd_and_hms(2030, 1, 1, 0, 0, 0)
+            .single()
+            .expect("a time")
     }
 
     #[test]
@@ -297,7 +301,10 @@ mod tests {
             (order("a\nb", None, None), NotIssued::Name),
             (order(INITIAL_TOKEN, None, None), NotIssued::Name),
             (order(&"x".repeat(65), None, None), NotIssued::Name),
-            (order("ci", Some(&[]), None), NotIssued::NoScope { role: Role::User }),
+            (
+                order("ci", Some(&[]), None),
+                NotIssued::NoScope { role: Role::User },
+            ),
             (
                 order("ci", Some(&[Scope::Read, Scope::Triage]), None),
                 NotIssued::Scope {
@@ -318,7 +325,11 @@ mod tests {
     fn names_are_taken_once_and_tokens_are_bounded() {
         let mut user = account(Role::User);
         for n in 0..MAX_TOKENS {
-            let token = user.issue(order(&format!("t{n}"), None, None), format!("{n:064x}"), now());
+            let token = user.issue(
+                order(&format!("t{n}"), None, None),
+                format!("{n:064x}"),
+                now(),
+            );
             user.tokens.push(token.expect("a token"));
         }
         assert_eq!(

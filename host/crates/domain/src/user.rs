@@ -215,9 +215,7 @@ impl Account {
         let whole = |token: &AccessToken| {
             token.expires_at.is_none() && Scope::of_role(self.role) == token.scopes
         };
-        self.token_digest.is_some()
-            || self.password_hash.is_some()
-            || self.tokens.iter().any(whole)
+        self.token_digest.is_some() || self.password_hash.is_some() || self.tokens.iter().any(whole)
     }
 
     /// The account `name` of `all` as it is saved to close it: nobody can use it any more,

@@ -575,13 +575,14 @@ impl IssueDesk {
         Ok(self.ledger.store().accounts()?)
     }
 
-    /// Saves an account; the caller is an admin, or the operator at the machine.
+    /// Records a change of accounts or tokens; the caller is an admin, the owner of a
+    /// token, or the operator at the machine.
     ///
     /// # Errors
     /// See [`DeskError`].
-    pub fn save_account(&self, actor: Actor, account: Account) -> Result<(), DeskError> {
+    pub fn record_account(&self, actor: Actor, event: Event) -> Result<(), DeskError> {
         self.ledger
-            .record_host(actor, Event::UserSaved(account))
+            .record_host(actor, event)
             .map(drop)
             .map_err(DeskError::from)
     }

@@ -18,7 +18,7 @@ use selfheal_domain::event::Record;
 use selfheal_domain::ids::{DecisionId, IssueId, IssueNumber};
 use selfheal_domain::issue::{FoldError, Issue};
 use selfheal_domain::ports::{IssueSummary, Switches};
-use selfheal_domain::user::Account;
+use selfheal_domain::user::{Account, UserName};
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;

@@ -6,11 +6,12 @@ use crate::secrets::{SecretError, hash_password, new_token};
 use crate::views::admin::{CloseRequest, NewUser, User, UserPage, UserRequest};
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
+use selfheal_domain::event::Event;
 use selfheal_domain::user::{Account, NotClosed, UserName};
 use std::sync::{Mutex, PoisonError};
 
 /// Makes looking at accounts and saving one of them one step.
-static MAKING: Mutex<()> = Mutex::new(());
+pub(super) static MAKING: Mutex<()> = Mutex::new(());
 
 pub(crate) fn list(call: &Call) -> Result<Response<Body>, Problem> {
     let accounts = call.shared.accounts()?;
@@ -19,7 +20,7 @@ pub(crate) fn list(call: &Call) -> Result<Response<Body>, Problem> {
     json(StatusCode::OK, &UserPage { items })
 }
 
-fn unmade(error: SecretError) -> Problem {
+pub(super) fn unmade(error: SecretError) -> Problem {
     match error {
         SecretError::Length => Problem::invalid_field("password", error.to_string()),
         SecretError::Random(_) | SecretError::Hash(_) => {
@@ -48,6 +49,7 @@ pub(crate) fn add(call: &Call) -> Result<Response<Body>, Problem> {
         role: request.role,
         token_digest: Some(made.digest),
         password_hash,
+        tokens: Vec::new(),
     };
     let _one_at_a_time = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     if call
@@ -58,7 +60,8 @@ pub(crate) fn add(call: &Call) -> Result<Response<Body>, Problem> {
     {
         return Err(Problem::conflict(format!("there is a user {name} already")));
     }
-    call.shared.desk.save_account(call.actor()?, account)?;
+    let saved = Event::UserSaved(account);
+    call.shared.desk.record_account(call.actor()?, saved)?;
     let view = NewUser {
         name: name.to_string(),
         role: request.role,
@@ -67,10 +70,15 @@ pub(crate) fn add(call: &Call) -> Result<Response<Body>, Problem> {
     json(StatusCode::CREATED, &view)
 }
 
+/// The user that the call's path names; what is no name is nobody's.
+pub(super) fn named(call: &Call) -> Result<UserName, Problem> {
+    let name = UserName::new(call.param("name")?);
+    name.map_err(|error| Problem::not_found(format!("there is no such account: {error}")))
+}
+
 pub(crate) fn close(call: &Call) -> Result<Response<Body>, Problem> {
     let request: CloseRequest = call.json()?;
-    let name = UserName::new(call.param("name")?)
-        .map_err(|error| Problem::invalid_field("name", error.to_string()))?;
+    let name = named(call)?;
     let _one_at_a_time = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let closed =
         Account::closed(&call.shared.accounts()?, &name, request.role).map_err(
@@ -82,6 +90,8 @@ pub(crate) fn close(call: &Call) -> Result<Response<Body>, Problem> {
             },
         )?;
     let view = User::from(&closed);
-    call.shared.desk.save_account(call.actor()?, closed)?;
+    let closed = Event::UserSaved(closed);
+    call.shared.desk.record_account(call.actor()?, closed)?;
+    call.shared.sessions.close_all(&name);
     json(StatusCode::OK, &view)
 }

@@ -64,9 +64,9 @@ pub(crate) fn report(call: &Call) -> Result<Response<Body>, Problem> {
         taken.map_err(|wait| Problem::too_many("you report too many issues", wait))?;
     }
     let request: ReportRequest = call.json()?;
-    let source = match call.visitor {
-        Some((_, Credential::Session(_))) => Source::Web,
-        _ => Source::Api,
+    let source = match call.visitor()?.credential {
+        Credential::Session(_) => Source::Web,
+        Credential::Token(_) | Credential::Socket => Source::Api,
     };
     let issue = call.shared.desk.report(caller, request.into(), source)?;
     let view = IssueView::of(&issue, caller.role, FileContents::LeaveOut);

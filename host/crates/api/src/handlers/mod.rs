@@ -12,3 +12,4 @@ pub(crate) mod policies;
 pub(crate) mod services;
 pub(crate) mod session;
 pub(crate) mod streams;
+pub(crate) mod tokens;

@@ -84,7 +84,8 @@ pub(crate) fn log_in(call: &Call) -> Result<Response<Body>, Problem> {
     )
 }
 
-/// By password, or by token in its place. The same work is done whoever exists.
+/// By password, or by the initial token in its place: one with scopes of its own opens
+/// no session, which has none. The same work is done whoever exists.
 fn proves(account: Option<&Account>, password: &str) -> bool {
     let token = account.and_then(|account| account.token_digest.as_deref());
     let by_token = token.is_some_and(|kept| is_digest(&digest_of(password), kept));
@@ -111,7 +112,8 @@ pub(crate) fn who_am_i(call: &Call) -> Result<Response<Body>, Problem> {
 
 pub(crate) fn log_out(call: &Call) -> Result<Response<Body>, Problem> {
     let shared = &call.shared;
-    if let Some((_, Credential::Session(key))) = call.visitor
+    let credential = call.visitor.as_ref().map(|visitor| visitor.credential);
+    if let Some(Credential::Session(key)) = credential
         && let Some(name) = shared.sessions.close(&key)
     {
         let actor = Actor::User(name.clone());

@@ -67,7 +67,8 @@ fn resume_at(call: &Call) -> Result<Option<u64>, Problem> {
 }
 
 fn open(call: &Call, only: Option<IssueNumber>) -> Result<Response<Body>, Problem> {
-    let (caller, credential) = call.visitor.clone().ok_or_else(Problem::internal)?;
+    let visitor = call.visitor()?;
+    let (caller, credential) = (visitor.caller.clone(), visitor.credential);
     // Subscribed before the position is taken: what comes in between wakes us.
     let wakes = call.shared.wakes.subscribe();
     let (head, _) = call.shared.desk.audit_head();
@@ -233,12 +234,8 @@ impl Watcher {
 
     /// The next records for the caller; none when the stream must end.
     fn read(&mut self) -> Option<Batch> {
-        if bearer(&self.shared, self.credential)
-            .ok()
-            .flatten()
-            .as_ref()
-            != Some(&self.caller)
-        {
+        let visitor = bearer(&self.shared, self.credential).ok().flatten()?;
+        if visitor.caller != self.caller {
             return None;
         }
         let records = self.shared.store().records(self.only, self.next, CHUNK);

@@ -3,6 +3,8 @@
 use super::world::World;
 use crate::{ROUTES, Verb, Who, openapi_document};
 use axum::http::StatusCode;
+use selfheal_domain::token::Scope;
+use selfheal_domain::user::Role;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -21,6 +23,7 @@ const EXPECTED: &[(&str, &str, [&str; 7])] = &[
     ("GET",    "/audit",                                ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
     ("GET",    "/host",                                 ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
     ("GET",    "/people",                               ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/account",                              ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
     ("GET",    "/insights",                             ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
     ("GET",    "/embed/issues/{view}",                  ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
     ("GET",    "/embed.js",                             ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
@@ -60,6 +63,12 @@ const EXPECTED: &[(&str, &str, [&str; 7])] = &[
     ("POST",   "/api/v1/services/{name}/reload",        ["401", "403", "403", "403", "403", "ok",  "403"]),
     ("GET",    "/api/v1/users",                         ["401", "403", "403", "403", "403", "ok",  "403"]),
     ("POST",   "/api/v1/users",                         ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("POST",   "/api/v1/users/{name}/close",            ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("GET",    "/api/v1/users/{name}/tokens",           ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("DELETE", "/api/v1/users/{name}/tokens/{token}",   ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("GET",    "/api/v1/tokens",                        ["401", "403", "ok",  "ok",  "ok",  "ok",  "403"]),
+    ("POST",   "/api/v1/tokens",                        ["401", "403", "ok",  "ok",  "ok",  "ok",  "403"]),
+    ("DELETE", "/api/v1/tokens/{token}",                ["401", "403", "404", "ok",  "ok",  "ok",  "403"]),
     ("GET",    "/api/v1/policies",                      ["401", "403", "403", "403", "ok",  "ok",  "403"]),
     ("GET",    "/api/v1/policies/text",                       ["401", "403", "403", "403", "ok",  "ok",  "403"]),
     ("GET",    "/api/v1/policies/enforcement",                ["401", "403", "403", "403", "ok",  "ok",  "403"]),
@@ -89,6 +98,128 @@ const EXPECTED: &[(&str, &str, [&str; 7])] = &[
     ("GET",    "/api/v1/decisions/{id}",                ["401", "403", "403", "403", "ok",  "ok",  "403"]),
 ];
 
+/// The scope that a token needs for each call, written down a second time. Where nobody
+/// needs a token there is none.
+#[rustfmt::skip]
+const SCOPES: &[(Scope, &[&str])] = &[
+    (Scope::Read, &[
+        "GET /api/v1/issues", "GET /api/v1/issues/{issue}", "GET /api/v1/issues/{issue}/events",
+        "GET /api/v1/issues/{issue}/stream", "GET /api/v1/stream", "GET /api/v1/issues/{issue}/pack",
+        "GET /api/v1/issues/{issue}/patch", "GET /api/v1/autonomy",
+        "GET /api/v1/services", "GET /api/v1/services/{name}", "GET /api/v1/services/{name}/logs",
+        "GET /api/v1/users", "GET /api/v1/users/{name}/tokens", "GET /api/v1/tokens",
+        "GET /api/v1/policies", "GET /api/v1/policies/text", "GET /api/v1/policies/enforcement",
+        "GET /api/v1/decisions", "GET /api/v1/decisions/{id}",
+        "GET /api/v1/decisions/{id}/explanation", "POST /api/v1/decisions/{id}/explanation",
+        "GET /api/v1/audit", "GET /api/v1/audit/checkpoint", "GET /api/v1/audit/proof/{index}",
+        "GET /api/v1/audit/tlog/checkpoint", "GET /api/v1/audit/tlog/tile/{*tile}",
+    ]),
+    (Scope::Report, &["POST /api/v1/issues", "POST /api/v1/issues/{issue}/comments"]),
+    (Scope::Triage, &[
+        "PATCH /api/v1/issues/{issue}/approve", "PATCH /api/v1/issues/{issue}/reject",
+        "PATCH /api/v1/issues/{issue}/priority", "POST /api/v1/issues/{issue}/abort",
+        "POST /api/v1/issues/{issue}/retry", "PATCH /api/v1/issues/{issue}/patch/approve",
+        "PATCH /api/v1/issues/{issue}/patch/reject",
+    ]),
+    (Scope::Operate, &[
+        "PUT /api/v1/autonomy", "POST /api/v1/freeze", "DELETE /api/v1/freeze",
+        "POST /api/v1/services/{name}/start", "POST /api/v1/services/{name}/stop",
+        "POST /api/v1/services/{name}/restart", "POST /api/v1/services/{name}/reload",
+    ]),
+    (Scope::Policies, &[
+        "POST /api/v1/policies/modules", "POST /api/v1/policies/plan",
+        "POST /api/v1/policies/activate", "POST /api/v1/policies/proposals/{number}/confirm",
+        "DELETE /api/v1/policies/proposals/{number}", "POST /api/v1/policies/trial/promote",
+        "POST /api/v1/policies/trial/end", "POST /api/v1/policies/rollback",
+        "POST /api/v1/policies/quarantine/{module}/release", "POST /api/v1/policies/grants",
+        "DELETE /api/v1/policies/grants/{number}",
+    ]),
+    (Scope::Accounts, &[
+        "POST /api/v1/users", "POST /api/v1/users/{name}/close",
+        "DELETE /api/v1/users/{name}/tokens/{token}", "POST /api/v1/tokens",
+        "DELETE /api/v1/tokens/{token}",
+    ]),
+    (Scope::Hook, &[
+        "POST /api/v1/hook/claude-code", "POST /api/v1/hook/codex", "POST /api/v1/hook/gemini",
+    ]),
+];
+
+/// A place that a route's path stands for.
+fn place_of(path: &str, issue: u64, file: &str) -> String {
+    [
+        ("{issue}", issue.to_string().as_str()),
+        ("{name}", "web"),
+        ("{id}", "00000000-0000-0000-0000-00000000ffff"),
+        ("{number}", "7"),
+        ("{module}", "guard"),
+        ("{index}", "0"),
+        ("{*tile}", "0/000.p/1"),
+        ("{token}", "0000000000000000"),
+        ("{view}", "open"),
+        ("{file}", file),
+    ]
+    .into_iter()
+    .fold(path.to_owned(), |path, (name, value)| {
+        path.replace(name, value)
+    })
+}
+
+/// Every call by every token of one scope: an admin's (which the role lets do all but ask
+/// as a hook).
+#[tokio::test]
+async fn every_call_needs_the_scope_that_the_table_names_and_no_other() {
+    let world = World::new();
+    let number = world.report("admin").await;
+    let mut named = BTreeSet::new();
+    for held in Scope::of_role(Role::Admin) {
+        let order = json!({"name": held.as_str(), "scopes": [held]});
+        let made = world.call("admin", "POST", "/api/v1/tokens", order).await;
+        let token = made.json()["token"].as_str().unwrap().to_owned();
+        for (needed, calls) in SCOPES {
+            for call in *calls {
+                named.insert((*call).to_owned());
+                if *needed == Scope::Hook {
+                    continue;
+                }
+                let (method, path) = call.split_once(' ').unwrap();
+                let place = place_of(path, number, "");
+                let status = if path.ends_with("/stream") {
+                    world.status_of(&token, &place).await
+                } else {
+                    let body = match method {
+                        "GET" => Value::Null,
+                        _ => json!({"nonsense": true}),
+                    };
+                    let reply = world.call(&token, method, &place, body).await;
+                    if held != needed {
+                        let (detail, _) = reply.problem(403);
+                        assert!(detail.contains(needed.as_str()), "{detail}");
+                        let challenge = reply.headers["www-authenticate"].to_str().unwrap();
+                        let expected = format!("error=\"insufficient_scope\", scope=\"{needed}\"");
+                        assert!(challenge.contains(&expected), "{challenge}");
+                    }
+                    reply.status
+                };
+                let past = !matches!(status.as_u16(), 401 | 403);
+                assert_eq!(past, held == needed, "{held}: {call} answered {status}");
+            }
+        }
+    }
+    let rows = ROUTES.iter().filter(|route| route.who != Who::Anyone);
+    for route in ROUTES {
+        let call = format!("{} {}", route.verb.as_str(), route.path);
+        let needed = SCOPES
+            .iter()
+            .find(|(_, calls)| calls.contains(&call.as_str()));
+        assert_eq!(route.scope, needed.map(|(scope, _)| *scope), "{call}");
+    }
+    assert_eq!(
+        named.len(),
+        rows.count(),
+        "a call that is no route, or stands twice"
+    );
+}
+
 /// Every issue route answers 404 for somebody else's issue before it looks at a
 /// body: all calls send one that no route accepts.
 #[tokio::test]
@@ -101,15 +232,7 @@ async fn every_route_admits_whom_the_contract_names_and_nobody_else() {
     let mut walked = BTreeSet::new();
     for (method, path, expected) in EXPECTED {
         walked.insert(format!("{method} {path}"));
-        let place = path
-            .replace("{issue}", &number.to_string())
-            .replace("{name}", "web");
-        let place = place.replace("{id}", "00000000-0000-0000-0000-00000000ffff");
-        let place = place.replace("{number}", "7").replace("{module}", "guard");
-        let place = place
-            .replace("{index}", "0")
-            .replace("{*tile}", "0/000.p/1");
-        let place = place.replace("{view}", "open").replace("{file}", file);
+        let place = place_of(path, number, file);
         for (who, expected) in ["", "guest", "bob", "ada", "auditor", "admin", "hook"]
             .iter()
             .zip(expected)

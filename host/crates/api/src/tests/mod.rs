@@ -8,4 +8,5 @@ mod policies;
 mod sessions;
 mod sockets;
 mod streams;
+mod tokens;
 mod world;

@@ -642,8 +642,10 @@ impl World {
                 role,
                 token_digest: Some(made.digest),
                 password_hash: None,
+                tokens: Vec::new(),
             };
-            desk.save_account(Actor::Operator, account).unwrap();
+            desk.record_account(Actor::Operator, Event::UserSaved(account))
+                .unwrap();
             tokens.push((name, made.token));
         }
         let state = ApiState::new(desk, &feed, options);
@@ -658,13 +660,10 @@ impl World {
         }
     }
 
-    pub(super) fn token(&self, name: &str) -> &str {
-        &self
-            .tokens
-            .iter()
-            .find(|(other, _)| *other == name)
-            .unwrap()
-            .1
+    /// The token of `who`; anything else is one already.
+    pub(super) fn token<'a>(&'a self, who: &'a str) -> &'a str {
+        let found = self.tokens.iter().find(|(name, _)| *name == who);
+        found.map_or(who, |(_, token)| token)
     }
 
     /// Sends a request as it is.
@@ -676,12 +675,7 @@ impl World {
     pub(super) async fn call(&self, who: &str, method: &str, path: &str, body: Value) -> Reply {
         let mut request = Request::builder().method(method).uri(path);
         if !who.is_empty() {
-            let token = self
-                .tokens
-                .iter()
-                .find(|(name, _)| *name == who)
-                .map(|(_, token)| token);
-            let token = token.map_or(who, String::as_str);
+            let token = self.token(who);
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
         let body = match body {

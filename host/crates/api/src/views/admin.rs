@@ -51,7 +51,7 @@ impl From<&Account> for User {
         Self {
             name: account.name.to_string(),
             role: account.role,
-            has_token: account.token_digest.is_some(),
+            has_token: account.token_digest.is_some() || !account.tokens.is_empty(),
             has_password: account.password_hash.is_some(),
         }
     }
@@ -96,10 +96,11 @@ pub(crate) struct UserRequest {
 }
 
 /// An account to close.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CloseRequest {
     /// Only if it has this role.
+    #[schema(value_type = Option<vocabulary::Role>)]
     pub(crate) role: Option<Role>,
 }
 

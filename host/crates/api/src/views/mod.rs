@@ -6,4 +6,5 @@ pub(crate) mod issue;
 pub(crate) mod patch;
 pub(crate) mod policy;
 pub(crate) mod record;
+pub(crate) mod token;
 pub(crate) mod vocabulary;

@@ -204,6 +204,9 @@ fn prune(event: &Event, mut data: Value) -> Value {
         Event::UserSaved(account) => {
             object.remove("token_digest");
             object.remove("password_hash");
+            let names = account.tokens.iter();
+            let names = names.map(|token| Value::from(token.name.as_str()));
+            object.insert("tokens".to_owned(), names.collect());
             object.insert(
                 "has_token".to_owned(),
                 Value::from(account.token_digest.is_some()),
@@ -212,6 +215,12 @@ fn prune(event: &Event, mut data: Value) -> Value {
                 "has_password".to_owned(),
                 Value::from(account.password_hash.is_some()),
             );
+        }
+        Event::TokenCreated { token, .. } => {
+            if let Some(Value::Object(shown)) = object.get_mut("token") {
+                shown.remove("digest");
+                shown.insert("id".to_owned(), Value::from(token.id()));
+            }
         }
         _ => {}
     }
@@ -448,6 +457,16 @@ pub(crate) fn summary(event: &Event) -> String {
         Event::UserSaved(account) => {
             format!("account {} saved with role {}", account.name, account.role)
         }
+        Event::TokenCreated { name, token } => {
+            let scopes: Vec<_> = token.scopes.iter().map(|scope| scope.as_str()).collect();
+            format!(
+                "token {:?} of {name} made, for: {}",
+                short(&token.name),
+                scopes.join(", ")
+            )
+        }
+        Event::TokenRevoked { name, id } => format!("token {id} of {name} revoked"),
+        Event::TokenUsed { name, id } => format!("token {id} of {name} is in use"),
         Event::SessionOpened { name } => format!("{name} logged in"),
         Event::SessionRefused { name } => format!("log-in as {name:?} refused"),
         Event::SessionClosed { name } => format!("{name} logged out"),
@@ -484,7 +503,19 @@ fn tool_summary(decision: &ToolDecision) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use selfheal_domain::token::{AccessToken, Scope};
     use selfheal_domain::user::{Account, UserName};
+
+    fn a_token() -> AccessToken {
+        AccessToken {
+            name: "ci".into(),
+            digest: "d".repeat(64),
+            scopes: vec![Scope::Read],
+            created_at: DateTime::<Utc>::MIN_UTC,
+            expires_at: None,
+            last_used: None,
+        }
+    }
 
     #[test]
     fn no_secret_of_an_account_leaves_through_the_log() {
@@ -493,6 +524,7 @@ mod tests {
             role: Role::Admin,
             token_digest: Some("d".repeat(64)),
             password_hash: Some("$argon2id$secret".into()),
+            tokens: vec![a_token()],
         });
         let (kind, data) = parts(&event);
         let text = data.unwrap().to_string();
@@ -501,6 +533,14 @@ mod tests {
             !text.contains("argon2id") && !text.contains("dddd"),
             "{text}"
         );
+        assert!(text.contains("\"tokens\":[\"ci\"]"), "{text}");
+        let created = Event::TokenCreated {
+            name: UserName::new("ada").unwrap(),
+            token: a_token(),
+        };
+        let shown = parts(&created).1.unwrap();
+        assert_eq!(shown["token"]["id"], "d".repeat(16));
+        assert!(shown["token"].get("digest").is_none(), "{shown}");
         assert!(
             text.contains("\"hasToken\":true") && text.contains("\"hasPassword\":true"),
             "{text}"

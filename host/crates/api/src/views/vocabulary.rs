@@ -87,6 +87,15 @@ schema_enum!(
     Role { Guest = "guest", Hook = "hook", User = "user", Auditor = "auditor", Admin = "admin" }
 );
 schema_enum!(
+    /// What a token may be used for: reading; reporting and commenting; deciding about issues
+    /// and patches; services, autonomy and freeze; policies; accounts and tokens; an agent's
+    /// questions.
+    Scope {
+        Read = "read", Report = "report", Triage = "triage", Operate = "operate",
+        Policies = "policies", Accounts = "accounts", Hook = "hook",
+    }
+);
+schema_enum!(
     /// A guardrail's answer.
     VerdictName { Allow = "allow", Ask = "ask", Deny = "deny" }
 );
@@ -121,6 +130,7 @@ mod tests {
         spelt::<domain::risk::RiskLevel>(super::RiskLevel::VALUES);
         spelt::<domain::run::RunStatus>(super::RunStatus::VALUES);
         spelt::<domain::user::Role>(super::Role::VALUES);
+        spelt::<domain::token::Scope>(super::Scope::VALUES);
         spelt::<domain::policy_control::ChangeSource>(super::ChangeSource::VALUES);
         spelt::<domain::policy_control::ModuleState>(super::ModuleState::VALUES);
         assert_eq!(super::Rollout::VALUES, ["full", "shadow", "canary"]);
