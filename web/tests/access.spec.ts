@@ -36,7 +36,7 @@ async function check(page: Page, where: string) {
 
 const PLACES = {
   "everybody's": ["/issues/open", "/issues/history", "/issues/report", "/issues/1"],
-  "an admin's": ["/policies", "/decisions", "/audit", "/insights", "/host", "/people"],
+  "an admin's": ["/policies", "/decisions", "/audit", "/insights", "/host", "/people", "/account"],
 };
 
 for (const [whose, places] of Object.entries(PLACES)) {
