@@ -98,6 +98,33 @@ struct Server {
     secure_cookies: bool,
     allowed_origins: Vec<String>,
     embed_in: Vec<String>,
+    tls: Option<Tls>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tls {
+    certificate: PathBuf,
+    key: PathBuf,
+    #[serde(default = "Tls::year")]
+    hsts_days: u32,
+}
+
+impl Tls {
+    fn year() -> u32 {
+        365
+    }
+}
+
+/// The host's certificate and key.
+#[derive(Debug, Clone)]
+pub(crate) struct TlsFiles {
+    /// PEM: the host's own certificate first, then those between it and the root.
+    pub certificate: PathBuf,
+    /// PEM: its key.
+    pub key: PathBuf,
+    /// How long browsers remember to come over TLS only.
+    pub hsts: Duration,
 }
 
 impl Default for Server {
@@ -107,6 +134,7 @@ impl Default for Server {
             secure_cookies: false,
             allowed_origins: Vec::new(),
             embed_in: Vec::new(),
+            tls: None,
         }
     }
 }
@@ -356,6 +384,8 @@ pub(crate) struct Config {
     pub listen: SocketAddr,
     /// Cookies only over TLS.
     pub secure_cookies: bool,
+    /// Certificate and key, where the host has TLS of its own.
+    pub tls: Option<TlsFiles>,
     /// Origins that may use the cookie, besides the server's own.
     pub allowed_origins: Vec<String>,
     /// Origins of applications whose pages may show the issues in a frame.
@@ -502,17 +532,7 @@ impl Config {
         }
         for authorities in agent.ca_files_mut() {
             *authorities = base.join(&authorities);
-            let place = authorities.canonicalize();
-            if place.is_ok_and(|place| place.starts_with(&repository)) {
-                return Err(wrong(
-                    "ca_file",
-                    format!(
-                        "{} is in the application's repository, where a patch could change \
-                         who is trusted with keys and code; keep it elsewhere",
-                        authorities.display()
-                    ),
-                ));
-            }
+            outside(&repository, authorities).map_err(|why| wrong("ca_file", why))?;
         }
         if let Some(text) = document
             .server
@@ -525,6 +545,14 @@ impl Config {
                 format!("{text:?} is no origin, as in \"https://shop.example\""),
             ));
         }
+        let tls = document.server.tls.map(|tls| TlsFiles {
+            certificate: base.join(tls.certificate),
+            key: base.join(tls.key),
+            hsts: Duration::from_secs(u64::from(tls.hsts_days) * 24 * 3600),
+        });
+        if let Some(files) = &tls {
+            outside(&repository, &files.key).map_err(|why| wrong("server.tls.key", why))?;
+        }
         if let Err(message) = check_services(&document.services) {
             return Err(wrong("service", message));
         }
@@ -535,6 +563,7 @@ impl Config {
             repository,
             listen: document.server.listen,
             secure_cookies: document.server.secure_cookies,
+            tls,
             allowed_origins: document.server.allowed_origins,
             embed_in: document.server.embed_in,
             diagnosis_budget,
@@ -551,6 +580,32 @@ impl Config {
             probes: verification.probes,
             services: document.services,
         })
+    }
+}
+
+/// Nothing that trust hangs on lies where a patch could change it.
+fn outside(repository: &Path, file: &Path) -> Result<(), String> {
+    match file.canonicalize() {
+        Ok(place) if place.starts_with(repository) => Err(format!(
+            "{} is in the application's repository, where a patch could change who is trusted \
+             with keys and code; keep it elsewhere",
+            file.display()
+        )),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+impl Config {
+    /// Files of the host's own that agents must not read, besides keys of models.
+    pub(crate) fn secret_files(&self) -> impl Iterator<Item = PathBuf> {
+        let tls = self.tls.iter().map(|tls| &tls.key);
+        tls.filter_map(|file| file.canonicalize().ok())
+    }
+
+    /// Where the host is reached, by the configuration alone.
+    pub(crate) fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.listen)
     }
 }
 

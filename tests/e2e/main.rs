@@ -33,4 +33,5 @@ mod services;
 mod skill;
 mod strategies;
 mod tlog;
+mod tls;
 mod walk;

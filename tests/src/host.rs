@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 /// What the API answered.
 #[derive(Debug)]
@@ -93,11 +94,7 @@ impl TestHost {
             let log = std::fs::read_to_string(outside.join("host.log")).unwrap_or_default();
             panic!("the host did not start: {log}");
         };
-        let agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .proxy(None)
-            .build()
-            .into();
+        let agent = client(TlsConfig::default());
         Self {
             child,
             url,
@@ -106,6 +103,34 @@ impl TestHost {
             agent,
             admin,
         }
+    }
+
+    /// The same host, asked by somebody who trusts this authority (PEM) alone.
+    #[must_use]
+    pub fn trusting(mut self, authority: &str) -> Self {
+        let authority = Certificate::from_pem(authority.as_bytes()).expect("a certificate");
+        let roots = RootCerts::new_with_certs(&[authority]);
+        self.agent = client(TlsConfig::builder().root_certs(roots).build());
+        self
+    }
+
+    /// Sends a request as it is, with JSON or nothing in it; follows nothing.
+    pub fn raw(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> ureq::http::Response<ureq::Body> {
+        let mut request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url))
+            .header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body.to_owned()).expect("a request");
+        self.agent.run(request).expect("the host answers")
     }
 
     /// Process id of the host.
@@ -232,6 +257,16 @@ impl TestHost {
             },
         )
     }
+}
+
+fn client(tls: TlsConfig) -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .proxy(None)
+        .tls_config(tls)
+        .build()
+        .into()
 }
 
 impl Drop for TestHost {

@@ -1,5 +1,6 @@
 //! `selfheal issue`: a thin client of the HTTP API.
 
+use super::client::{Client, Proxies};
 use super::output::{self, Colour};
 use crate::failure::{Because, Exit, Failure};
 use clap::{Args, Subcommand};
@@ -59,6 +60,9 @@ pub(crate) struct Server {
         global = true
     )]
     token: String,
+    /// Authorities (PEM) of its certificate, in place of those that this machine trusts
+    #[arg(long, env = "SELFHEAL_CA_FILE", value_name = "FILE", global = true)]
+    ca_file: Option<PathBuf>,
     /// Print the server's answer as JSON
     #[arg(long, global = true)]
     pub(super) json: bool,
@@ -311,11 +315,9 @@ impl Server {
         body: Option<Value>,
     ) -> Result<Vec<u8>, Failure> {
         let url = format!("{}/api/v1{path}", self.url.trim_end_matches('/'));
-        let agent: ureq::Agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(std::time::Duration::from_secs(60)))
-            .build()
-            .into();
+        let patience = std::time::Duration::from_secs(60);
+        let client = Client::new(self.ca_file.as_deref(), patience, Proxies::Followed);
+        let client = client.because(Exit::Usage)?;
         let mut request = ureq::http::Request::builder().method(method).uri(&url);
         if !self.token.is_empty() {
             request = request.header("authorization", format!("Bearer {}", self.token));
@@ -323,14 +325,10 @@ impl Server {
         let text = body.map(|body| body.to_string()).unwrap_or_default();
         let request = request
             .header("content-type", "application/json")
-            .body(text)
+            .body(text.into_bytes())
             .because(Exit::Usage)?;
-        let mut response = agent.run(request).map_err(|error| Failure {
-            exit: Exit::Unavailable,
-            error: anyhow::Error::new(error).context(format!(
-                "{url} does not answer; is `selfheal serve` running?"
-            )),
-        })?;
+        let response = client.run(&url, request);
+        let mut response = response.map_err(|why| Failure::new(Exit::Unavailable, why))?;
         let status = response.status().as_u16();
         let body = response.body_mut().with_config().limit(MOST_BYTES);
         let bytes = body.read_to_vec().because(Exit::Unavailable)?;

@@ -2,6 +2,7 @@
 //! printing, and the switch that Ctrl-C throws.
 
 mod audit;
+mod client;
 mod demo;
 mod doctor;
 mod freeze;

@@ -38,6 +38,7 @@ impl Serve {
         start_logging();
         let mut config = Config::read(&self.config).because(Exit::Usage)?;
         config.listen = self.listen.unwrap_or(config.listen);
+        let tls = config.tls.is_some();
         let mut host = Host::open(config)?;
         for service in host.services.status() {
             output::line(format!("service {}: {}", service.name, service.state));
@@ -49,9 +50,10 @@ impl Serve {
             wait_for_signal().await;
             stop.send_replace(true);
         });
+        let scheme = if tls { "https" } else { "http" };
         let ready = |address: SocketAddr| {
             output::line(format!(
-                "{} http://{address}",
+                "{} {scheme}://{address}",
                 output::coloured(Colour::Green, "listening on")
             ));
         };

@@ -9,7 +9,7 @@ use crate::failure::{Because, Exit, Failure};
 use crate::machine::Machine;
 use crate::mask::Mask;
 use selfheal_agent::{BenchRules, CheckerConfig, SandboxWorkbench};
-use selfheal_api::{ApiOptions, ApiState, SecureCookies};
+use selfheal_api::{ApiOptions, ApiState, Identity, SecureCookies};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{Event, Record};
 use selfheal_domain::ledger::Ledger;
@@ -42,12 +42,16 @@ pub(crate) struct Host {
     warden: Arc<Warden>,
     worker: Option<JoinHandle<()>>,
     watcher: Option<JoinHandle<()>>,
+    /// Who the host is to browsers, where it has TLS of its own.
+    certificate: Option<Identity>,
     config: Config,
 }
 
 impl Host {
     /// Opens store, policies, repository and services, takes up unfinished work.
     pub(crate) fn open(config: Config) -> Result<Self, Failure> {
+        let certificate = config.tls.as_ref().map(super::tls::identity).transpose();
+        let certificate = certificate.because(Exit::Usage)?;
         // The keeper writes generations: never beside another host's.
         let claim = JournalStore::claim(&config.data).because(Exit::Unavailable)?;
         let keeper = keeper_of(&config)?;
@@ -92,6 +96,7 @@ impl Host {
                 .into_iter()
                 .cloned()
                 .chain(config.agent.key_files())
+                .chain(config.secret_files())
                 .collect(),
             state: &layers,
             policy: &policy,
@@ -181,6 +186,7 @@ impl Host {
             warden,
             worker: None,
             watcher: None,
+            certificate,
             config,
         })
     }
@@ -210,11 +216,12 @@ impl Host {
         let options = ApiOptions {
             allowed_origins: config.allowed_origins.clone(),
             embed_in: config.embed_in.clone(),
-            secure_cookies: if config.secure_cookies {
+            secure_cookies: if config.secure_cookies || config.tls.is_some() {
                 SecureCookies::Yes
             } else {
                 SecureCookies::No
             },
+            hsts: config.tls.as_ref().map_or(Duration::ZERO, |tls| tls.hsts),
             ..ApiOptions::default()
         };
         let state = ApiState::new(self.desk.clone(), &self.feed, options);
@@ -237,7 +244,17 @@ impl Host {
             // An error means that the sender is gone: stop as well.
             let _ = shutdown.wait_for(|stop| *stop).await;
         };
-        let web = selfheal_api::serve(listener, state.clone(), wait(shutdown.clone()));
+        let (network, stop) = (state.clone(), wait(shutdown.clone()));
+        let web = async {
+            let Some((files, identity)) = config.tls.as_ref().zip(self.certificate.clone()) else {
+                return selfheal_api::serve(listener, network, stop).await;
+            };
+            let (renewed, identities) = tokio::sync::watch::channel(identity);
+            let following = tokio::spawn(super::tls::follow(files.clone(), renewed));
+            let served = selfheal_api::serve_tls(listener, identities, network, stop).await;
+            following.abort();
+            served
+        };
         let operator = selfheal_api::serve_control(control, state, wait(shutdown));
         let result = tokio::try_join!(web, operator).because(Exit::Unavailable);
         let _ = std::fs::remove_file(&socket);

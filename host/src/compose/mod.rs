@@ -7,6 +7,7 @@ mod containment;
 pub(crate) mod host;
 pub(crate) mod one_shot;
 pub(crate) mod signing;
+mod tls;
 mod transcripts;
 
 use crate::config::Config;

@@ -73,7 +73,7 @@ const EDGES: [(&str, &[&str]); 22] = [
 const GUEST_PREFIX: &str = "selfheal-policy-";
 
 /// Engines, and the only crates that name them.
-const ENGINES: [(&str, &[&str]); 11] = [
+const ENGINES: [(&str, &[&str]); 12] = [
     ("sled", &["selfheal-store"]),
     ("wasmtime", &["selfheal-policy-host"]),
     ("git2", &["selfheal-worktree"]),
@@ -87,8 +87,14 @@ const ENGINES: [(&str, &[&str]); 11] = [
     ("reqwest", &["selfheal-mcp", "selfheal-model"]),
     (
         "rustls",
-        &["selfheal-mcp", "selfheal-model", "selfheal-policy-source"],
+        &[
+            "selfheal-api",
+            "selfheal-mcp",
+            "selfheal-model",
+            "selfheal-policy-source",
+        ],
     ),
+    ("tokio-rustls", &["selfheal-api"]),
     ("sse-stream", &["selfheal-model"]),
     ("zip", &["selfheal-evidence"]),
 ];

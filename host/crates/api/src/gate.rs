@@ -11,8 +11,9 @@ use crate::limits::source_key;
 use crate::problem::Problem;
 use crate::routes::{Route, Verb, Who};
 use crate::secrets::{digest_of, is_digest};
-use crate::sessions::cookie_of;
+use crate::sessions::{SecureCookies, cookie_of};
 use crate::state::Shared;
+use crate::tls::Peer;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, Uri, header};
@@ -22,7 +23,7 @@ use selfheal_domain::digest::Digest;
 use selfheal_domain::token::AccessToken;
 use selfheal_domain::user::{Account, Role, UserName};
 use selfheal_pipeline::desk::Caller;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -72,9 +73,9 @@ async fn walk(
     let route = route_of(rows, parts.method.as_str())?;
     let source = parts
         .extensions
-        .get::<ConnectInfo<SocketAddr>>()
+        .get::<ConnectInfo<Peer>>()
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| {
-            source_key(info.0.ip())
+            source_key(info.0.0.ip())
         });
     if door == Door::Network {
         let taken = shared.by_source.take(source, Instant::now());
@@ -290,8 +291,10 @@ fn check_origin(call: &Call) -> Result<(), Problem> {
         .headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());
+    // Where the host is reached over TLS, a page that came without it may be anybody's.
+    let plain = call.shared.options.secure_cookies == SecureCookies::No;
     let own = origin.split_once("://").is_some_and(|(scheme, authority)| {
-        matches!(scheme, "http" | "https") && host == Some(authority)
+        (scheme == "https" || (plain && scheme == "http")) && host == Some(authority)
     });
     if own
         || call
@@ -432,6 +435,12 @@ pub(crate) fn finish(shared: &Shared, mut response: Response<Body>) -> Response<
         ),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
+    }
+    let hsts = shared.options.hsts.as_secs();
+    if hsts > 0
+        && let Ok(value) = HeaderValue::try_from(format!("max-age={hsts}"))
+    {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, value);
     }
     let framed = match embeds {
         Some(Embeds::Page) => framed_by(&shared.options.embed_in),

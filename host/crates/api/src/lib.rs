@@ -25,6 +25,7 @@ mod sessions;
 mod state;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod views;
 
 pub use gate::is_origin;
@@ -34,7 +35,8 @@ pub use routes::{CONTROL_ROUTES, Parameter, ROUTES, Route, Verb, Who, control_ro
 pub use secrets::{
     MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, NewToken, SecretError, hash_password, new_token,
 };
-pub use server::{serve, serve_control};
+pub use server::{serve, serve_control, serve_tls};
 pub use sessions::SecureCookies;
 pub use state::{ApiOptions, ApiState};
+pub use tls::{Identity, IdentityError};
 pub use views::token::{token_view, tokens_view};

@@ -37,6 +37,9 @@ pub struct ApiOptions {
     pub embed_in: Vec<String>,
     /// Whether session cookies are `Secure`.
     pub secure_cookies: SecureCookies,
+    /// How long browsers shall come over TLS only (`Strict-Transport-Security`); nothing
+    /// is said about it where this is zero.
+    pub hsts: Duration,
     /// How long a log-in lasts.
     pub session_ttl: Duration,
     /// Requests per minute and user; as many at once.
@@ -57,6 +60,7 @@ impl Default for ApiOptions {
             allowed_origins: Vec::new(),
             embed_in: Vec::new(),
             secure_cookies: SecureCookies::No,
+            hsts: Duration::ZERO,
             session_ttl: Duration::from_secs(12 * 3600),
             user_per_minute: 1_200,
             source_per_minute: 3_000,

@@ -33,4 +33,5 @@ mod wire;
 pub use agent::{Budgets, ExternalAgent, ExternalAgentConfig, Protocol};
 pub use gateway::{
     Authorities, AuthoritiesError, Dialect, Gateway, GatewayError, Mask, Upstream, Usage,
+    explained, tls,
 };

@@ -1,6 +1,7 @@
 //! The host that a hook asks: over HTTP with the hook's own token, or beside it
 //! through the operator's local socket.
 
+use crate::cli::client::{Client, Proxies};
 use crate::compose::accounts::control_socket;
 use crate::config::Config;
 use clap::Args;
@@ -27,6 +28,9 @@ pub(super) struct Host {
     /// Address of the host
     #[arg(long, env = "SELFHEAL_URL", default_value = "http://127.0.0.1:7700")]
     url: String,
+    /// Authorities (PEM) of its certificate, in place of those that this machine trusts
+    #[arg(long, env = "SELFHEAL_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// Token of the hook; without one, what `selfheal hook install` wrote for this user
     #[arg(
         long,
@@ -52,6 +56,9 @@ pub(super) struct Credentials {
     /// The account that was made for it, where one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) account: Option<String>,
+    /// Authorities of the host's certificate, where they are not the machine's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) ca_file: Option<PathBuf>,
 }
 
 /// Carries a hook's event to the host and its answer back.
@@ -74,6 +81,7 @@ impl Asking for Host {
                 url: self.url.clone(),
                 token: self.token.clone(),
                 account: None,
+                ca_file: self.ca_file.clone(),
             };
             return credentials.send(&path, event);
         }
@@ -120,21 +128,14 @@ impl Credentials {
     /// answer in the host's place.
     pub(super) fn send(&self, path: &str, event: &[u8]) -> Result<Vec<u8>, String> {
         let url = format!("{}{path}", self.url.trim_end_matches('/'));
-        let agent: ureq::Agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .proxy(None)
-            .timeout_global(Some(PATIENCE))
-            .build()
-            .into();
-        let sent = agent
-            .post(&url)
+        let client = Client::new(self.ca_file.as_deref(), PATIENCE, Proxies::Ignored);
+        let client = client.map_err(|error| error.to_string())?;
+        let request = ureq::http::Request::post(&url)
             .header("authorization", format!("Bearer {}", self.token))
             .header("content-type", "application/json")
-            .send(event);
-        let mut response = sent.map_err(|error| {
-            format!("{url} does not answer ({error}); is `selfheal serve` running?")
-        })?;
+            .body(event.to_vec())
+            .map_err(|error| error.to_string())?;
+        let mut response = client.run(&url, request)?;
         let status = response.status().as_u16();
         if status != 200 {
             return Err(format!("{url} answered {status}"));

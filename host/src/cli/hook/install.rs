@@ -61,6 +61,9 @@ pub(super) struct Install {
     /// Address of the host, where it is not the one that the configuration names
     #[arg(long, env = "SELFHEAL_URL")]
     url: Option<String>,
+    /// Authorities (PEM) of its certificate, in place of those that this machine trusts
+    #[arg(long, env = "SELFHEAL_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// A token made by `selfheal user add NAME --role hook`, for a host on another machine
     #[arg(long)]
     token: Option<String>,
@@ -115,18 +118,21 @@ impl Install {
     fn credentials(&self, place: &Place) -> Result<(Credentials, Option<String>), Failure> {
         let url = match &self.url {
             Some(url) => url.clone(),
-            None => format!("http://{}", host_here(self.config.as_deref())?.listen),
+            None => host_here(self.config.as_deref())?.url(),
         };
+        let ca_file = self.ca_file.as_ref().map(|file| file.canonicalize());
+        let ca_file = ca_file.transpose().because(Exit::Usage)?;
         let with = |token: String, account: Option<String>| Credentials {
             url: url.clone(),
             token,
             account,
+            ca_file: ca_file.clone(),
         };
         if let Some(token) = &self.token {
             return Ok((with(token.clone(), None), None));
         }
         if let Ok(earlier) = read_credentials(&place.credentials)
-            && earlier.url == url
+            && (&earlier.url, &earlier.ca_file) == (&url, &ca_file)
             && prove(place.agent, &earlier.way(place.agent), &place.project).is_ok()
         {
             return Ok((earlier, None));

@@ -79,6 +79,7 @@ fn send(way: &Way, event: &[u8], directory: &Path) -> Result<Heard, String> {
                 url: base.to_owned(),
                 token: token.clone(),
                 account: None,
+                ca_file: None,
             };
             let answer = credentials.send(path, event)?;
             let answer = serde_json::from_slice(&answer)

@@ -1,6 +1,7 @@
 //! The running host that the commands about its policies talk to: over HTTP with an
 //! admin's token, or beside it through the operator's local socket.
 
+use crate::cli::client::{Client, Proxies};
 use crate::cli::issue::{exit_of, problem};
 use crate::compose::accounts::control_socket;
 use crate::config::Config;
@@ -33,6 +34,9 @@ pub(in crate::cli) struct Host {
         default_value = ""
     )]
     token: String,
+    /// Authorities (PEM) of its certificate, in place of those that this machine trusts
+    #[arg(long, env = "SELFHEAL_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// Configuration of the host on this machine
     #[arg(
         long,
@@ -120,12 +124,8 @@ impl Host {
 
     fn over_network(&self, sent: Request) -> Result<(u16, String), Failure> {
         let url = format!("{}{}", self.url.trim_end_matches('/'), sent.path);
-        let agent: ureq::Agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .allow_non_standard_methods(true)
-            .timeout_global(Some(PATIENCE))
-            .build()
-            .into();
+        let client = Client::new(self.ca_file.as_deref(), PATIENCE, Proxies::Followed);
+        let client = client.because(Exit::Usage)?;
         let mut request = ureq::http::Request::builder().method(sent.method).uri(&url);
         if !self.token.is_empty() {
             request = request.header("authorization", format!("Bearer {}", self.token));
@@ -134,12 +134,8 @@ impl Host {
             request = request.header(name, value);
         }
         let request = request.body(sent.body).because(Exit::Usage)?;
-        let mut response = agent.run(request).map_err(|error| Failure {
-            exit: Exit::Unavailable,
-            error: anyhow::Error::new(error).context(format!(
-                "{url} does not answer; is `selfheal serve` running?"
-            )),
-        })?;
+        let response = client.run(&url, request);
+        let mut response = response.map_err(|why| Failure::new(Exit::Unavailable, why))?;
         let status = response.status().as_u16();
         let body = response.body_mut().with_config().limit(MOST_ANSWER);
         Ok((status, body.read_to_string().because(Exit::Unavailable)?))

@@ -67,15 +67,16 @@ impl Authorities {
 }
 
 /// Trust in `authorities`, or in those of the machine.
-pub(super) fn tls(authorities: Option<&Authorities>) -> TlsConfig {
+pub fn tls(authorities: Option<&Authorities>) -> TlsConfig {
     let roots = authorities.map_or(RootCerts::PlatformVerifier, |known| {
         RootCerts::new_with_certs(&known.certificates)
     });
     TlsConfig::builder().root_certs(roots).build()
 }
 
-/// Why the endpoint does not answer, and what to do where its certificate is why.
-pub(super) fn explained(error: &ureq::Error, authorities: Option<&Authorities>) -> String {
+/// Why the endpoint does not answer, and what to do where its certificate is why;
+/// `setting` is what names a file of authorities.
+pub fn explained(error: &ureq::Error, authorities: Option<&Authorities>, setting: &str) -> String {
     let said = error.to_string();
     if !said.contains("UnknownIssuer") {
         return said;
@@ -86,9 +87,9 @@ pub(super) fn explained(error: &ureq::Error, authorities: Option<&Authorities>) 
              (PEM) of the one that signs it into that file",
             known.file.display()
         ),
-        None => "its certificate is signed by no authority that this machine trusts: where the \
-                 authority is your own, name a file with its certificate (PEM) as \
-                 agent.external.ca_file"
-            .to_owned(),
+        None => format!(
+            "its certificate is signed by no authority that this machine trusts: where the \
+             authority is your own, name a file with its certificate (PEM) as {setting}"
+        ),
     }
 }

@@ -168,7 +168,11 @@ impl Forwarder {
             self.client.run(outgoing)
         };
         let answer = answer.map_err(|error| {
-            let why = explained(&error, self.upstream.authorities.as_ref());
+            let why = explained(
+                &error,
+                self.upstream.authorities.as_ref(),
+                "agent.external.ca_file",
+            );
             // The agent keeps what it is told to itself.
             tracing::warn!(endpoint = self.upstream.base_url, "no answer: {why}");
             unreachable(&why)

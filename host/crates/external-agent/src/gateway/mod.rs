@@ -12,7 +12,7 @@ mod http;
 mod served;
 mod usage;
 
-pub use authorities::{Authorities, AuthoritiesError};
+pub use authorities::{Authorities, AuthoritiesError, explained, tls};
 use forward::Forwarder;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
