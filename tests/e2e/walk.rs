@@ -128,6 +128,81 @@ fn at_auto_low_a_low_risk_patch_is_applied_without_review() {
     assert_eq!(issue["status"], "RESOLVED", "{issue}");
     assert_eq!(issue["riskLevel"], "LOW", "{issue}");
     assert_eq!(project.read("cart.py"), healed_cart());
+
+    // What each level would have done with it, asked of the modules in force.
+    let outside = project.outside();
+    let preview = project.selfheal_in(&outside, &["autonomy", "preview", "--json"]);
+    assert_eq!(preview.code, 0, "{preview:?}");
+    let preview = preview.json();
+    let at = |level: usize| &preview["patches"][0]["levels"][level];
+    assert_eq!(preview["patches"][0]["decided"], "apply", "{preview}");
+    assert_eq!(at(0)["action"], "stop", "{preview}");
+    assert_eq!(
+        (&at(1)["action"], &at(1)["reviews"]),
+        (&json!("review"), &json!(1)),
+        "{preview}"
+    );
+    assert_eq!(at(2)["action"], "apply", "{preview}");
+    assert_eq!(preview["levels"][2]["applied"], 1, "{preview}");
+}
+
+#[test]
+fn lists_are_asked_for_snoozed_and_kept_on_the_command_line() {
+    let project = cart();
+    let host = TestHost::start(&project, |_, _| {});
+    let ann = host.user(&project, "ann", "user");
+    let (one, two) = (
+        host.report(&ann, "The discount starts too late"),
+        host.report(&host.admin.clone(), "The \"logo\" is small & ünclear"),
+    );
+    let outside = project.outside();
+    let by = |token: &str| [host.url().to_owned(), token.to_owned()];
+    let run = |token: &str, arguments: &[&str]| {
+        let [url, token] = by(token);
+        let by = ["--url", &url, "--token", &token];
+        project.selfheal_in(&outside, &[&["issue"], &by[..], arguments].concat())
+    };
+    let admin = host.admin.clone();
+    let list = |token: &str, arguments: &[&str]| -> Vec<u64> {
+        let told = run(token, &[&["list", "--json"], arguments].concat());
+        assert_eq!(told.code, 0, "{told:?}");
+        let items = told.json()["items"].as_array().unwrap().clone();
+        items
+            .iter()
+            .map(|it| it["number"].as_u64().unwrap())
+            .collect()
+    };
+    assert_eq!(list(&admin, &["sort:updated", "is:open"]), [two, one]);
+    assert_eq!(list(&admin, &["\"logo\" \"ünclear\""]), [two]);
+    assert_eq!(list(&admin, &["reported-by:ann", "created:<1h"]), [one]);
+    assert_eq!(
+        list(&ann, &["--", "-reported-by:me"]),
+        [0; 0],
+        "ann's own only"
+    );
+    let wrong = run(&admin, &["list", "is:gone"]);
+    assert_eq!(wrong.code, 2, "{wrong:?}");
+    assert!(
+        wrong.stderr.contains("\"gone\" is no value of is") && wrong.stderr.contains("waiting"),
+        "{wrong:?}"
+    );
+
+    let number = one.to_string();
+    let snoozed = run(&admin, &["snooze", &number, "--for", "3d"]);
+    assert!(snoozed.stdout.contains("snoozed until 20"), "{snoozed:?}");
+    assert_eq!(list(&admin, &["--", "-is:snoozed"]), [two]);
+    assert_eq!(run(&admin, &["wake", &number]).code, 0);
+    assert_eq!(run(&ann, &["snooze", &number]).code, 3, "not for users");
+    assert_eq!(run(&admin, &["snooze", &number, "--for", "3"]).code, 2);
+
+    let view = json!({ "query": "is:waiting reported-by:ann", "shared": true });
+    host.admin("PUT", "/views/Of%20Ann", Some(view));
+    let views = run(&ann, &["views"]);
+    assert!(views.stdout.contains("Of Ann: is:waiting"), "{views:?}");
+    assert_eq!(list(&admin, &["--view", "Of Ann", "--", "-logo"]), [one]);
+    let unknown = run(&admin, &["list", "--view", "Nothing"]);
+    assert_eq!(unknown.code, 1, "{unknown:?}");
+    assert!(unknown.stderr.contains("known: Of Ann"), "{unknown:?}");
 }
 
 #[test]

@@ -97,7 +97,8 @@ export class Host {
     private readonly process: ChildProcess,
   ) {}
 
-  static async start(): Promise<Host> {
+  /** `prepare` gets the data directory before anybody uses it. */
+  static async start(prepare?: (data: string) => void): Promise<Host> {
     const directory = mkdtempSync(join(tmpdir(), "selfheal-web-"));
     const app = join(directory, "app");
     mkdirSync(app);
@@ -116,6 +117,7 @@ export class Host {
     const selfheal = (...parts: string[]) =>
       execFileSync(BINARY, parts, { cwd: directory, encoding: "utf8", stdio: "pipe" });
     selfheal("init", "--app", "app", "--data", "data", "--json");
+    prepare?.(join(directory, "data"));
     const port = await freePort();
     const guestPort = await freePort();
     copyMissing(COMPILED, join(directory, "data/compiled"));

@@ -3,7 +3,7 @@ import { expect, test } from "./test";
 test("logging in leads to the page that was asked for; logging out ends it", {
   tag: "@sample",
 }, async ({ page, host }) => {
-  await page.goto("/issues/history?severity=HIGH");
+  await page.goto("/issues/history?query=severity:high");
   await page.getByLabel("User name").fill("adam");
   await page.getByLabel("Password or token").fill("wrong");
   await page.getByRole("button", { name: "Log in" }).click();
@@ -13,7 +13,7 @@ test("logging in leads to the page that was asked for; logging out ends it", {
   await page.getByLabel("Password or token").fill(host.tokens.adam);
   await page.getByRole("button", { name: "Log in" }).click();
   await expect(page.getByRole("link", { name: "History" })).toHaveAttribute("aria-current", "page");
-  await expect(page.getByLabel("Severity", { exact: true })).toHaveValue("HIGH");
+  await expect(page.getByLabel("Severity", { exact: true })).toHaveValue("high");
 
   await page.getByRole("button", { name: "Log out" }).click();
   await expect(page.getByRole("heading", { name: "Log in to Selfheal" })).toBeVisible();

@@ -84,35 +84,3 @@ test("somebody else's issue is nowhere", { tag: "@sample" }, async ({ page, as, 
   await page.goto("/issues/open");
   await expect(page.getByText("Only for Ann")).toHaveCount(0);
 });
-
-const HOSTILE = [
-  "<script>alert(1)</script><img src=x onerror=alert(2)>",
-  "\u202Egnp.exe \u2066RTL\u2069 \u0645\u0631\u062D\u0628\u0627",
-  // biome-ignore lint/suspicious/noTemplateCurlyInString: templates must not run
-  "../../etc/passwd %2e%2e%2f ${7*7} {{7*7}} 🐘🏳️‍🌈",
-];
-
-test("hostile text in every field is text", { tag: "@sample" }, async ({ page, as, host }) => {
-  await as("adam");
-  for (const text of HOSTILE) {
-    const number = await host.report("adam", text, {
-      description: `${text}\n${"Ж".repeat(20_000)}`,
-      stepsToReproduce: text,
-      expectedBehavior: text,
-      actualBehavior: text,
-      service: text,
-    });
-    await host.send("adam", "POST", `/issues/${number}/comments`, {
-      content: `${text}\n\n[a](javascript:alert(3)) ![b](http://192.0.2.1/x.png) <b>c</b>\n\n# big`,
-    });
-    await page.goto(`/issues/${number}`);
-    await expect(page.getByRole("heading", { level: 1 })).toContainText(text);
-    const talk = page.getByRole("region", { name: "Comments" });
-    await expect(talk.locator(".heading")).toHaveText("big");
-    await expect(talk.locator("img, b, script, [href^='javascript']")).toHaveCount(0);
-    await page.goto(`/issues/open?q=${encodeURIComponent(text.slice(0, 20))}`);
-    await expect(page.getByRole("heading", { level: 1 })).toBeVisible();
-    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-    expect(wide, "nothing pushes the page apart").toBeLessThanOrEqual(0);
-  }
-});

@@ -12,7 +12,7 @@ type Fixtures = {
 };
 
 const EXPECTED =
-  /the server responded with a status of (401|403|404|409|422|503)|net::ERR_(FAILED|INTERNET_DISCONNECTED)|directive: "frame-ancestors /;
+  /the server responded with a status of (401|403|404|409|422|500|503)|net::ERR_(FAILED|INTERNET_DISCONNECTED)|directive: "frame-ancestors /;
 
 function watch(page: Page, complaints: string[]): void {
   page.on("console", (message) => {

@@ -4,6 +4,16 @@ import { fromHex, leafHash, Tree, tileNumber } from "../src/admin/merkle";
 import { trendOf } from "../src/admin/trend";
 import { type Line, parseDiff, rowsOf } from "../src/diff/parse";
 import { likeness, words } from "../src/issues/likeness";
+import {
+  askedFor,
+  completionsAt,
+  tabOf,
+  termsOf,
+  toKeep,
+  valueFor,
+  withValue,
+} from "../src/issues/query";
+import { snoozedUntil } from "../src/issues/snooze";
 import { next } from "../src/issues/steady";
 
 const DIFF = `diff --git a/a b.py b/a b.py
@@ -53,15 +63,60 @@ test("titles are alike by the words they share", { tag: "@sample" }, () => {
 
 test("rows stay, leave a mark, and new ones wait", { tag: "@sample" }, () => {
   const issue = (number: number) => ({ number }) as never;
-  const first = next(null, [issue(3), issue(2)], "x");
-  const second = next(first, [issue(4), issue(3), issue(1)], "x");
+  const first = next(null, [issue(3), issue(2)], "x", "created");
+  const second = next(first, [issue(4), issue(3), issue(1)], "x", "created");
   expect(second.rows.map((row) => [row.issue.number, row.gone])).toEqual([
     [3, false],
     [2, true],
     [1, false],
   ]);
   expect(second.fresh).toBe(1);
-  expect(next(second, [issue(4)], "y").rows).toHaveLength(1);
+  expect(next(second, [issue(4)], "y", "created").rows).toHaveLength(1);
+});
+
+test("by last change, too, a row stays where it was read", { tag: "@sample" }, () => {
+  const issue = (number: number, minute: number) =>
+    ({ number, updatedAt: `2026-01-01T00:${minute}:00Z` }) as never;
+  const first = next(null, [issue(1, 30), issue(2, 20)], "x", "updated");
+  const changed = [issue(3, 50), issue(2, 40), issue(1, 30), issue(4, 25), issue(5, 10)];
+  const second = next(first, changed, "x", "updated");
+  expect(second.rows.map((row) => row.issue.number)).toEqual([1, 4, 2, 5]);
+  expect(second.fresh).toBe(1);
+});
+
+test("a control sets one term of a query and leaves the others", { tag: "@sample" }, () => {
+  const text = 'cart "a b" severity:high -source:ci';
+  expect(termsOf(text)).toEqual(["cart", '"a b"', "severity:high", "-source:ci"]);
+  expect(valueFor(text, "severity")).toBe("high");
+  expect(valueFor(text, "source")).toBe("");
+  expect(withValue(text, "severity", "low")).toBe('cart "a b" -source:ci severity:low');
+  expect(withValue(text, "severity", "")).toBe('cart "a b" -source:ci');
+  expect(askedFor("cart", true)).toBe("cart -is:snoozed");
+  expect(askedFor("is:snoozed", true)).toBe("is:snoozed");
+  expect(toKeep("cart", "history")).toBe("cart is:closed");
+  expect(toKeep("status:failed", "open")).toBe("status:failed");
+  expect(tabOf("cart is:closed")).toBe("history");
+});
+
+test("a term is completed by key, then by value", { tag: "@sample" }, () => {
+  const at = (text: string) => completionsAt(text, text.length).all.map(({ text }) => text);
+  expect(at("cart sev")).toEqual(["severity:"]);
+  expect(at("-s")).toEqual(["-status:", "-severity:", "-source:", "-service:", "-sort:"]);
+  expect(at("status:open,pat")).toEqual(["status:open,patch-pending", "status:open,patching"]);
+  expect(at("cart")).toEqual([]);
+  expect(completionsAt("a b", 3).from).toBe(2);
+});
+
+test("a snooze ends in the reader's own morning", { tag: "@sample" }, () => {
+  const sunday = new Date(2026, 10, 22, 21, 30);
+  const until = (snooze: Parameters<typeof snoozedUntil>[0]) => snoozedUntil(snooze, "", sunday);
+  expect(until("news")).toBeNull();
+  expect(until("hours")).toEqual(new Date(2026, 10, 23, 1, 30));
+  expect(until("tomorrow")).toEqual(new Date(2026, 10, 23, 8, 0));
+  expect(until("monday")).toEqual(new Date(2026, 10, 23, 8, 0));
+  expect(until("week")).toEqual(new Date(2026, 10, 29, 8, 0));
+  const monday = new Date(2026, 10, 23, 7, 0);
+  expect(snoozedUntil("monday", "", monday)).toEqual(new Date(2026, 10, 30, 8, 0));
 });
 
 test("a chain breaks where a record does not follow the one before", { tag: "@sample" }, () => {

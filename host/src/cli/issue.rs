@@ -3,7 +3,10 @@
 use super::client::{Client, Proxies};
 use super::output::{self, Colour};
 use crate::failure::{Because, Exit, Failure};
+use crate::machine::Machine;
 use clap::{Args, Subcommand};
+use selfheal_domain::ports::Clock;
+use selfheal_domain::query::parse_age;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -35,6 +38,53 @@ fn save_pack(server: &Server, issue: &str, output: Option<&Path>) -> Result<Exit
         ));
     }
     Ok(Exit::Done)
+}
+
+/// How to say which issues are wanted, as the domain knows it.
+const QUERY_HELP: &str = "\
+Terms of a query:
+  status:open,patch-pending   severity:>=high   priority:>p2   source:ci
+  category:bug   service:web   reported-by:me   created:<7d   updated:>=2026-01-31
+  is:open (not ended), is:closed, is:waiting (for an admin's word), is:snoozed
+  sort:created (newest first) or sort:updated
+  a word or a \"text\" of title or description
+A - before a term asks for the opposite. What begins with one goes after --:
+  selfheal issue list -- '-is:snoozed cart'";
+
+/// What of a URL's query stands for itself.
+fn encoded(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+/// The query of a saved view.
+fn view_named(server: &Server, name: &str) -> Result<String, Failure> {
+    let views = server.send("GET", "/views", None)?;
+    let items = views.get("items").and_then(Value::as_array);
+    let text = |view: &Value, key: &str| view.get(key).and_then(Value::as_str).map(str::to_owned);
+    let mut known = Vec::new();
+    for view in items.into_iter().flatten() {
+        let found = text(view, "name").unwrap_or_default();
+        if found == name {
+            return Ok(text(view, "query").unwrap_or_default());
+        }
+        known.push(found);
+    }
+    let known = match known.as_slice() {
+        [] => "you have none".to_owned(),
+        known => format!("known: {}", known.join(", ")),
+    };
+    Err(Failure::new(
+        Exit::NotSo,
+        format!("there is no view {name:?}; {known}"),
+    ))
 }
 
 /// Largest answer that is taken, in bytes.
@@ -75,6 +125,9 @@ pub(crate) struct Server {
     after_help = "\
 Examples:
   selfheal issue report --title 'Totals are wrong' --description 'Order 3 shows 0 EUR'
+  selfheal issue list 'is:waiting severity:>=high -is:snoozed created:<7d'
+  selfheal issue list --view Burning 'service:web'
+  selfheal issue snooze 7 --for 3d
   selfheal issue approve 1
   selfheal issue patch show 1
   selfheal issue patch approve 1
@@ -112,8 +165,15 @@ enum Action {
         #[arg(long)]
         service: Option<String>,
     },
-    /// Lists issues, newest first
+    /// Lists issues, newest first unless the query says otherwise
+    #[command(after_help = QUERY_HELP)]
     List {
+        /// Terms that all hold; in quotes, for the shell
+        #[arg(value_name = "QUERY")]
+        query: Vec<String>,
+        /// A saved view, narrowed by QUERY
+        #[arg(long, value_name = "NAME")]
+        view: Option<String>,
         /// As in OPEN or PATCH_PENDING
         #[arg(long)]
         status: Option<String>,
@@ -146,6 +206,21 @@ enum Action {
         /// Why
         #[arg(long)]
         reason: String,
+    },
+    /// Lists saved views: yours, and those that admins share
+    Views,
+    /// Puts it out of the way until a time, or until something happens to it
+    Snooze {
+        /// Number or id
+        issue: String,
+        /// How long, as in 4h, 3d or 1w; until something happens if left out
+        #[arg(long = "for", value_name = "TIME")]
+        length: Option<String>,
+    },
+    /// Ends a snooze
+    Wake {
+        /// Number or id
+        issue: String,
     },
     /// Starts another attempt
     Retry {
@@ -232,12 +307,44 @@ impl Issue {
                 }
                 server.send("POST", "/issues", Some(report))?
             }
-            Action::List { status, limit } => {
-                let status = status
-                    .as_ref()
-                    .map_or_else(String::new, |status| format!("&status={status}"));
-                server.send("GET", &format!("/issues?limit={limit}{status}"), None)?
+            Action::List {
+                query,
+                view,
+                status,
+                limit,
+            } => {
+                let mut query = query.join(" ");
+                if let Some(name) = view {
+                    query = format!("{} {query}", view_named(server, name)?);
+                }
+                let mut path = format!("/issues?limit={limit}");
+                if !query.trim().is_empty() {
+                    path.push_str(&format!("&query={}", encoded(query.trim())));
+                }
+                if let Some(status) = status {
+                    path.push_str(&format!("&status={}", encoded(status)));
+                }
+                server.send("GET", &path, None)?
             }
+            Action::Views => server.send("GET", "/views", None)?,
+            Action::Snooze { issue, length } => {
+                let body = match length {
+                    None => json!({}),
+                    Some(text) => {
+                        let until = parse_age(text)
+                            .and_then(|length| Machine.now().checked_add_signed(length));
+                        let until = until.ok_or_else(|| {
+                            let message = format!(
+                                "{text:?} is no length of time; give a number and m, h, d or w, as in 3d"
+                            );
+                            Failure::new(Exit::Usage, message)
+                        })?;
+                        json!({ "until": until })
+                    }
+                };
+                server.send("PUT", &at(issue, "/snooze"), Some(body))?
+            }
+            Action::Wake { issue } => server.send("DELETE", &at(issue, "/snooze"), None)?,
             Action::Show { issue } => server.send("GET", &at(issue, ""), None)?,
             Action::Approve { issue } => server.send("PATCH", &at(issue, "/approve"), None)?,
             Action::Reject { issue, reason } => server.send(
@@ -390,6 +497,23 @@ fn show(action: &Action, answer: &Value) {
             output::line(format!("digest {}", text("patchDigest")));
         }
         Action::Comment { .. } => output::line("comment added"),
+        Action::Views => {
+            for view in answer
+                .get("items")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+            {
+                let text = |key: &str| view.get(key).and_then(Value::as_str).unwrap_or_default();
+                let shared = view.get("shared").and_then(Value::as_bool) == Some(true);
+                let of = if shared {
+                    format!("  (shared by {})", text("owner"))
+                } else {
+                    String::new()
+                };
+                output::line(format!("{}: {}{of}", text("name"), text("query")));
+            }
+        }
         _ => show_issue(answer),
     }
 }
@@ -400,8 +524,13 @@ fn show_line(issue: &Value) {
         .get("number")
         .and_then(Value::as_u64)
         .unwrap_or_default();
+    let snooze = issue.get("snooze").map_or_else(String::new, |snooze| {
+        let until = snooze.get("until").and_then(Value::as_str);
+        let until = until.unwrap_or("something happens");
+        format!("  (snoozed until {until})")
+    });
     output::line(format!(
-        "#{number:<5} {:<14} {:<9} {:<3} {}",
+        "#{number:<5} {:<14} {:<9} {:<3} {}{snooze}",
         output::coloured(Colour::Bold, text("status")),
         text("severity"),
         text("priority"),

@@ -3,6 +3,7 @@
 
 mod audit;
 mod client;
+mod autonomy;
 mod demo;
 mod doctor;
 mod freeze;
@@ -51,6 +52,7 @@ enum Command {
     Serve(serve::Serve),
     Demo(demo::Demo),
     Doctor(doctor::Doctor),
+    Autonomy(autonomy::Autonomy),
     Freeze(freeze::Freeze),
     Unfreeze(freeze::Unfreeze),
     Issue(issue::Issue),
@@ -86,6 +88,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Serve(command) => command.run(),
         Command::Demo(command) => command.run(),
         Command::Doctor(command) => command.run(),
+        Command::Autonomy(command) => command.run(),
         Command::Freeze(command) => command.run(),
         Command::Unfreeze(command) => command.run(),
         Command::Issue(command) => command.run(),

@@ -187,8 +187,8 @@ function Timeline({ size }: { size: number }) {
       <search className="filters">
         <input
           type="search"
-          aria-label={t("filter.q")}
-          placeholder={t("filter.q")}
+          aria-label={t("filter.query")}
+          placeholder={t("filter.query")}
           defaultValue={parameters.get("q") ?? ""}
           onChange={(event) => set("q", event.target.value)}
         />

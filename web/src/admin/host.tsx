@@ -10,6 +10,7 @@ import { Live } from "../ui/live";
 import { Failure, Loading } from "../ui/states";
 import { useTitle } from "../ui/title";
 import { useTell } from "../ui/toast";
+import { LastWeek } from "./last-week";
 import { ServicesCard } from "./services";
 
 const LEVELS = [0, 1, 2, 3] as const;
@@ -109,6 +110,7 @@ function AutonomyCard() {
           <button type="submit">{t("autonomy.change")}</button>
         </div>
       </form>
+      <LastWeek />
       <p className="row">
         <button
           type="button"

@@ -22,11 +22,13 @@ export type Reason = Schemas["Reason"];
 export type ModuleAnswer = Schemas["ModuleAnswer"];
 export type Verification = Schemas["Verification"];
 export type Autonomy = Schemas["Autonomy"];
+export type AutonomyPreview = Schemas["AutonomyPreview"];
 export type Service = Schemas["Service"];
 export type ServiceDetails = Schemas["ServiceDetails"];
 export type Decision = Schemas["Decision"];
 export type DecisionKind = Schemas["DecisionKind"];
 export type AuditRecord = Schemas["AuditRecord"];
+export type SavedView = Schemas["SavedView"];
 export type ReportRequest = Schemas["ReportRequest"];
 
 /** An answer of RFC 9457, or a request that got none. */

@@ -1,30 +1,41 @@
 // One action on several issues: what will happen to each is shown first, what came of
 // it afterwards.
 import { useQueryClient } from "@tanstack/react-query";
-import { type FormEvent, useState } from "react";
-import { api, type IssueSummary, type Priority, type Severity } from "../api/client";
+import { type FormEvent, useEffect, useRef, useState } from "react";
+import { api, type Priority, type Severity } from "../api/client";
 import { useSpeech } from "../i18n";
 import { ModalDialog } from "../ui/dialog";
 import { useProblemText } from "../ui/toast";
+import { SNOOZES, type Snooze, snoozedUntil } from "./snooze";
 import { can, PRIORITIES, SEVERITIES } from "./states";
 import type { Bulk } from "./triage";
 
 type Outcome = { text: string; good: boolean };
+type Affected = Bulk["issues"][number];
 
 /** Whether the action makes sense for an issue. */
-function fits(action: Bulk["action"], issue: IssueSummary): boolean {
+function fits(action: Bulk["action"], issue: Affected): boolean {
   if (action === "approve") return can.approve(issue.status);
   if (action === "reject") return can.reject(issue.status);
+  if (action === "snooze") return can.snooze(issue.status);
   return true;
 }
 
-function send(action: Bulk["action"], issue: number, value: string) {
+function send(action: Bulk["action"], issue: number, value: string, time: string) {
   const params = { path: { issue: String(issue) } };
   switch (action) {
     case "approve":
       return api.PATCH("/api/v1/issues/{issue}/approve", { params, body: {} });
     case "reject":
       return api.PATCH("/api/v1/issues/{issue}/reject", { params, body: { reason: value } });
+    case "snooze": {
+      if (value === "wake") return api.DELETE("/api/v1/issues/{issue}/snooze", { params });
+      const until = snoozedUntil(value as Snooze, time, new Date());
+      return api.PUT("/api/v1/issues/{issue}/snooze", {
+        params,
+        body: until === null ? {} : { until: until.toISOString() },
+      });
+    }
     case "severity":
       return api.PATCH("/api/v1/issues/{issue}/priority", {
         params,
@@ -46,16 +57,23 @@ export default function BulkDialog({ action, issues, onClose, onDone }: Props) {
   const queries = useQueryClient();
   const [outcomes, setOutcomes] = useState<ReadonlyMap<number, Outcome>>(new Map());
   const [state, setState] = useState<"preview" | "running" | "done">("preview");
+  const close = useRef<HTMLButtonElement>(null);
+  // The button that was pressed is gone; the keyboard goes on from the other one.
+  useEffect(() => {
+    if (state === "done") close.current?.focus();
+  }, [state]);
   const affected = issues.filter((issue) => fits(action, issue));
 
   const run = async (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
-    const value = String(new FormData(event.currentTarget).get("value") ?? "").trim();
+    const fields = new FormData(event.currentTarget);
+    const value = String(fields.get("value") ?? "").trim();
+    const time = String(fields.get("time") ?? "");
     setState("running");
     for (const issue of affected) {
       let outcome: Outcome;
       try {
-        await send(action, issue.number, value);
+        await send(action, issue.number, value, time);
         outcome = { text: t("bulk.done"), good: true };
       } catch (error) {
         outcome = { text: sentence(error), good: false };
@@ -64,6 +82,9 @@ export default function BulkDialog({ action, issues, onClose, onDone }: Props) {
     }
     setState("done");
     onDone();
+    for (const { number } of affected) {
+      queries.invalidateQueries({ queryKey: ["issue", String(number)] });
+    }
     queries.invalidateQueries({ queryKey: ["issues"] });
   };
 
@@ -78,15 +99,20 @@ export default function BulkDialog({ action, issues, onClose, onDone }: Props) {
               <li key={issue.number}>
                 <span className="number">#{issue.number}</span> <bdi>{issue.title}</bdi>
                 <span className={outcome ? (outcome.good ? "good" : "bad") : "soft"}>
-                  {outcome?.text ?? (fits(action, issue) ? "" : t("bulk.skipped"))}
+                  {outcome?.text ??
+                    (fits(action, issue)
+                      ? ""
+                      : t(action === "snooze" ? "bulk.skipped.over" : "bulk.skipped"))}
                 </span>
               </li>
             );
           })}
         </ul>
-        {state !== "done" && <Value action={action} />}
+        {state !== "done" && (
+          <Value action={action} snoozed={issues.some((issue) => issue.snooze !== undefined)} />
+        )}
         <footer>
-          <button type="button" onClick={onClose}>
+          <button ref={close} type="button" onClick={onClose}>
             {t(state === "done" ? "action.close" : "action.cancel")}
           </button>
           {state !== "done" && (
@@ -104,8 +130,9 @@ export default function BulkDialog({ action, issues, onClose, onDone }: Props) {
   );
 }
 
-function Value({ action }: { action: Bulk["action"] }) {
+function Value({ action, snoozed }: { action: Bulk["action"]; snoozed: boolean }) {
   const { t } = useSpeech();
+  const [snooze, setSnooze] = useState<string>("news");
   if (action === "approve") return null;
   if (action === "reject") {
     return (
@@ -113,6 +140,29 @@ function Value({ action }: { action: Bulk["action"] }) {
         <span>{t("reason.label")}</span>
         <textarea name="value" required rows={3} />
       </label>
+    );
+  }
+  if (action === "snooze") {
+    return (
+      <>
+        <label>
+          <span>{t("snooze.until")}</span>
+          <select name="value" value={snooze} onChange={(event) => setSnooze(event.target.value)}>
+            {snoozed && <option value="wake">{t("snooze.wake")}</option>}
+            {SNOOZES.map((value) => (
+              <option key={value} value={value}>
+                {t(`snooze.${value}`)}
+              </option>
+            ))}
+          </select>
+        </label>
+        {snooze === "time" && (
+          <label>
+            <span>{t("snooze.at")}</span>
+            <input type="datetime-local" name="time" required />
+          </label>
+        )}
+      </>
     );
   }
   return (

@@ -7,6 +7,7 @@ import { useSpeech } from "../i18n";
 import { useTell } from "../ui/toast";
 import { can, PRIORITIES, SEVERITIES } from "./states";
 
+const BulkDialog = lazy(() => import("./bulk"));
 const ReasonDialog = lazy(() =>
   import("../ui/dialog").then((module) => ({ default: module.ReasonDialog })),
 );
@@ -26,7 +27,7 @@ export function ControlBar({ issue }: { issue: Issue }) {
   const { t } = useSpeech();
   const { done, failed } = useTell();
   const settle = useIssueAction(issue.number);
-  const [asking, setAsking] = useState<"reject" | "abort" | null>(null);
+  const [asking, setAsking] = useState<"reject" | "abort" | "snooze" | null>(null);
   const [busy, setBusy] = useState(false);
   const bar = useRef<HTMLElement>(null);
   const focused = useRef<HTMLElement>(null);
@@ -90,7 +91,7 @@ export function ControlBar({ issue }: { issue: Issue }) {
           {t("control.review")}
         </a>
       )}
-      {can.retry(status) && (
+      {can.retry(issue) && (
         <button
           type="button"
           disabled={busy}
@@ -112,6 +113,25 @@ export function ControlBar({ issue }: { issue: Issue }) {
       {can.abort(status) && (
         <button type="button" className="danger" onClick={() => setAsking("abort")}>
           {t("control.abort")}
+        </button>
+      )}
+      {issue.snooze === undefined && can.snooze(status) && (
+        <button type="button" onClick={() => setAsking("snooze")}>
+          {t("control.snooze")}
+        </button>
+      )}
+      {issue.snooze !== undefined && (
+        <button
+          type="button"
+          disabled={busy}
+          onClick={() =>
+            act(
+              api.DELETE("/api/v1/issues/{issue}/snooze", { params: { path } }),
+              t("control.woken"),
+            )
+          }
+        >
+          {t("control.wake")}
         </button>
       )}
       <span className="end">
@@ -151,6 +171,14 @@ export function ControlBar({ issue }: { issue: Issue }) {
                 api.PATCH("/api/v1/issues/{issue}/reject", { params: { path }, body: { reason } }),
               )
             }
+          />
+        )}
+        {asking === "snooze" && (
+          <BulkDialog
+            action="snooze"
+            issues={[issue]}
+            onClose={() => setAsking(null)}
+            onDone={() => setAsking(null)}
           />
         )}
         {asking === "abort" && (

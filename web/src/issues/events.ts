@@ -1,6 +1,6 @@
 // The events of an issue as its page shows them: steps of an attempt, with the tool calls
 // between them.
-import type { Event } from "../api/client";
+import type { Event, Verification } from "../api/client";
 
 /** What the data of the events that this page reads looks like; all of it may be missing. */
 export type Told = {
@@ -34,6 +34,38 @@ export type ToolCall = {
   module: string | undefined;
   outcome: string | undefined;
 };
+
+/** What stands behind a step: all of it may be missing. */
+export type Evidence = {
+  checks: Verification["checks"];
+  factors: { name: string; points: number; evidence: string }[];
+  files: string[];
+  /** Why, or what, in words. */
+  words: string;
+};
+
+type StepData = {
+  checks?: Evidence["checks"];
+  verification?: { checks?: Evidence["checks"] } | null;
+  factors?: Evidence["factors"];
+  patch?: { files?: string[] };
+  affectedFiles?: string[];
+  rationale?: string;
+  rootCause?: string;
+};
+
+/** The evidence of a step; null where its sentence says it all. */
+export function evidenceOf(event: Event): Evidence | null {
+  const data = (event.data ?? {}) as StepData;
+  const evidence = {
+    checks: data.checks ?? data.verification?.checks ?? [],
+    factors: data.factors ?? [],
+    files: data.patch?.files ?? data.affectedFiles ?? [],
+    words: data.rationale ?? data.rootCause ?? "",
+  };
+  const { checks, factors, files, words } = evidence;
+  return checks.length + factors.length + files.length + words.length > 0 ? evidence : null;
+}
 
 export type Step = { event: Event; calls: ToolCall[] };
 export type Attempt = { number: number; steps: Step[] };

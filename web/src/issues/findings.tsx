@@ -98,11 +98,11 @@ export function ResultBadge({ result }: { result: Verification["result"] }) {
   return <Badge tone={tone}>{t(`result.${result}`)}</Badge>;
 }
 
-export function Checks({ verification }: { verification: Verification }) {
+export function Checks({ checks }: Pick<Verification, "checks">) {
   const { number } = useSpeech();
   return (
     <ul className="checks">
-      {verification.checks.map((check) => (
+      {checks.map((check) => (
         <li key={check.name}>
           <details open={check.result !== "PASS"}>
             <summary>

@@ -6,29 +6,37 @@ import { api, data, type Event, type Issue } from "../api/client";
 import { useSpeech } from "../i18n";
 import { useStream } from "../live";
 import { may, useSession } from "../session";
-import { PriorityTag, SeverityTag, StatusBadge, Time } from "../ui/badges";
+import { PriorityTag, SeverityTag, SnoozeNote, StatusBadge, Time } from "../ui/badges";
 import { Live } from "../ui/live";
 import { Failure, Loading } from "../ui/states";
 import { useTitle } from "../ui/title";
+import { useReadingPlace } from "./anchor";
 import { Commits } from "./commits";
 import { ControlBar } from "./control";
 import { Findings } from "./findings";
-import { Lane } from "./lane";
+import { Lane, type Note } from "./lane";
 import { Progress } from "./progress";
-import { rests } from "./states";
+import { can, rests } from "./states";
 import { IssueTabs } from "./tabs";
 import { Talk } from "./talk";
 
 const PatchSection = lazy(() => import("./patch"));
 
 const SETTLE_MS = 150;
+/** Notes that the live log keeps. */
+const MOST_NOTES = 500;
+/** The host's clock may be a little behind. */
+const SKEW_MS = 2_000;
 
 /** All events so far, in order; drawn at most once per frame however many arrive. */
 function useEvents(number: number) {
   const queries = useQueryClient();
   const events = useRef<Event[]>([]);
   const [, draw] = useReducer((count: number) => count + 1, 0);
-  const [note, setNote] = useState("");
+  const [log, setLog] = useState<readonly Note[]>([]);
+  const say = (text: string, at: string) =>
+    setLog((before) => [...before.slice(1 - MOST_NOTES), { at, text }]);
+  const begun = useRef(Date.now() - SKEW_MS);
   const frame = useRef<number>(undefined);
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
   useEffect(
@@ -47,15 +55,17 @@ function useEvents(number: number) {
         frame.current = undefined;
         draw();
       });
-      if (event.type.startsWith("tool.")) return setNote(event.summary);
+      // What happened before the page was there is in the lane.
+      if (Date.parse(event.at) >= begun.current) say(event.summary, event.at);
+      if (event.type.startsWith("tool.")) return;
       clearTimeout(timer.current);
       timer.current = setTimeout(() => {
         queries.invalidateQueries({ queryKey: ["issue", String(number)] });
       }, SETTLE_MS);
     },
-    onProgress: setNote,
+    onProgress: (note) => say(note, new Date().toISOString()),
   });
-  return { events: events.current, note, liveness };
+  return { events: events.current, log, liveness };
 }
 
 export default function IssuePage() {
@@ -81,10 +91,12 @@ export default function IssuePage() {
 function Found({ issue }: { issue: Issue }) {
   const { t } = useSpeech();
   const { role } = useSession();
-  const { events, note, liveness } = useEvents(issue.number);
+  const { events, log, liveness } = useEvents(issue.number);
   const full = may.seeAllIssues(role);
+  const page = useRef<HTMLElement>(null);
+  useReadingPlace(page);
   return (
-    <article className="issue-page">
+    <article className="issue-page" ref={page}>
       <IssueTabs />
       <header className="issue-head">
         <h1 dir="auto">
@@ -94,6 +106,7 @@ function Found({ issue }: { issue: Issue }) {
           <StatusBadge status={issue.status} />
           <SeverityTag severity={issue.severity} />
           <PriorityTag priority={issue.priority} />
+          <SnoozeNote snooze={issue.snooze} />
           <span className="soft">
             <bdi>{t("list.by", { name: issue.reportedBy })}</bdi>, <Time at={issue.createdAt} />
           </span>
@@ -103,7 +116,15 @@ function Found({ issue }: { issue: Issue }) {
       {may.decide(role) && <ControlBar issue={issue} />}
       {!full && <Progress issue={issue} />}
       <div className={full ? "lanes" : ""}>
-        {full && <Lane events={events} note={rests(issue.status) ? "" : note} runs={issue.runs} />}
+        {full && (
+          <Lane
+            issue={issue}
+            events={events}
+            log={log}
+            active={!rests(issue.status)}
+            retries={may.decide(role) && can.retry(issue)}
+          />
+        )}
         <div className="reasoning">
           <Report issue={issue} />
           <Findings issue={issue} full={full} />

@@ -11,7 +11,8 @@ const DECIDING: [string, Key][] = [
   ["x", "keys.select"],
   ["a", "bulk.approve"],
   ["r", "bulk.reject"],
-  ["s", "bulk.severity"],
+  ["s", "bulk.snooze"],
+  ["v", "bulk.severity"],
   ["p", "bulk.priority"],
 ];
 

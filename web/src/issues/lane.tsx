@@ -1,15 +1,37 @@
 // The execution lane: each attempt's steps with time and evidence, the live note at its end.
-import { memo, useMemo } from "react";
-import type { Event, Issue } from "../api/client";
+import { memo, useEffect, useMemo, useRef, useState } from "react";
+import { api, type Event, type Issue } from "../api/client";
 import { useSpeech } from "../i18n";
 import { Ticks } from "../ui/ticks";
-import { type Attempt, attemptsOf, inputLine, type Step, type ToolCall, toneOf } from "./events";
+import { useTell } from "../ui/toast";
+import { useIssueAction } from "./control";
+import {
+  type Attempt,
+  attemptsOf,
+  type Evidence,
+  evidenceOf,
+  inputLine,
+  type Step,
+  type ToolCall,
+  toneOf,
+} from "./events";
+import { Checks } from "./findings";
 
-type Props = { events: readonly Event[]; note: string; runs: Issue["runs"] };
+export type Note = { at: string; text: string };
+type Props = {
+  issue: Issue;
+  events: readonly Event[];
+  /** What happened to it live, oldest first. */
+  log: readonly Note[];
+  active: boolean;
+  /** The issue rests where another attempt may follow, and the reader may say so. */
+  retries: boolean;
+};
 
-export function Lane({ events, note, runs }: Props) {
+export function Lane({ issue, events, log, active, retries }: Props) {
   const { t } = useSpeech();
   const attempts = useMemo(() => attemptsOf(events), [events]);
+  const note = log.at(-1);
   return (
     <section className="card lane" aria-labelledby="lane">
       <h2 id="lane">{t("lane.title")}</h2>
@@ -17,16 +39,80 @@ export function Lane({ events, note, runs }: Props) {
         <AttemptSteps
           key={attempt.number}
           attempt={attempt}
-          agent={runs[attempt.number - 1]?.agent}
+          agent={issue.runs[attempt.number - 1]?.agent}
         />
       ))}
-      {note !== "" && (
+      {retries && <Retry number={issue.number} />}
+      {active && note !== undefined && (
         <p className="note-line" aria-live="off" dir="auto">
           <span className="spinner" aria-hidden="true" />
-          {note}
+          {note.text}
         </p>
       )}
+      {log.length > 0 && <LiveLog log={log} />}
     </section>
+  );
+}
+
+/** At the step where the last attempt ended: what trying again does. */
+function Retry({ number }: { number: number }) {
+  const { t } = useSpeech();
+  const { done, failed } = useTell();
+  const settle = useIssueAction(number);
+  const [busy, setBusy] = useState(false);
+  const retry = async () => {
+    setBusy(true);
+    try {
+      const path = { issue: String(number) };
+      await settle(api.POST("/api/v1/issues/{issue}/retry", { params: { path }, body: {} }));
+      done(t("control.retried"));
+    } catch (error) {
+      failed(error);
+      setBusy(false);
+    }
+  };
+  return (
+    <div className="retry">
+      <button type="button" disabled={busy} onClick={retry}>
+        {t("lane.retry")}
+      </button>
+      <p className="soft small">{t("lane.retry.about")}</p>
+    </div>
+  );
+}
+
+/** Each note as it came. It follows the newest as long as the newest is in sight. */
+function LiveLog({ log }: { log: readonly Note[] }) {
+  const { t, clock } = useSpeech();
+  const box = useRef<HTMLOListElement>(null);
+  const follows = useRef(true);
+  useEffect(() => {
+    if (log.length > 0 && follows.current) box.current?.scrollTo({ top: box.current.scrollHeight });
+  }, [log]);
+  return (
+    <details
+      className="live-log"
+      onToggle={() => box.current?.scrollTo({ top: box.current.scrollHeight })}
+    >
+      <summary>{t("lane.log", { count: log.length })}</summary>
+      <ol
+        ref={box}
+        role="log"
+        aria-live="off"
+        aria-label={t("lane.log.label")}
+        tabIndex={0}
+        onScroll={({ currentTarget: { scrollTop, clientHeight, scrollHeight } }) => {
+          follows.current = scrollTop + clientHeight >= scrollHeight - 4;
+        }}
+      >
+        {log.map((line, index) => (
+          // biome-ignore lint/suspicious/noArrayIndexKey: lines are only ever added
+          <li key={index}>
+            <time dateTime={line.at}>{clock(line.at)}</time> <span dir="auto">{line.text}</span>
+          </li>
+        ))}
+      </ol>
+    </details>
   );
 }
 
@@ -55,6 +141,7 @@ const OneStep = memo(
   function OneStep({ step }: { step: Step; calls: number }) {
     const { t, clock } = useSpeech();
     const { event, calls } = step;
+    const evidence = evidenceOf(event);
     const refused = calls.filter((call) => (call.told.verdict ?? "allow") !== "allow").length;
     return (
       <li className={toneOf(event)}>
@@ -65,6 +152,7 @@ const OneStep = memo(
           </span>
           <small className="soft"> {event.actor}</small>
         </p>
+        {evidence !== null && <StepEvidence evidence={evidence} />}
         {calls.length > 0 && (
           <details>
             <summary>
@@ -87,6 +175,42 @@ const OneStep = memo(
     before.calls === after.calls &&
     before.step.calls.at(-1)?.outcome === after.step.calls.at(-1)?.outcome,
 );
+
+function StepEvidence({ evidence }: { evidence: Evidence }) {
+  const { t } = useSpeech();
+  const { checks, factors, files, words } = evidence;
+  return (
+    <details>
+      <summary>{t("lane.evidence")}</summary>
+      <div className="evidence">
+        {words !== "" && (
+          <p dir="auto">
+            <Ticks text={words} />
+          </p>
+        )}
+        {files.length > 0 && (
+          <ul className="plain">
+            {files.map((file) => (
+              <li key={file}>
+                <code dir="ltr">{file}</code>
+              </li>
+            ))}
+          </ul>
+        )}
+        {factors.length > 0 && (
+          <ul className="plain">
+            {factors.map((factor) => (
+              <li key={factor.name} dir="auto">
+                <strong>+{factor.points}</strong> {factor.name}: {factor.evidence}
+              </li>
+            ))}
+          </ul>
+        )}
+        {checks.length > 0 && <Checks checks={checks} />}
+      </div>
+    </details>
+  );
+}
 
 function Call({ call }: { call: ToolCall }) {
   const { t } = useSpeech();

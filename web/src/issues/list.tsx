@@ -1,17 +1,16 @@
-// The tabs *Open Issues* and *History*: filters in the address, triage by keyboard.
-import { useInfiniteQuery, useQueryClient } from "@tanstack/react-query";
-import { lazy, Suspense, useEffect, useMemo, useRef, useState } from "react";
+// The tabs *Open Issues* and *History*: a query in the address, triage by keyboard.
+import { lazy, memo, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { Link, useSearchParams } from "react-router";
-import { api, data, type IssueStatus, type IssueSummary } from "../api/client";
+import { type IssueSummary, problemOf } from "../api/client";
 import { useSpeech } from "../i18n";
-import { useStream } from "../live";
 import { may, useSession } from "../session";
-import { PriorityTag, SeverityTag, StatusBadge, Time } from "../ui/badges";
+import { PriorityTag, SeverityTag, SnoozeNote, StatusBadge, Time } from "../ui/badges";
 import { Live } from "../ui/live";
 import { Empty, Failure, Loading } from "../ui/states";
 import { useTitle } from "../ui/title";
-import { Filters, type IssueQuery, queryOf } from "./filters";
-import { CLOSED_STATES, OPEN_STATES } from "./states";
+import { Filters } from "./filters";
+import { useIssuePages, useLiveList } from "./pages";
+import { askedFor, type Tab, valueFor } from "./query";
 import { type SteadyRow, useSteady } from "./steady";
 import { IssueTabs } from "./tabs";
 import { type Bulk, useTriageKeys } from "./triage";
@@ -19,77 +18,43 @@ import { type Bulk, useTriageKeys } from "./triage";
 const BulkDialog = lazy(() => import("./bulk"));
 const KeysDialog = lazy(() => import("./keys"));
 
-const PAGE = 50;
-/** Pages that hold nothing are skipped, up to so many in a row. */
-const MOST_EMPTY = 20;
-const SETTLE_MS = 300;
-
-type Tab = "open" | "history";
-
-function usePages(tab: Tab, query: IssueQuery) {
-  const states: readonly IssueStatus[] = tab === "open" ? OPEN_STATES : CLOSED_STATES;
-  const status = query.status === undefined ? [...states] : [query.status];
-  return useInfiniteQuery({
-    queryKey: ["issues", tab, query],
-    initialPageParam: "",
-    queryFn: async ({ pageParam }) => {
-      let cursor = pageParam;
-      for (let round = 0; ; round++) {
-        const page = await data(
-          api.GET("/api/v1/issues", {
-            params: { query: { ...query, status, limit: PAGE, ...(cursor && { cursor }) } },
-          }),
-        );
-        // The host looks at a bounded number of issues and may answer with none so far.
-        if (page.items.length > 0 || page.nextCursor === undefined || round === MOST_EMPTY) {
-          return page;
-        }
-        cursor = page.nextCursor;
-      }
-    },
-    getNextPageParam: (page) => page.nextCursor,
-  });
-}
-
-/** Loads again once things have settled after a change. */
-function useLiveList() {
-  const queries = useQueryClient();
-  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
-  useEffect(() => () => clearTimeout(timer.current), []);
-  return useStream("/stream", {
-    onEvent: (event) => {
-      if (event.issue === undefined || event.type.startsWith("tool.")) return;
-      clearTimeout(timer.current);
-      timer.current = setTimeout(
-        () => queries.invalidateQueries({ queryKey: ["issues"] }),
-        SETTLE_MS,
-      );
-    },
-  });
-}
+/** How long before the end of the list is in sight more of it is loaded. */
+const AHEAD = "1200px";
 
 export function IssueListPage({ tab }: { tab: Tab }) {
   const { t } = useSpeech();
   const { role } = useSession();
   const [parameters] = useSearchParams();
-  const query = useMemo(() => queryOf(parameters), [parameters]);
-  const pages = usePages(tab, query);
-  const liveness = useLiveList();
+  const query = parameters.get("query") ?? "";
+  const asked = useMemo(
+    () => ({ tab, text: askedFor(query, tab === "open" && may.seeAllIssues(role)) }),
+    [tab, query, role],
+  );
+  const pages = useIssuePages(asked);
+  const liveness = useLiveList(asked);
   const items = useMemo(() => pages.data?.pages.flatMap((page) => page.items), [pages.data]);
-  const { rows, fresh, showFresh } = useSteady(items, `${tab} ${parameters}`);
+  const { rows, fresh, showFresh } = useSteady(
+    items,
+    pages.data?.pages[0]?.asked,
+    valueFor(query, "sort") === "updated" ? "updated" : "created",
+  );
   const [selected, setSelected] = useState<ReadonlySet<number>>(new Set());
   const [bulk, setBulk] = useState<Bulk | null>(null);
   const [keys, setKeys] = useState(false);
   const list = useRef<HTMLUListElement>(null);
   const decides = may.decide(role);
+  const refused = pages.isError ? problemOf(pages.error).fields.get("query") : undefined;
   useTitle(t(tab === "open" ? "tab.open" : "tab.history"));
 
-  const toggle = (number: number) =>
-    setSelected((before) => {
-      const after = new Set(before);
-      if (!after.delete(number)) after.add(number);
-      return after;
-    });
+  const toggle = useCallback(
+    (number: number) =>
+      setSelected((before) => {
+        const after = new Set(before);
+        if (!after.delete(number)) after.add(number);
+        return after;
+      }),
+    [],
+  );
   const chosen = (at?: number): IssueSummary[] => {
     const numbers = selected.size > 0 ? selected : new Set(at === undefined ? [] : [at]);
     return (rows ?? []).map((row) => row.issue).filter((issue) => numbers.has(issue.number));
@@ -114,20 +79,22 @@ export function IssueListPage({ tab }: { tab: Tab }) {
         </button>
       </div>
       <IssueTabs />
-      <Filters tab={tab} />
+      <Filters tab={tab} refused={refused} />
       {fresh > 0 && (
         <button type="button" className="fresh" onClick={showFresh}>
           {t(fresh === 1 ? "list.fresh.one" : "list.fresh.many", { count: fresh })}
         </button>
       )}
-      {pages.isError && <Failure error={pages.error} again={pages.refetch} />}
-      {rows === undefined && !pages.isError && <Loading />}
-      {rows?.length === 0 && (
+      {pages.isError && refused === undefined && (
+        <Failure error={pages.error} again={pages.refetch} />
+      )}
+      {!rows && !pages.isError && <Loading />}
+      {rows?.length === 0 && !pages.isError && (
         <Empty>
-          {t(parameters.size > 0 ? "list.nothing" : tab === "open" ? "list.calm" : "list.new")}
+          {t(query !== "" ? "list.nothing" : tab === "open" ? "list.calm" : "list.new")}
         </Empty>
       )}
-      <ul className="issues" ref={list}>
+      <ul className="issues" ref={list} aria-busy={pages.isPlaceholderData}>
         {rows?.map((row) => (
           <Row
             key={row.issue.number}
@@ -137,14 +104,12 @@ export function IssueListPage({ tab }: { tab: Tab }) {
         ))}
       </ul>
       {pages.hasNextPage && (
-        <button type="button" disabled={pages.isFetching} onClick={() => pages.fetchNextPage()}>
-          {t("list.more")}
-        </button>
+        <More busy={pages.isFetching} refused={pages.isError} load={pages.fetchNextPage} />
       )}
       {selected.size > 0 && (
         <section className="bulk" aria-label={t("bulk.title")}>
           <strong>{t("bulk.selected", { count: selected.size })}</strong>
-          {(["approve", "reject", "severity", "priority"] as const).map((action) => (
+          {(["approve", "reject", "snooze", "severity", "priority"] as const).map((action) => (
             <button key={action} type="button" onClick={() => begin(action)}>
               {t(`bulk.${action}`)}
             </button>
@@ -168,9 +133,33 @@ export function IssueListPage({ tab }: { tab: Tab }) {
   );
 }
 
+type MoreProps = { busy: boolean; refused: boolean; load: () => unknown };
+
+/** Loads more when it is about to come into sight, and on a press. */
+function More({ busy, refused, load }: MoreProps) {
+  const { t } = useSpeech();
+  const button = useRef<HTMLButtonElement>(null);
+  useEffect(() => {
+    if (busy || refused || button.current === null) return;
+    const observer = new IntersectionObserver(
+      ([entry]) => {
+        if (entry?.isIntersecting) load();
+      },
+      { rootMargin: AHEAD },
+    );
+    observer.observe(button.current);
+    return () => observer.disconnect();
+  }, [busy, refused, load]);
+  return (
+    <button ref={button} type="button" disabled={busy} onClick={() => load()}>
+      {t("list.more")}
+    </button>
+  );
+}
+
 type RowProps = { row: SteadyRow; selected?: boolean; toggle?: (number: number) => void };
 
-function Row({ row: { issue, gone }, selected, toggle }: RowProps) {
+const Row = memo(function Row({ row: { issue, gone }, selected, toggle }: RowProps) {
   const { t } = useSpeech();
   return (
     <li className={`issue ${gone ? "gone" : ""} ${selected ? "selected" : ""}`}>
@@ -196,6 +185,12 @@ function Row({ row: { issue, gone }, selected, toggle }: RowProps) {
           )}
           {" · "}
           <Time at={issue.updatedAt} />
+          {issue.snooze && (
+            <>
+              {" · "}
+              <SnoozeNote snooze={issue.snooze} />
+            </>
+          )}
           {gone && <em> · {t("list.gone")}</em>}
         </p>
       </div>
@@ -204,4 +199,4 @@ function Row({ row: { issue, gone }, selected, toggle }: RowProps) {
       <StatusBadge status={issue.status} />
     </li>
   );
-}
+});

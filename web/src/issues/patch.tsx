@@ -103,7 +103,7 @@ function Reasons({ review }: { review: PatchReview }) {
           <dt>{t("patch.proof")}</dt>
           <dd>
             <ResultBadge result={review.proof.result} />
-            <Checks verification={review.proof} />
+            <Checks checks={review.proof.checks} />
           </dd>
         </div>
       )}

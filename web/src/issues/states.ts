@@ -1,5 +1,5 @@
 // What the states of an issue mean for the page.
-import type { IssueStatus } from "../api/client";
+import type { Issue, IssueStatus } from "../api/client";
 
 /** In the order of the walk. */
 export const OPEN_STATES = [
@@ -33,8 +33,13 @@ export const can = {
   approve: (status: IssueStatus) => status === "OPEN",
   reject: (status: IssueStatus) => status === "OPEN",
   review: (status: IssueStatus) => status === "PATCH_PENDING",
-  retry: (status: IssueStatus) =>
-    status === "FAILED" || status === "ESCALATED" || status === "ABORTED" || status === "DIAGNOSED",
+  /** An attempt that ended at OBSERVE leaves the issue diagnosed. */
+  retry: ({ status, runs }: Pick<Issue, "status" | "runs">) =>
+    status === "FAILED" ||
+    status === "ESCALATED" ||
+    status === "ABORTED" ||
+    (status === "DIAGNOSED" && runs.at(-1)?.status === "OBSERVED"),
+  snooze: (status: IssueStatus) => !(CLOSED_STATES as readonly IssueStatus[]).includes(status),
   abort: (status: IssueStatus) =>
     status !== "RESOLVED" && status !== "REJECTED" && status !== "ABORTED",
 };

@@ -3,39 +3,62 @@
 import { useEffect, useState } from "react";
 import type { IssueSummary } from "../api/client";
 
-export type SteadyRow = { issue: IssueSummary; gone: boolean };
+/** `place` is what put the row where it is: it stays when the issue changes. */
+export type SteadyRow = { issue: IssueSummary; gone: boolean; place: number };
 type View = { epoch: string; top: number; rows: SteadyRow[]; fresh: number };
+export type Order = "created" | "updated";
 
-/** `items` newest first; another `epoch` starts over. */
-export function useSteady(items: IssueSummary[] | undefined, epoch: string) {
+/** `items` in the order of the list; another `epoch` starts over, and as long as there is
+ * none what was there stays. */
+export function useSteady(
+  items: IssueSummary[] | undefined,
+  epoch: string | undefined,
+  order: Order,
+) {
   const [view, setView] = useState<View | null>(null);
   useEffect(() => {
-    if (items !== undefined) setView((before) => next(before, items, epoch));
-  }, [items, epoch]);
-  const current = view?.epoch === epoch ? view : null;
+    if (items !== undefined && epoch !== undefined) {
+      setView((before) => next(before, items, epoch, order));
+    }
+  }, [items, epoch, order]);
+  const current = epoch === undefined || view?.epoch === epoch ? view : null;
   return {
     rows: current?.rows,
     fresh: current?.fresh ?? 0,
-    showFresh: () => items && setView(next(null, items, epoch)),
+    showFresh: () => {
+      if (items !== undefined && epoch !== undefined) setView(next(null, items, epoch, order));
+    },
   };
 }
 
-export function next(before: View | null, items: IssueSummary[], epoch: string): View {
+/** Greater comes first. */
+const placeOf = (issue: IssueSummary, order: Order) =>
+  order === "created" ? issue.number : Date.parse(issue.updatedAt);
+
+export function next(
+  before: View | null,
+  items: IssueSummary[],
+  epoch: string,
+  order: Order,
+): View {
   const kept = before?.epoch === epoch ? before : null;
-  const top = kept === null ? Number.POSITIVE_INFINITY : kept.top;
+  const first = items[0] === undefined ? 0 : placeOf(items[0], order);
+  const top = kept?.top ?? first;
   const now = new Map(items.map((issue) => [issue.number, issue]));
-  const rows = (kept?.rows ?? []).map(({ issue }) => ({
-    issue: now.get(issue.number) ?? issue,
-    gone: !now.has(issue.number),
-  }));
+  const rows = (kept?.rows ?? []).map((row) => {
+    const issue = now.get(row.issue.number);
+    if (issue === undefined) return row.gone ? row : { ...row, gone: true };
+    // What did not change is drawn no second time.
+    return issue === row.issue && !row.gone ? row : { ...row, issue, gone: false };
+  });
   const had = new Set(rows.map((row) => row.issue.number));
-  const older = items.filter((issue) => issue.number <= top && !had.has(issue.number));
-  for (const issue of older) rows.push({ issue, gone: false });
-  rows.sort((a, b) => b.issue.number - a.issue.number);
-  return {
-    epoch,
-    top: kept === null ? (items[0]?.number ?? 0) : kept.top,
-    rows,
-    fresh: items.filter((issue) => issue.number > top).length,
-  };
+  let fresh = 0;
+  for (const issue of items) {
+    if (had.has(issue.number)) continue;
+    const place = placeOf(issue, order);
+    if (kept !== null && place > top) fresh++;
+    else rows.push({ issue, gone: false, place });
+  }
+  rows.sort((a, b) => b.place - a.place || b.issue.number - a.issue.number);
+  return { epoch, top, rows, fresh };
 }

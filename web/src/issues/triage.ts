@@ -3,8 +3,8 @@ import { type RefObject, useEffect, useEffectEvent } from "react";
 import type { IssueSummary } from "../api/client";
 
 export type Bulk = {
-  action: "approve" | "reject" | "severity" | "priority";
-  issues: IssueSummary[];
+  action: "approve" | "reject" | "snooze" | "severity" | "priority";
+  issues: Pick<IssueSummary, "number" | "title" | "status" | "snooze">[];
 };
 
 type Keys = {
@@ -16,7 +16,8 @@ type Keys = {
 const BEGINS: Record<string, Bulk["action"]> = {
   a: "approve",
   r: "reject",
-  s: "severity",
+  s: "snooze",
+  v: "severity",
   p: "priority",
 };
 
@@ -31,14 +32,17 @@ function typing(target: EventTarget | null): boolean {
 export function useTriageKeys(list: RefObject<HTMLElement | null>, keys: Keys): void {
   const pressed = useEffectEvent((event: KeyboardEvent) => {
     if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
-    const links = [...(list.current?.querySelectorAll<HTMLElement>("[data-issue]") ?? [])];
+    const linkIn = (row: Element | null | undefined) =>
+      row?.querySelector<HTMLElement>("[data-issue]");
     const row = document.activeElement?.closest("li");
-    const at = links.findIndex((link) => row?.contains(link));
-    const number = at < 0 ? undefined : Number(links[at]?.dataset.issue);
+    const at = list.current?.contains(row ?? null) ? row : null;
+    const number = at ? Number(linkIn(at)?.dataset.issue) : undefined;
     const action = BEGINS[event.key];
-    if (event.key === "j") links[Math.min(at + 1, links.length - 1)]?.focus();
-    else if (event.key === "k") links[Math.max(at - 1, 0)]?.focus();
-    else if (event.key === "x" && number !== undefined) keys.toggle?.(number);
+    if (event.key === "j") {
+      linkIn(at ? (at.nextElementSibling ?? at) : list.current?.firstElementChild)?.focus();
+    } else if (event.key === "k") {
+      linkIn(at ? (at.previousElementSibling ?? at) : list.current?.firstElementChild)?.focus();
+    } else if (event.key === "x" && number !== undefined) keys.toggle?.(number);
     else if (event.key === "?") keys.help();
     else if (action !== undefined) keys.begin?.(action, number);
     else return;

@@ -1,5 +1,5 @@
 // States, severities and priorities, told by shape and word and not by colour alone.
-import type { IssueStatus, Priority, Severity } from "../api/client";
+import type { IssueStatus, IssueSummary, Priority, Severity } from "../api/client";
 import { useSpeech } from "../i18n";
 
 type Tone = "good" | "bad" | "warn" | "busy" | "calm";
@@ -43,6 +43,19 @@ export function PriorityTag({ priority }: { priority: Priority }) {
   return (
     <span className="priority" title={t(`priority.${priority}`)}>
       {priority}
+    </span>
+  );
+}
+
+/** Until when an issue is out of the way; nothing where it is not. */
+export function SnoozeNote({ snooze }: { snooze: IssueSummary["snooze"] | undefined }) {
+  const { t, when } = useSpeech();
+  if (snooze === undefined) return null;
+  return (
+    <span className="snooze">
+      {snooze.until === undefined
+        ? t("snooze.is.news")
+        : t("snooze.is.until", { time: when(snooze.until) })}
     </span>
   );
 }

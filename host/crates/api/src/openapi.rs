@@ -3,7 +3,9 @@
 use crate::problem::{FieldErrorBody, PROBLEM_JSON, ProblemBody};
 use crate::routes::{Content, Parameter, ROUTES, Route, Shape, Verb, Who};
 use crate::sessions::COOKIE;
-use crate::views::{admin, decision, issue, patch, policy, record, token, vocabulary};
+use crate::views::{
+    admin, decision, issue, patch, policy, preview, record, saved, token, vocabulary,
+};
 use selfheal_domain::token::Scope;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
@@ -44,6 +46,8 @@ use utoipa::OpenApi;
     issue::ReasonRequest,
     issue::ReportRequest,
     issue::RunView,
+    issue::Snooze,
+    issue::SnoozeRequest,
     issue::TriageRequest,
     patch::AutonomyDecisionView,
     patch::Check,
@@ -78,12 +82,19 @@ use utoipa::OpenApi;
     policy::PolicySet,
     policy::PolicyStanding,
     policy::Trial,
+    preview::AutonomyPreviewView,
+    preview::LevelPreview,
+    preview::PatchAtLevel,
+    preview::PatchPreview,
     record::AuditPage,
     record::AuditRecord,
     record::Checkpoint,
     record::InclusionProofView,
     record::EventPage,
     record::EventView,
+    saved::SavedViewItem,
+    saved::SavedViewPage,
+    saved::SavedViewRequest,
     token::NewToken,
     token::Token,
     token::TokenPage,
@@ -259,6 +270,8 @@ fn operation(route: &Route) -> Value {
 fn example(request: &str) -> Value {
     match request {
         "AutonomyRequest" => json!({ "level": 1, "reason": "patches are reviewed from now on" }),
+        "SavedViewRequest" => json!({ "query": "is:waiting severity:>=high", "shared": false }),
+        "SnoozeRequest" => json!({ "until": "2026-12-01T08:00:00Z" }),
         "CommentRequest" => json!({ "content": "It also happens with two items." }),
         "HookRequest" => json!({
             "hook_event_name": "PreToolUse", "session_id": "a5477f36", "cwd": "/srv/shop",

@@ -5,7 +5,7 @@ use crate::call::Call;
 use crate::gate::{self, Door};
 use crate::handlers::{
     accounts, assets, audit, hook, issues, operations, pack, patches, policies, services, session,
-    streams, tokens,
+    streams, tokens, views,
 };
 use crate::problem::Problem;
 use crate::state::{ApiState, Shared};
@@ -281,7 +281,20 @@ const DECISION_FILTER: &[Parameter] = &[
     LIMIT,
     CURSOR,
 ];
+const VIEW_OWNER: &[Parameter] = &[text(
+    "owner",
+    "Whose it is, where an admin forgets what somebody else shares.",
+)];
 const ISSUE_FILTER: &[Parameter] = &[
+    text(
+        "query",
+        "Terms that all hold, with spaces between, at most 1,000 characters: \
+         `status:open,patch-pending`, `severity:>=high`, `priority:>p2`, `source:ci`, \
+         `category:bug`, `service:web`, `reported-by:me`, `is:open` (or `closed`, `waiting`, \
+         `snoozed`), `created:<7d`, `updated:>=2026-01-31`, a word or a \"text\" of title or \
+         description. `-` before a term asks for the opposite. `sort:created` (newest first, \
+         the default) or `sort:updated`. The other parameters are further terms.",
+    ),
     values(
         "status",
         "IssueStatus",
@@ -336,7 +349,7 @@ pub static ROUTES: &[Route] = &[
     row(Get, "/api/v1/session", Anyone, ("whoAmI", "Who is logged in; 401 when nobody is."), "Session", session::who_am_i),
     row(Delete, "/api/v1/session", Anyone, ("logOut", "Logs out."), "", session::log_out).answers(204, Content::Nothing),
 
-    row(Get, "/api/v1/issues", Reader, ("listIssues", "Issues, newest first; users see their own."), "IssuePage", issues::list).query(ISSUE_FILTER),
+    row(Get, "/api/v1/issues", Reader, ("listIssues", "Issues, newest first unless the query says otherwise; users see their own. A page looks at a bounded number of issues and may be short or empty although `nextCursor` is there."), "IssuePage", issues::list).query(ISSUE_FILTER),
     row(Post, "/api/v1/issues", Reporter, ("reportIssue", "Reports something."), "Issue", issues::report).takes("ReportRequest").answers(201, Content::Schema("Issue")),
     row(Get, "/api/v1/issues/{issue}", Reader, ("getIssue", "One issue, by number or id."), "Issue", issues::get).query(&[INCLUDE]),
     row(Post, "/api/v1/issues/{issue}/comments", Reporter, ("comment", "Adds a comment."), "Comment", issues::comment).takes("CommentRequest").answers(201, Content::Schema("Comment")),
@@ -348,14 +361,21 @@ pub static ROUTES: &[Route] = &[
     row(Patch, "/api/v1/issues/{issue}/approve", Admin, ("approveIssue", "Lets an agent start."), "Issue", issues::approve).takes("EmptyRequest").within(Scope::Triage),
     row(Patch, "/api/v1/issues/{issue}/reject", Admin, ("rejectIssue", "Closes an open issue."), "Issue", issues::reject).takes("ReasonRequest").within(Scope::Triage),
     row(Patch, "/api/v1/issues/{issue}/priority", Admin, ("triageIssue", "Sets priority, severity, or both."), "Issue", issues::triage).takes("TriageRequest").within(Scope::Triage),
+    row(Put, "/api/v1/issues/{issue}/snooze", Admin, ("snoozeIssue", "Puts an issue out of the way until a time, or until something happens to it."), "Issue", issues::snooze).takes("SnoozeRequest").within(Scope::Triage),
+    row(Delete, "/api/v1/issues/{issue}/snooze", Admin, ("wakeIssue", "Ends a snooze."), "Issue", issues::wake).within(Scope::Triage),
     row(Post, "/api/v1/issues/{issue}/abort", Admin, ("abortIssue", "Stops the issue and undoes what was applied."), "Issue", issues::abort).takes("ReasonRequest").within(Scope::Triage),
     row(Post, "/api/v1/issues/{issue}/retry", Admin, ("retryIssue", "Starts another attempt; counts as a new approval."), "Issue", issues::retry).takes("EmptyRequest").within(Scope::Triage),
     row(Get, "/api/v1/issues/{issue}/patch", Admin, ("getPatch", "The current patch with everything a review needs; 404 when there is none."), "PatchReview", patches::get),
     row(Patch, "/api/v1/issues/{issue}/patch/approve", Admin, ("approvePatch", "Approves exactly the patch with this digest."), "Issue", patches::approve).takes("PatchApprovalRequest").within(Scope::Triage),
     row(Patch, "/api/v1/issues/{issue}/patch/reject", Admin, ("rejectPatch", "Rejects the pending patch, for good or to have another one drafted."), "Issue", patches::reject).takes("PatchRejectionRequest").within(Scope::Triage),
 
-    row(Get, "/api/v1/autonomy", Admin, ("getAutonomy", "Autonomy level, ceiling and freeze."), "Autonomy", operations::autonomy),
+    row(Get, "/api/v1/views", Reader, ("listViews", "Queries that the caller keeps under a name, and those that admins share."), "SavedViewPage", views::list),
+    row(Put, "/api/v1/views/{name}", Reporter, ("saveView", "Keeps a query under a name, in the place of the caller's own of that name."), "SavedView", views::save).takes("SavedViewRequest").within(Scope::Report),
+    row(Delete, "/api/v1/views/{name}", Reporter, ("forgetView", "Forgets a view."), "", views::forget).query(VIEW_OWNER).answers(204, Content::Nothing).within(Scope::Report),
+
+    row(Get, "/api/v1/autonomy", Admin, ("getAutonomy", "Autonomy level, ceiling and freeze."), "Autonomy", operations::autonomy).locally(),
     row(Put, "/api/v1/autonomy", Admin, ("setAutonomy", "Sets the autonomy level, up to the ceiling."), "Autonomy", operations::set_autonomy).takes("AutonomyRequest").within(Scope::Operate),
+    row(Get, "/api/v1/autonomy/preview", Admin, ("previewAutonomy", "What each level would have done with the patches of the last seven days: their recorded decisions, asked again of the policies in force. Changes nothing."), "AutonomyPreview", operations::preview_autonomy).locally(),
     row(Post, "/api/v1/freeze", Admin, ("freeze", "Stops all healing."), "Autonomy", operations::freeze).takes("ReasonRequest").locally().within(Scope::Operate),
     row(Delete, "/api/v1/freeze", Admin, ("unfreeze", "Lets healing go on."), "Autonomy", operations::unfreeze).takes("ReasonRequest").locally().within(Scope::Operate),
     row(Get, "/api/v1/services", Admin, ("listServices", "The application's services."), "ServicePage", services::list),

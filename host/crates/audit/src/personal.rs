@@ -2,7 +2,8 @@
 //! erased by destroying a key while the chain over the ciphertext still verifies.
 //!
 //! Personal are the names of users, wherever a record holds one, what they call their
-//! tokens, the text of comments that users wrote, and the texts of what they reported. What others make of these is
+//! tokens, the text of comments that users wrote, the texts of what they reported, and the
+//! queries that they keep. What others make of these is
 //! not: the reason an admin gives, what an agent finds, calls and asks, what policies were
 //! asked, and commits, which name people by pseudonym only, but have the title of the
 //! issue as their subject.
@@ -192,6 +193,7 @@ fn walk<E>(
         "issue.approved" | "issue.retried" if is("by", &["admin"]) => (&["name"], "name", true),
         "session.opened" | "session.closed" | "user.saved" | "token.created" | "token.revoked"
         | "token.used" => (&["name"], "name", true),
+        "view.saved" | "view.forgotten" => (&["owner", "name", "query"], "owner", true),
         // Whatever somebody typed: a person only where it is the name of one.
         "session.refused" => (&["name"], "name", false),
         _ => (&[], "", false),
@@ -276,6 +278,8 @@ fn may_hold(event: &StoredEvent) -> bool {
             | "session.opened"
             | "session.closed"
             | "session.refused"
+            | "view.saved"
+            | "view.forgotten"
             | "user.saved"
             | "token.created"
             | "token.revoked"

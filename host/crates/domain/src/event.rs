@@ -8,7 +8,7 @@ use crate::agent::Diagnosis;
 use crate::digest::Digest;
 use crate::external::ExternalOrigin;
 use crate::ids::{CommitId, DecisionId, IssueId, IssueNumber, RunId, RunNumber};
-use crate::issue::{Comment, Priority, Severity};
+use crate::issue::{Comment, Priority, Severity, SnoozeEnd};
 use crate::patch::Patch;
 use crate::policy::{AgentPhase, Asked, ToolCallFacts};
 use crate::policy_control::{
@@ -21,6 +21,7 @@ use crate::token::AccessToken;
 use crate::user::{Account, Actor, TrustClass, UserName};
 use crate::verdict::Judgement;
 use crate::verification::{CheckEvidence, Verification};
+use crate::view::SavedView;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -131,6 +132,12 @@ pub enum Event {
         /// The other one.
         other: IssueId,
     },
+    /// Out of the way for now.
+    #[serde(rename = "issue.snoozed")]
+    IssueSnoozed(SnoozeEnd),
+    /// Back before its snooze was over.
+    #[serde(rename = "issue.woken")]
+    IssueWoken,
     /// May start.
     #[serde(rename = "issue.approved")]
     IssueApproved(Approval),
@@ -471,6 +478,17 @@ pub enum Event {
         /// What.
         notice: ServiceNotice,
     },
+    /// Somebody keeps a query under a name.
+    #[serde(rename = "view.saved")]
+    ViewSaved(SavedView),
+    /// It is kept no longer.
+    #[serde(rename = "view.forgotten")]
+    ViewForgotten {
+        /// Whose it was.
+        owner: UserName,
+        /// Its name.
+        name: String,
+    },
 }
 
 /// An admin's answer to a patch.
@@ -518,6 +536,8 @@ kinds! {
     IssueCommented = "a comment",
     IssueTriaged = "triage",
     IssueRelated = "relating it",
+    IssueSnoozed = "snoozing it",
+    IssueWoken = "ending its snooze",
     IssueApproved = "approval",
     IssueRejected = "rejection",
     DiagnosisStarted = "starting a diagnosis",
@@ -568,6 +588,8 @@ impl Event {
             Self::IssueCommented(_) => K::IssueCommented,
             Self::IssueTriaged { .. } => K::IssueTriaged,
             Self::IssueRelated { .. } => K::IssueRelated,
+            Self::IssueSnoozed(_) => K::IssueSnoozed,
+            Self::IssueWoken => K::IssueWoken,
             Self::IssueApproved(_) => K::IssueApproved,
             Self::IssueRejected { .. } => K::IssueRejected,
             Self::DiagnosisStarted { .. } => K::DiagnosisStarted,
@@ -637,7 +659,9 @@ impl Event {
             | Self::GrantEnded { .. }
             | Self::EnforcementChecked(_)
             | Self::ServiceOperated { .. }
-            | Self::ServiceNoticed { .. } => return None,
+            | Self::ServiceNoticed { .. }
+            | Self::ViewSaved(_)
+            | Self::ViewForgotten { .. } => return None,
         })
     }
 }

@@ -113,6 +113,29 @@ impl Category {
     }
 }
 
+/// What ends a snooze, besides a change of the issue's state and somebody's word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "end")]
+pub enum SnoozeEnd {
+    /// This time.
+    At {
+        /// From then on it is over.
+        until: DateTime<Utc>,
+    },
+    /// Whatever happens to the issue next, a comment for instance.
+    News,
+}
+
+impl SnoozeEnd {
+    /// Whether a snooze that ends so goes on at `now`.
+    pub fn is_ahead(self, now: DateTime<Utc>) -> bool {
+        match self {
+            Self::At { until } => now < until,
+            Self::News => true,
+        }
+    }
+}
+
 /// In which capacity a comment was written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -177,6 +200,9 @@ pub struct Issue {
     /// When it was last opened again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reopened_at: Option<DateTime<Utc>>,
+    /// Out of the way for now; whether still, its end and the time say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snooze: Option<SnoozeEnd>,
     /// Why it was escalated or aborted.
     pub end_reason: Option<String>,
     /// Records about it so far; the next one must build on exactly these.
@@ -233,6 +259,7 @@ impl Issue {
             updated_at: record.at,
             resolved_at: None,
             reopened_at: None,
+            snooze: None,
             end_reason: None,
             version: 1,
         })
@@ -271,6 +298,9 @@ impl Issue {
         let phase = self.phase.apply(kind)?;
         let mut next = self.clone();
         next.phase = phase;
+        if phase != self.phase {
+            next.snooze = None;
+        }
         next.version += 1;
         next.updated_at = record.at;
         next.take(record)?;
@@ -281,7 +311,10 @@ impl Issue {
         let at = record.at;
         match &record.event {
             Event::IssueOpened { .. } => return Err(FoldError::Beginning),
-            Event::IssueCommented(comment) => self.comments.push(comment.clone()),
+            Event::IssueCommented(comment) => {
+                self.comments.push(comment.clone());
+                self.news();
+            }
             Event::IssueTriaged { severity, priority } => {
                 self.report.severity = severity.unwrap_or(self.report.severity);
                 self.report.priority = priority.unwrap_or(self.report.priority);
@@ -290,7 +323,10 @@ impl Issue {
                 if !self.related.contains(other) {
                     self.related.push(*other);
                 }
+                self.news();
             }
+            Event::IssueSnoozed(end) => self.snooze = Some(*end),
+            Event::IssueWoken => self.snooze = None,
             Event::IssueApproved(approval) | Event::IssueRetried(approval) => {
                 self.approval = Some(approval.clone());
                 self.approved_at = Some(at);
@@ -503,9 +539,18 @@ impl Issue {
             | Event::GrantEnded { .. }
             | Event::EnforcementChecked(_)
             | Event::ServiceOperated { .. }
-            | Event::ServiceNoticed { .. } => {}
+            | Event::ServiceNoticed { .. }
+            | Event::ViewSaved(_)
+            | Event::ViewForgotten { .. } => {}
         }
         Ok(())
+    }
+
+    /// Something happened that whoever snoozed it may have waited for.
+    fn news(&mut self) {
+        if self.snooze == Some(SnoozeEnd::News) {
+            self.snooze = None;
+        }
     }
 
     fn take_review(

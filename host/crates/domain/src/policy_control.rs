@@ -8,7 +8,7 @@
 use crate::digest::Digest;
 use crate::ids::IssueNumber;
 use crate::policy::{Environment, ModuleIdentity, ModuleKind};
-use crate::risk::AutonomyLevel;
+use crate::risk::{AutonomyDecision, AutonomyLevel};
 use crate::user::Actor;
 use crate::verdict::Reason;
 use chrono::{DateTime, Utc};
@@ -527,6 +527,15 @@ pub trait PolicyControl: Send + Sync {
     /// # Errors
     /// See [`PolicyRefusal`].
     fn revoke(&self, grant: u64, by: &Actor, reason: &str) -> Result<(), PolicyRefusal>;
+
+    /// What the autonomy modules in force say to the question of a recorded decision, were
+    /// the level this one; none where the record does not say what was asked. It counts
+    /// nowhere as a decision.
+    fn decide_again(
+        &self,
+        decision: &AutonomyDecision,
+        level: AutonomyLevel,
+    ) -> Option<AutonomyDecision>;
 
     /// Why the decision recorded at `seq` came out as it did, and what the set in
     /// force (or `under`) says to the same question.

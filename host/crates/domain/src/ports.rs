@@ -5,15 +5,18 @@ use crate::culprit::{CulpritFinding, CulpritSearch, TreeJudge};
 use crate::digest::Digest;
 use crate::event::{Approval, Event, NewRecord, Record};
 use crate::ids::{CommitId, DecisionId, IssueId, IssueNumber, RunRef};
-use crate::issue::{Issue, Priority, Severity, Source};
+use crate::issue::{Category, Issue, Priority, Severity, SnoozeEnd, Source};
 use crate::patch::{FileChange, Patch};
 use crate::permit::{Apply, DraftPatch, Permit, Rollback};
+use crate::query::IssueFilter;
 use crate::service::{LogError, ServiceDetails, ServiceOperation};
 use crate::state::IssueStatus;
-use crate::user::{Account, Actor};
+use crate::user::{Account, Actor, UserName};
 use crate::verification::CheckEvidence;
+use crate::view::SavedView;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,21 +68,9 @@ pub enum StoreError {
     /// A cursor that this store did not hand out.
     #[error("this cursor is not valid here; start again without one")]
     BadCursor,
-}
-
-/// Filter of a list of issues. Empty fields match everything.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-#[allow(missing_docs, reason = "each is the issue's field of that name")]
-pub struct IssueFilter {
-    /// One of these.
-    pub statuses: Vec<IssueStatus>,
-    pub severity: Option<Severity>,
-    pub priority: Option<Priority>,
-    pub source: Option<Source>,
-    pub service: Option<String>,
-    pub reported_by: Option<Actor>,
-    /// Words that must all occur in title or description, any case.
-    pub query: Option<String>,
+    /// One person has more issues than are put in another order than their own.
+    #[error("one person's issues are sorted by their last change up to {0}; ask for sort:created")]
+    TooManyToSort(usize),
 }
 
 /// What a list shows of an issue; comes from a covering index.
@@ -93,10 +84,12 @@ pub struct IssueSummary {
     pub severity: Severity,
     pub priority: Priority,
     pub source: Source,
+    pub category: Category,
     pub service: Option<String>,
     pub reported_by: Actor,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+    pub snooze: Option<SnoozeEnd>,
 }
 
 /// A page of a list.
@@ -131,10 +124,11 @@ pub trait EventStore: Send + Sync {
     /// [`StoreError::Read`].
     fn issue_number(&self, id: IssueId) -> Result<Option<IssueNumber>, StoreError>;
 
-    /// Issues, newest first. Costs the page, not the table.
+    /// Issues in the order of the filter. Looks at a bounded number of them: a page may be
+    /// short, or empty, with a cursor to go on from.
     ///
     /// # Errors
-    /// [`StoreError::Read`], [`StoreError::BadCursor`].
+    /// [`StoreError::Read`], [`StoreError::BadCursor`], [`StoreError::TooManyToSort`].
     fn issues(
         &self,
         filter: &IssueFilter,
@@ -241,6 +235,30 @@ pub trait EventStore: Send + Sync {
     /// # Errors
     /// [`StoreError::Read`].
     fn accounts(&self) -> Result<Vec<Account>, StoreError>;
+
+    /// Views that somebody keeps, then those that others share, each by name. A store
+    /// without an index reads everything.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    fn views(&self, of: &UserName) -> Result<Vec<SavedView>, StoreError> {
+        let mut kept: BTreeMap<(UserName, String), SavedView> = BTreeMap::new();
+        for record in self.records(None, 0, usize::MAX)? {
+            match record.event {
+                Event::ViewSaved(view) => {
+                    kept.insert((view.owner.clone(), view.name.clone()), view);
+                }
+                Event::ViewForgotten { owner, name } => {
+                    kept.remove(&(owner, name));
+                }
+                _ => {}
+            }
+        }
+        let (own, others): (Vec<_>, Vec<_>) =
+            kept.into_values().partition(|view| view.owner == *of);
+        let shared = others.into_iter().filter(|view| view.shared);
+        Ok(own.into_iter().chain(shared).collect())
+    }
 
     /// The last autonomy level and freeze that were recorded.
     ///

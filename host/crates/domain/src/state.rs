@@ -213,6 +213,11 @@ impl Phase {
         }
     }
 
+    /// Nothing is left to do.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Resolved | Self::Rejected | Self::Aborted)
+    }
+
     /// The healer has (or will have) work to do without anybody's word.
     pub fn is_active(self) -> bool {
         !matches!(
@@ -252,6 +257,10 @@ impl Phase {
         let next = match (self, event) {
             // Talk never moves an issue.
             (_, E::IssueCommented | E::IssueTriaged | E::IssueRelated) => self,
+
+            // Out of the way of people: where it waits for them or for an agent.
+            (phase, E::IssueSnoozed) if !phase.is_over() => self,
+            (_, E::IssueWoken) => self,
 
             (Self::Open, E::IssueApproved) => Self::Approved,
             (Self::Open, E::IssueRejected) => Self::Rejected,

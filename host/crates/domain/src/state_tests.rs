@@ -190,8 +190,41 @@ const MOVES: &[(P, &[(E, P)])] = &[
 /// What is recorded without moving the issue, and where.
 const STAYING: &[(&[E], &[P])] = &[
     (
-        &[E::IssueCommented, E::IssueTriaged, E::IssueRelated],
+        &[
+            E::IssueCommented,
+            E::IssueTriaged,
+            E::IssueRelated,
+            E::IssueWoken,
+        ],
         &P::ALL,
+    ),
+    (
+        &[E::IssueSnoozed],
+        &[
+            P::Open,
+            P::Approved,
+            P::Diagnosing,
+            P::Diagnosed,
+            P::Observed,
+            P::Drafting,
+            P::Drafted,
+            P::Proved,
+            P::Assessed,
+            P::PatchPending,
+            P::Cleared,
+            P::Applying,
+            P::Applied,
+            P::Verifying,
+            P::Verified,
+            P::Refuted,
+            P::RollingBack,
+            P::RolledBack,
+            P::Aborting,
+            P::AbortRolledBack,
+            P::Failed,
+            P::Escalated,
+            P::Stuck,
+        ],
     ),
     (
         &[E::ToolCalled, E::ToolFinished, E::TrustLowered],
@@ -278,7 +311,7 @@ fn every_pair_of_phase_and_event_is_decided_as_the_table_says() {
         }
     }
     let moves: usize = MOVES.iter().map(|(_, moves)| moves.len()).sum();
-    assert_eq!((pairs, moves, legal), (26 * 41, 76, 183));
+    assert_eq!((pairs, moves, legal), (26 * 43, 76, 232));
 }
 
 #[test]

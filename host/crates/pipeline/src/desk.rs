@@ -17,9 +17,7 @@ use selfheal_domain::policy::{
     AgentPhase, Asked, IssueFacts, PolicyContext, PolicyHost, RunCounters,
 };
 use selfheal_domain::policy_control::PolicyControl;
-use selfheal_domain::ports::{
-    Clock, IdSource, IssueFilter, IssueSummary, Page, Services, StoreError,
-};
+use selfheal_domain::ports::{Clock, IdSource, Services, StoreError};
 use selfheal_domain::report::{FieldError, Report, ReportDraft, check_text};
 use selfheal_domain::risk::{Admission, AutonomyAction, AutonomyLevel};
 use selfheal_domain::state::Phase;
@@ -27,7 +25,9 @@ use selfheal_domain::user::{Account, Actor, Role, TrustClass, UserName};
 use std::sync::Arc;
 
 mod external;
+mod lists;
 mod policies;
+pub mod preview;
 mod switches;
 
 /// Who asks.
@@ -96,6 +96,9 @@ impl From<StoreError> for DeskError {
         match error {
             StoreError::BadCursor => {
                 Self::Invalid(vec![FieldError::new("cursor", error.to_string())])
+            }
+            StoreError::TooManyToSort(_) => {
+                Self::Invalid(vec![FieldError::new("query", error.to_string())])
             }
             other => Self::Unavailable(Box::new(other)),
         }
@@ -278,37 +281,6 @@ impl IssueDesk {
         } else {
             Err(missing())
         }
-    }
-
-    /// Issues the caller may see, newest first.
-    ///
-    /// # Errors
-    /// [`DeskError::Invalid`] for a bad cursor.
-    pub fn issues(
-        &self,
-        caller: &Caller,
-        mut filter: IssueFilter,
-        cursor: Option<&str>,
-        limit: usize,
-    ) -> Result<Page<IssueSummary>, DeskError> {
-        if matches!(caller.role, Role::Guest | Role::Hook) {
-            return Err(DeskError::Forbidden(format!(
-                "the role {} sees no issues",
-                caller.role
-            )));
-        }
-        if !caller.sees_all() {
-            match &filter.reported_by {
-                Some(other) if *other != caller.actor() => {
-                    return Ok(Page {
-                        items: Vec::new(),
-                        next_cursor: None,
-                    });
-                }
-                _ => filter.reported_by = Some(caller.actor()),
-            }
-        }
-        Ok(self.ledger.store().issues(&filter, cursor, limit)?)
     }
 
     /// Adds a comment.

@@ -12,7 +12,9 @@ use selfheal_domain::event::{Approval, Event, Record};
 use selfheal_domain::policy::{Asked, ModuleKind, ToolCallFacts};
 use selfheal_domain::policy_control::{ChangedDecision, Explained, PolicyPlan};
 use selfheal_domain::ports::{EventStore, StoreError};
-use selfheal_domain::risk::{Admission, AutonomyAction, RiskFactor, RiskScore};
+use selfheal_domain::risk::{
+    Admission, AutonomyAction, AutonomyDecision, AutonomyLevel, RiskFactor, RiskScore,
+};
 use selfheal_domain::verdict::{Answer, Fault, Judgement, Reason, Verdict};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -153,25 +155,7 @@ impl Recorded {
                     modules,
                 )
             }
-            Event::AutonomyDecided(decision) => {
-                let answer = Outcome::Action(decision.action, decision.reason);
-                let all = Explained {
-                    module: "all autonomy modules".to_owned(),
-                    answer: answer.text(),
-                    reason: answer.reason(),
-                    factors: Vec::new(),
-                    decided: true,
-                };
-                let modules = with_faults(all, &decision.faults);
-                (
-                    decision.asked?,
-                    decision.generation,
-                    None,
-                    ModuleKind::Autonomy,
-                    answer,
-                    modules,
-                )
-            }
+            Event::AutonomyDecided(decision) => return Self::of_autonomy(seq, decision),
             Event::IssueApproved(Approval::Module {
                 reason,
                 generation,
@@ -204,6 +188,28 @@ impl Recorded {
             kind,
             answer,
             modules,
+        };
+        recorded.subject().is_some().then_some(recorded)
+    }
+
+    /// The question of an autonomy decision; none where the record does not say.
+    fn of_autonomy(seq: u64, decision: AutonomyDecision) -> Option<Self> {
+        let answer = Outcome::Action(decision.action, decision.reason);
+        let all = Explained {
+            module: "all autonomy modules".to_owned(),
+            answer: answer.text(),
+            reason: answer.reason(),
+            factors: Vec::new(),
+            decided: true,
+        };
+        let recorded = Self {
+            seq,
+            modules: with_faults(all, &decision.faults),
+            asked: decision.asked?,
+            generation: decision.generation,
+            facts: None,
+            kind: ModuleKind::Autonomy,
+            answer,
         };
         recorded.subject().is_some().then_some(recorded)
     }
@@ -426,6 +432,27 @@ fn recorded_verdict(judgement: &Judgement) -> (Outcome, Vec<Explained>) {
     });
     let modules = modules.collect();
     (Outcome::Verdict(verdict), modules)
+}
+
+/// What a set says to the question of a recorded decision, were the level this one.
+pub(crate) fn decide_again(
+    set: &SetCore,
+    decision: &AutonomyDecision,
+    level: AutonomyLevel,
+) -> Option<AutonomyDecision> {
+    let mut recorded = Recorded::of_autonomy(0, decision.clone())?;
+    recorded.asked.context.level = level;
+    let [again] = recorded.ask([set])?;
+    match again.outcome {
+        Outcome::Action(action, reason) => Some(AutonomyDecision {
+            action,
+            reason,
+            faults: Vec::new(),
+            generation: decision.generation,
+            asked: None,
+        }),
+        _ => None,
+    }
 }
 
 /// What replaying found, beside the plan.

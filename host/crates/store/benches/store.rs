@@ -10,7 +10,8 @@ use selfheal_audit::Masker;
 use selfheal_domain::event::{Event, NewRecord};
 use selfheal_domain::ids::{IssueId, IssueNumber};
 use selfheal_domain::issue::{Category, Priority, Severity, Source};
-use selfheal_domain::ports::{EventStore, IssueFilter};
+use selfheal_domain::ports::EventStore;
+use selfheal_domain::query::{Condition, IssueFilter};
 use selfheal_domain::report::Report;
 use selfheal_domain::state::IssueStatus;
 use selfheal_domain::user::{Actor, TrustClass};
@@ -163,10 +164,7 @@ fn pages(criterion: &mut Criterion) {
         ("page of 50", IssueFilter::default()),
         (
             "page of 50 by status",
-            IssueFilter {
-                statuses: vec![IssueStatus::Open],
-                ..IssueFilter::default()
-            },
+            IssueFilter::default().and(Condition::Status(vec![IssueStatus::Open])),
         ),
     ];
     for (name, filter) in filters {

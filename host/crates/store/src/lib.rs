@@ -57,10 +57,11 @@ use selfheal_domain::event::{Event, NewRecord, Record};
 use selfheal_domain::ids::{DecisionId, IssueId, IssueNumber};
 use selfheal_domain::issue::Issue;
 use selfheal_domain::ports::{
-    AuditLog, EventStore, InclusionProof, IssueFilter, IssueSummary, Page, SignedHead, StoreError,
-    Switches,
+    AuditLog, EventStore, InclusionProof, IssueSummary, Page, SignedHead, StoreError, Switches,
 };
+use selfheal_domain::query::IssueFilter;
 use selfheal_domain::user::{Account, Actor, Role, UserName};
+use selfheal_domain::view::SavedView;
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -352,6 +353,10 @@ impl EventStore for JournalStore {
         limit: usize,
     ) -> Result<Page<IssueSummary>, StoreError> {
         list::page(&self.shared.projection, filter, cursor, limit)
+    }
+
+    fn views(&self, of: &UserName) -> Result<Vec<SavedView>, StoreError> {
+        self.shared.projection.views(of).map_err(read_error)
     }
 
     fn active_issues(&self) -> Result<Vec<IssueNumber>, StoreError> {

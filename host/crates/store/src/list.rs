@@ -1,9 +1,13 @@
 //! Lists of issues: which index serves a filter, and cursors.
 
+use crate::harden::ProjectionError;
 use crate::projection::Projection;
-use crate::rows::List;
+use crate::rows::{self, List};
+use chrono::{DateTime, Utc};
 use selfheal_domain::ids::IssueNumber;
-use selfheal_domain::ports::{IssueFilter, IssueSummary, Page, StoreError};
+use selfheal_domain::ports::{IssueSummary, Page, StoreError};
+use selfheal_domain::query::{Fit, IssueFilter, Sort};
+use selfheal_domain::state::IssueStatus;
 
 /// Most summaries looked at for one page. A page may come back short, or empty,
 /// with a cursor to go on from.
@@ -13,49 +17,111 @@ pub(crate) const SCAN_TEXTS: usize = 500;
 /// Largest page.
 const MAX_LIMIT: usize = 1_000;
 
-const CURSOR_VERSION: u8 = 1;
+const CURSOR_VERSION: u8 = 2;
 
-pub(crate) fn cursor(number: IssueNumber) -> String {
-    let mut bytes = vec![CURSOR_VERSION];
-    bytes.extend_from_slice(&number.0.to_be_bytes());
-    let crc = crc32c::crc32c(&bytes);
-    bytes.extend_from_slice(&crc.to_be_bytes());
-    hex::encode(bytes)
+/// Where a page ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Position {
+    Created(IssueNumber),
+    Updated(DateTime<Utc>, IssueNumber),
 }
 
-fn parse_cursor(text: &str) -> Result<IssueNumber, StoreError> {
-    let bytes = hex::decode(text).map_err(|_| StoreError::BadCursor)?;
-    let number = bytes
-        .get(1..9)
-        .and_then(|number| number.try_into().ok())
-        .map(|number| IssueNumber(u64::from_be_bytes(number)))
-        .ok_or(StoreError::BadCursor)?;
-    if cursor(number) == text {
-        Ok(number)
-    } else {
-        Err(StoreError::BadCursor)
+impl Position {
+    fn of(sort: Sort, summary: &IssueSummary) -> Self {
+        match sort {
+            Sort::Created => Self::Created(summary.number),
+            Sort::Updated => Self::Updated(summary.updated_at, summary.number),
+        }
+    }
+
+    fn place(self) -> Vec<u8> {
+        match self {
+            Self::Created(number) => rows::place(number),
+            Self::Updated(at, number) => rows::changed_place(at, number),
+        }
+    }
+
+    fn cursor(self) -> String {
+        let mut bytes = vec![CURSOR_VERSION];
+        bytes.extend(self.place());
+        let crc = crc32c::crc32c(&bytes);
+        bytes.extend_from_slice(&crc.to_be_bytes());
+        hex::encode(bytes)
+    }
+
+    fn parse(text: &str, sort: Sort) -> Result<Self, StoreError> {
+        let bytes = hex::decode(text).map_err(|_| StoreError::BadCursor)?;
+        let number = |from: usize| {
+            let bytes = bytes.get(from..from + 8)?;
+            Some(!u64::from_be_bytes(bytes.try_into().ok()?))
+        };
+        let position = match sort {
+            Sort::Created => number(1).map(|number| Self::Created(IssueNumber(number))),
+            Sort::Updated => number(1).zip(number(9)).and_then(|(time, number)| {
+                let time = DateTime::from_timestamp_micros(i64::try_from(time).ok()?)?;
+                Some(Self::Updated(time, IssueNumber(number)))
+            }),
+        };
+        position
+            .filter(|position| position.cursor() == text)
+            .ok_or(StoreError::BadCursor)
     }
 }
 
-/// The index that has the fewest rows beside the wanted ones.
-fn list_for(filter: &IssueFilter) -> List {
-    match (&filter.reported_by, filter.statuses.as_slice()) {
-        (Some(actor), _) => List::Reporter(actor.clone()),
-        (None, [status]) => List::Status(*status),
-        (None, _) => List::All,
+/// The indexes that have the fewest rows beside the wanted ones.
+fn lists_for(filter: &IssueFilter) -> Vec<List> {
+    if let Some(reporter) = filter.reporter() {
+        return vec![List::Reporter(reporter.clone())];
     }
+    if filter.sort == Sort::Updated {
+        return vec![List::Changed(None)];
+    }
+    let statuses = filter.statuses();
+    if statuses.len() == IssueStatus::ALL.len() {
+        return vec![List::All];
+    }
+    statuses.into_iter().map(List::Status).collect()
 }
 
-fn matches(filter: &IssueFilter, summary: &IssueSummary) -> bool {
-    fn fits<T: PartialEq>(wanted: Option<&T>, found: &T) -> bool {
-        wanted.is_none_or(|wanted| wanted == found)
+/// What one page holds so far, and what it cost.
+struct Gathering<'a> {
+    filter: &'a IssueFilter,
+    limit: usize,
+    rows: usize,
+    texts: usize,
+    last: Option<Position>,
+    page: Page<IssueSummary>,
+}
+
+impl Gathering<'_> {
+    /// Takes the next issue of the list; whether more may come.
+    fn visit(
+        &mut self,
+        projection: &Projection,
+        summary: IssueSummary,
+    ) -> Result<bool, ProjectionError> {
+        // One row further than needed, so that the last page has no cursor.
+        let full = self.page.items.len() == self.limit;
+        if full || self.rows == SCAN_ROWS || self.texts == SCAN_TEXTS {
+            self.page.next_cursor = self.last.map(Position::cursor);
+            return Ok(false);
+        }
+        self.rows += 1;
+        self.last = Some(Position::of(self.filter.sort, &summary));
+        let fits = match self.filter.on_summary(&summary) {
+            Fit::Yes => true,
+            Fit::No => false,
+            Fit::Ask => {
+                self.texts += 1;
+                let description = projection.description(summary.number)?;
+                self.filter.on_text(&summary, &description)
+            }
+        };
+        if fits {
+            self.page.items.push(summary);
+        }
+        Ok(true)
     }
-    (filter.statuses.is_empty() || filter.statuses.contains(&summary.status))
-        && fits(filter.severity.as_ref(), &summary.severity)
-        && fits(filter.priority.as_ref(), &summary.priority)
-        && fits(filter.source.as_ref(), &summary.source)
-        && fits(filter.reported_by.as_ref(), &summary.reported_by)
-        && (filter.service.is_none() || filter.service == summary.service)
 }
 
 pub(crate) fn page(
@@ -64,43 +130,57 @@ pub(crate) fn page(
     cursor_text: Option<&str>,
     limit: usize,
 ) -> Result<Page<IssueSummary>, StoreError> {
-    let before = cursor_text.map(parse_cursor).transpose()?;
-    let limit = limit.min(MAX_LIMIT);
-    let words: Vec<String> = filter
-        .query
-        .iter()
-        .flat_map(|query| query.split_whitespace())
-        .map(str::to_lowercase)
-        .collect();
-    let mut items = Vec::new();
-    let mut next_cursor = None;
-    if limit == 0 {
-        return Ok(Page { items, next_cursor });
+    let after = cursor_text
+        .map(|text| Position::parse(text, filter.sort))
+        .transpose()?;
+    let mut gathering = Gathering {
+        filter,
+        limit: limit.min(MAX_LIMIT),
+        rows: 0,
+        texts: 0,
+        last: None,
+        page: Page {
+            items: Vec::new(),
+            next_cursor: None,
+        },
+    };
+    if gathering.limit == 0 {
+        return Ok(gathering.page);
     }
-    let (mut rows, mut texts, mut last) = (0, 0, None);
-    projection
-        .walk(&list_for(filter), before, |projection, summary| {
-            // One row further than needed, so that the last page has no cursor.
-            if items.len() == limit || rows == SCAN_ROWS || texts == SCAN_TEXTS {
-                next_cursor = last.map(cursor);
-                return Ok(false);
+    let read_error = |error| StoreError::Read(Box::new(error));
+    let lists = lists_for(filter);
+    if filter.sort == Sort::Updated && filter.reporter().is_some() {
+        // One person's issues are few; an index of their own would cost every record.
+        let mut all = Vec::new();
+        projection
+            .walk(&lists, None, |_, summary| {
+                all.push(summary);
+                Ok(all.len() <= SCAN_ROWS)
+            })
+            .map_err(read_error)?;
+        if all.len() > SCAN_ROWS {
+            return Err(StoreError::TooManyToSort(SCAN_ROWS));
+        }
+        let place = |summary: &IssueSummary| Position::of(Sort::Updated, summary).place();
+        all.sort_by_key(place);
+        let after = after.map(Position::place);
+        for summary in all {
+            let before = after
+                .as_ref()
+                .is_some_and(|after| place(&summary) <= *after);
+            if !before && !gathering.visit(projection, summary).map_err(read_error)? {
+                break;
             }
-            rows += 1;
-            last = Some(summary.number);
-            if !matches(filter, &summary) {
-                return Ok(true);
-            }
-            if !words.is_empty() {
-                texts += 1;
-                if !projection.mentions(summary.number, &words)? {
-                    return Ok(true);
-                }
-            }
-            items.push(summary);
-            Ok(true)
-        })
-        .map_err(|error| StoreError::Read(Box::new(error)))?;
-    Ok(Page { items, next_cursor })
+        }
+    } else {
+        let after = after.map(Position::place);
+        projection
+            .walk(&lists, after.as_deref(), |projection, summary| {
+                gathering.visit(projection, summary)
+            })
+            .map_err(read_error)?;
+    }
+    Ok(gathering.page)
 }
 
 #[cfg(test)]
@@ -110,29 +190,45 @@ mod tests {
     #[test]
     fn only_cursors_that_were_handed_out_are_taken() {
         let number = IssueNumber(4711);
-        assert_eq!(parse_cursor(&cursor(number)).unwrap(), number);
-        let mut forged = cursor(number);
-        forged.replace_range(
-            17..18,
-            if forged.as_bytes()[17] == b'0' {
-                "1"
-            } else {
-                "0"
-            },
+        let time = DateTime::from_timestamp_micros(1_800_000_000_123_456).unwrap();
+        let good = Position::Created(number);
+        let other = Position::Updated(time, number);
+        assert_eq!(
+            Position::parse(&good.cursor(), Sort::Created).unwrap(),
+            good
         );
+        assert_eq!(
+            Position::parse(&other.cursor(), Sort::Updated).unwrap(),
+            other
+        );
+        let mut forged = good.cursor();
+        let digit = if forged.as_bytes()[17] == b'0' {
+            "1"
+        } else {
+            "0"
+        };
+        forged.replace_range(17..18, digit);
         for bad in [
             "",
             "zz",
             "01",
             "42",
             &forged,
-            &cursor(number).to_uppercase(),
-            "01000000000000126700000000",
+            &good.cursor().to_uppercase(),
+            &other.cursor(),
+            "02000000000000126700000000",
         ] {
             assert!(
-                matches!(parse_cursor(bad), Err(StoreError::BadCursor)),
+                matches!(
+                    Position::parse(bad, Sort::Created),
+                    Err(StoreError::BadCursor)
+                ),
                 "{bad}"
             );
         }
+        assert!(matches!(
+            Position::parse(&good.cursor(), Sort::Updated),
+            Err(StoreError::BadCursor)
+        ));
     }
 }

@@ -19,6 +19,7 @@ use selfheal_domain::ids::{DecisionId, IssueId, IssueNumber};
 use selfheal_domain::issue::{FoldError, Issue};
 use selfheal_domain::ports::{IssueSummary, Switches};
 use selfheal_domain::user::{Account, UserName};
+use selfheal_domain::view::SavedView;
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -30,6 +31,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockRea
 const CACHED_ISSUES: usize = 256;
 /// Segment files kept open for reading.
 const OPEN_SEGMENTS: usize = 32;
+
+/// A list that is being walked.
+struct Source {
+    rows: sled::Iter,
+    prefix: Vec<u8>,
+    /// The next row, under what of its key orders the list.
+    head: Option<(Box<[u8]>, sled::IVec)>,
+}
 
 /// A record that the projection, and so the journal, must not take.
 #[derive(Debug, thiserror::Error)]
@@ -261,6 +270,17 @@ impl Projection {
         for account in staged.accounts.values() {
             batch.insert(rows::account_key(&account.name), rows::json(account)?);
         }
+        for ((owner, name), view) in &staged.views {
+            let [own, everybodys] = rows::view_keys(owner, name);
+            match view {
+                Some(view) => batch.insert(own, rows::json(view)?),
+                None => batch.remove(own),
+            }
+            match view.as_ref().filter(|view| view.shared) {
+                Some(view) => batch.insert(everybodys, rows::json(view)?),
+                None => batch.remove(everybodys),
+            }
+        }
         batch.insert(rows::META, rows::json(staged.meta())?);
 
         if let Some((first, _, _)) = staged.places.first() {
@@ -310,49 +330,77 @@ impl Projection {
             .transpose()
     }
 
-    /// Walks a list from below `before`, newest first, until `visit` has enough.
+    /// Walks lists of one order as if they were one, from after `place` on, until
+    /// `visit` has enough.
     pub(crate) fn walk(
         &self,
-        list: &List,
-        before: Option<IssueNumber>,
+        lists: &[List],
+        place: Option<&[u8]>,
         mut visit: impl FnMut(&Self, IssueSummary) -> Result<bool, ProjectionError>,
     ) -> Result<(), ProjectionError> {
         use std::ops::Bound::{Excluded, Included, Unbounded};
         self.settle()?;
         let _shared = self.reading();
-        let prefix = list.prefix();
-        let start = match before {
-            Some(number) => Excluded(list.key(number)),
-            None => Included(prefix.clone()),
-        };
-        let mut iterator = self.database.range((start, Unbounded));
+        let mut sources = Vec::new();
+        for list in lists {
+            let prefix = list.prefix();
+            let start = match place {
+                Some(place) => Excluded([prefix.as_slice(), place].concat()),
+                None => Included(prefix.clone()),
+            };
+            let mut source = Source {
+                rows: self.database.range((start, Unbounded)),
+                prefix,
+                head: None,
+            };
+            self.advance(&mut source)?;
+            sources.push(source);
+        }
         loop {
-            let Some((key, row)) = guarded(|| Ok(iterator.next().transpose()?))? else {
+            let first = sources
+                .iter_mut()
+                .filter_map(|source| Some((source.head.as_ref()?.0.clone(), source)))
+                .min_by(|(one, _), (other, _)| one.cmp(other));
+            let Some((_, source)) = first else {
                 return Ok(());
             };
-            if !key.starts_with(&prefix) {
+            let Some((_, row)) = source.head.take() else {
                 return Ok(());
-            }
-            self.touch();
+            };
             if !visit(self, rows::get_summary(&row)?)? {
                 return Ok(());
             }
+            self.advance(source)?;
         }
     }
 
-    /// Whether all `words` (lower case) occur in the issue's title or description.
-    pub(crate) fn mentions(
-        &self,
-        number: IssueNumber,
-        words: &[String],
-    ) -> Result<bool, ProjectionError> {
-        Ok(self.settled_issue(number)?.is_some_and(|issue| {
-            let title = issue.report.title.to_lowercase();
-            let description = issue.report.description.to_lowercase();
-            words
-                .iter()
-                .all(|word| title.contains(word) || description.contains(word))
-        }))
+    /// Reads the next row of a list, if there is one.
+    fn advance(&self, source: &mut Source) -> Result<(), ProjectionError> {
+        source.head = guarded(|| Ok(source.rows.next().transpose()?))?.and_then(|(key, row)| {
+            let place = key.strip_prefix(source.prefix.as_slice())?;
+            Some((place.into(), row))
+        });
+        if source.head.is_some() {
+            self.touch();
+        }
+        Ok(())
+    }
+
+    /// The description of an issue.
+    pub(crate) fn description(&self, number: IssueNumber) -> Result<String, ProjectionError> {
+        let issue = self.settled_issue(number)?;
+        Ok(issue.map_or_else(String::new, |issue| issue.report.description.clone()))
+    }
+
+    pub(crate) fn views(&self, of: &UserName) -> Result<Vec<SavedView>, ProjectionError> {
+        let read = |prefix: Vec<u8>| -> Result<Vec<SavedView>, ProjectionError> {
+            let rows = self.scan(prefix.clone(), &prefix, usize::MAX)?;
+            rows.iter().map(|(_, row)| rows::from_json(row)).collect()
+        };
+        let mut views = read(rows::views_prefix(Some(of)))?;
+        let shared = read(rows::views_prefix(None))?;
+        views.extend(shared.into_iter().filter(|view| view.owner != *of));
+        Ok(views)
     }
 
     fn scan(

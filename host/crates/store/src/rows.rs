@@ -10,25 +10,29 @@
 //! | `n` !number | summary, newest first |
 //! | `s` status !number | summary, by status |
 //! | `r` reporter 0 !number | summary, by reporter |
+//! | `v` !time !number | summary, what changed last first |
 //! | `a` number | nothing; the issue is active |
 //! | `d` id | number |
 //! | `e` number seq | nothing; the record is about this issue |
 //! | `u` name | account, JSON |
+//! | `k` owner name | view that somebody keeps, JSON |
+//! | `x` owner name | the same, where everybody may use it |
 //! | `p` !seq | nothing; the record is an answer of a policy set, newest first |
 //! | `q` id | position of the decision with this id |
 //! | `o` !seq | nothing; the record is about the policies themselves, newest first |
 //! | `m` | how far the projection is, and the switches |
 //!
-//! Numbers are big endian, `!` is their complement. Issues are JSON because their
+//! Numbers are big endian, `!` is their complement; times are microseconds, owners the
+//! digests of their names. Issues are JSON because their
 //! types are tagged enums, which postcard cannot read back; summaries are
 //! postcard.
 
 use crate::harden::ProjectionError;
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{Approval, Event};
 use selfheal_domain::ids::{DecisionId, IssueId, IssueNumber};
-use selfheal_domain::issue::{Issue, Priority, Severity, Source};
+use selfheal_domain::issue::{Category, Issue, Priority, Severity, SnoozeEnd, Source};
 use selfheal_domain::ports::{IssueSummary, Switches};
 use selfheal_domain::state::IssueStatus;
 use selfheal_domain::user::{Actor, UserName};
@@ -36,7 +40,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// Version of everything in this file; another one leads to a rebuild.
-pub(crate) const FORMAT: u8 = 3;
+pub(crate) const FORMAT: u8 = 4;
 
 pub(crate) const META: &[u8] = b"m";
 
@@ -74,6 +78,20 @@ pub(crate) fn event_key(number: IssueNumber, seq: u64) -> Vec<u8> {
 
 pub(crate) fn account_key(name: &UserName) -> Vec<u8> {
     key(b'u', &[name.as_str().as_bytes()])
+}
+
+/// Views of one person; of all that are shared, where no owner is given.
+pub(crate) fn views_prefix(owner: Option<&UserName>) -> Vec<u8> {
+    match owner {
+        Some(owner) => key(b'k', &[&Digest::of(owner.as_str().as_bytes()).0]),
+        None => vec![b'x'],
+    }
+}
+
+/// Where a view lies among its owner's, and among those that are shared.
+pub(crate) fn view_keys(owner: &UserName, name: &str) -> [Vec<u8>; 2] {
+    let owner = Digest::of(owner.as_str().as_bytes());
+    [b'k', b'x'].map(|prefix| key(prefix, &[&owner.0, name.as_bytes()]))
 }
 
 /// Records about policies, newest first.
@@ -127,12 +145,30 @@ pub(crate) enum List {
     All,
     Status(IssueStatus),
     Reporter(Actor),
+    /// What changed last comes first; the time of the change where it is known.
+    Changed(Option<DateTime<Utc>>),
+}
+
+fn newest_first(number: IssueNumber) -> [u8; 8] {
+    (!number.0).to_be_bytes()
+}
+
+/// What of a key orders its list, for the list by number.
+pub(crate) fn place(number: IssueNumber) -> Vec<u8> {
+    newest_first(number).to_vec()
+}
+
+/// The same for the list by change.
+pub(crate) fn changed_place(at: DateTime<Utc>, number: IssueNumber) -> Vec<u8> {
+    let time = !u64::try_from(at.timestamp_micros()).unwrap_or(0);
+    [time.to_be_bytes(), newest_first(number)].concat()
 }
 
 impl List {
     pub(crate) fn prefix(&self) -> Vec<u8> {
         match self {
             Self::All => vec![b'n'],
+            Self::Changed(_) => vec![b'v'],
             Self::Status(status) => vec![b's', *status as u8],
             Self::Reporter(actor) => {
                 let (kind, name) = match actor {
@@ -149,14 +185,18 @@ impl List {
 
     pub(crate) fn key(&self, number: IssueNumber) -> Vec<u8> {
         let mut key = self.prefix();
-        key.extend_from_slice(&(!number.0).to_be_bytes());
+        key.extend(match self {
+            Self::Changed(Some(at)) => changed_place(*at, number),
+            _ => place(number),
+        });
         key
     }
 }
 
 /// The lists an issue stands in.
-pub(crate) fn lists(issue: &Issue) -> [List; 3] {
+pub(crate) fn lists(issue: &Issue) -> [List; 4] {
     [
+        List::Changed(Some(issue.updated_at)),
         List::All,
         List::Status(issue.status()),
         List::Reporter(issue.reported_by.clone()),
@@ -172,10 +212,13 @@ struct SummaryRow {
     severity: Severity,
     priority: Priority,
     source: Source,
+    category: Category,
     service: Option<String>,
     reporter: (u8, String),
     created: i64,
     updated: i64,
+    /// Until when it is snoozed; none within where no time ends that.
+    snooze: Option<Option<i64>>,
 }
 
 pub(crate) fn put_summary(issue: &Issue) -> Result<Vec<u8>, ProjectionError> {
@@ -187,6 +230,7 @@ pub(crate) fn put_summary(issue: &Issue) -> Result<Vec<u8>, ProjectionError> {
         severity: issue.report.severity,
         priority: issue.report.priority,
         source: issue.report.source,
+        category: issue.report.category,
         service: issue.report.service.clone(),
         reporter: match &issue.reported_by {
             Actor::User(name) => (1, name.to_string()),
@@ -196,6 +240,10 @@ pub(crate) fn put_summary(issue: &Issue) -> Result<Vec<u8>, ProjectionError> {
         },
         created: issue.created_at.timestamp_micros(),
         updated: issue.updated_at.timestamp_micros(),
+        snooze: issue.snooze.map(|end| match end {
+            SnoozeEnd::At { until } => Some(until.timestamp_micros()),
+            SnoozeEnd::News => None,
+        }),
     };
     postcard::to_stdvec(&row).map_err(row_error)
 }
@@ -213,6 +261,7 @@ pub(crate) fn get_summary(bytes: &[u8]) -> Result<IssueSummary, ProjectionError>
         severity: row.severity,
         priority: row.priority,
         source: row.source,
+        category: row.category,
         service: row.service,
         reported_by: match row.reporter {
             (1, name) => Actor::User(UserName::try_from(name).map_err(row_error)?),
@@ -223,6 +272,13 @@ pub(crate) fn get_summary(bytes: &[u8]) -> Result<IssueSummary, ProjectionError>
         },
         created_at: time(row.created)?,
         updated_at: time(row.updated)?,
+        snooze: match row.snooze {
+            None => None,
+            Some(None) => Some(SnoozeEnd::News),
+            Some(Some(until)) => Some(SnoozeEnd::At {
+                until: time(until)?,
+            }),
+        },
     })
 }
 

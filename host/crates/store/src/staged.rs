@@ -8,6 +8,7 @@ use selfheal_domain::event::{Event, NewRecord, Record};
 use selfheal_domain::ids::{DecisionId, IssueId, IssueNumber};
 use selfheal_domain::issue::Issue;
 use selfheal_domain::user::{Account, UserName};
+use selfheal_domain::view::SavedView;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub(crate) struct Staged {
     pub(crate) issues: BTreeMap<IssueNumber, StagedIssue>,
     pub(crate) ids: HashMap<IssueId, IssueNumber>,
     pub(crate) accounts: BTreeMap<UserName, Account>,
+    /// By owner and name; none where it is kept no longer.
+    pub(crate) views: BTreeMap<(UserName, String), Option<SavedView>>,
     pub(crate) places: Vec<(u64, Option<IssueNumber>, Location)>,
     pub(crate) policies: Vec<(PolicyList, u64)>,
     pub(crate) decisions: Vec<(DecisionId, u64)>,
@@ -39,6 +42,7 @@ impl Staged {
             issues: BTreeMap::new(),
             ids: HashMap::new(),
             accounts: BTreeMap::new(),
+            views: BTreeMap::new(),
             places: Vec::new(),
             policies: Vec::new(),
             decisions: Vec::new(),
@@ -62,6 +66,7 @@ impl Staged {
         }
         self.ids.extend(later.ids);
         self.accounts.extend(later.accounts);
+        self.views.extend(later.views);
         self.places.extend(later.places);
         self.policies.extend(later.policies);
         self.decisions.extend(later.decisions);
@@ -193,6 +198,14 @@ impl Staged {
                     token.last_used = Some(record.at);
                 }
             })?,
+            Event::ViewSaved(view) if view.owner == UserName::erased() => {}
+            Event::ViewSaved(view) => {
+                let key = (view.owner.clone(), view.name.clone());
+                self.views.insert(key, Some(view.clone()));
+            }
+            Event::ViewForgotten { owner, name } => {
+                self.views.insert((owner.clone(), name.clone()), None);
+            }
             Event::AutonomyChanged { level, .. } => self.meta.switches.autonomy = Some(*level),
             Event::FreezeChanged { frozen, .. } => self.meta.switches.frozen = *frozen,
             _ => {}

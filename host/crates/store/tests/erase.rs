@@ -8,6 +8,7 @@ use selfheal_domain::ids::IssueNumber;
 use selfheal_domain::ports::EventStore;
 use selfheal_domain::token::{AccessToken, Scope};
 use selfheal_domain::user::{Account, ERASED, Role, UserName};
+use selfheal_domain::view::SavedView;
 use selfheal_store::{EraseError, JournalReader, JournalStore};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -57,6 +58,14 @@ fn filled(dir: &Path) {
         token: token("laptop of rita"),
     };
     store.append(hosts(created), None).unwrap();
+    let kept = Event::ViewSaved(SavedView {
+        owner: name("rita"),
+        name: "rita's calls".to_owned(),
+        query: format!("reported-by:rita \"{SAID}\""),
+        shared: true,
+    });
+    store.append(hosts(kept), None).unwrap();
+    assert_eq!(store.views(&name("ada")).unwrap().len(), 1);
 }
 
 /// Files below `dir` that hold these bytes.
@@ -90,6 +99,7 @@ fn check_erased(dir: &Path) {
     assert_eq!(issue.comments[0].content, ERASED);
     let names: Vec<_> = store.accounts().unwrap();
     assert_eq!(names.len(), 1);
+    assert_eq!(store.views(&name("ada")).unwrap(), []);
     assert_eq!(names[0].name, name("ada"));
     let records = store.records(None, 0, usize::MAX).unwrap();
     let erasures = records
@@ -134,7 +144,7 @@ fn personal_data_is_encrypted_on_disk_and_erased_with_its_key() {
         .map(|stored| stored.unwrap().record().unwrap())
         .collect();
     assert_eq!(log[3].actor, user("ada"));
-    assert!(matches!(&log[7].event, Event::UserErased { subject: it } if *it == subject));
+    assert!(matches!(&log[8].event, Event::UserErased { subject: it } if *it == subject));
 
     // Somebody else may come under the name; it is another person.
     let store = open(dir.path());

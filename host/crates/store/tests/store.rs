@@ -3,17 +3,21 @@
 
 mod support;
 
-use selfheal_domain::event::{Event, ToolDecision};
+use chrono::DateTime;
+use selfheal_domain::event::{Event, NewRecord, ToolDecision};
 use selfheal_domain::ids::{DecisionId, IssueId, IssueNumber};
-use selfheal_domain::issue::{Priority, Severity};
+use selfheal_domain::issue::{Priority, Severity, SnoozeEnd};
 use selfheal_domain::policy::{AgentPhase, ToolCallFacts};
 use selfheal_domain::policy_control::ChangeSource;
-use selfheal_domain::ports::{EventStore, IssueFilter, StoreError};
+use selfheal_domain::ports::{EventStore, StoreError};
+use selfheal_domain::query::{Condition, IssueFilter, Sort};
 use selfheal_domain::risk::AutonomyLevel;
 use selfheal_domain::state::IssueStatus;
 use selfheal_domain::token::{AccessToken, Scope};
 use selfheal_domain::user::{Account, Actor, Role, UserName};
 use selfheal_domain::verdict::Judgement;
+use selfheal_domain::view::SavedView;
+use selfheal_store::JournalStore;
 use std::sync::Arc;
 use support::*;
 use uuid::Uuid;
@@ -353,30 +357,35 @@ fn a_page_costs_the_page_not_the_table() {
         assert_eq!(rows, 11);
         cursor = page.next_cursor;
     }
-    let approved = IssueFilter {
-        statuses: vec![IssueStatus::Approved],
-        ..all.clone()
-    };
+    let status = |wanted| all.clone().and(Condition::Status(wanted));
+    let approved = status(vec![IssueStatus::Approved]);
     let (page, rows) = cost(&approved, None);
     assert_eq!((page.items.len(), rows), (10, 11));
     let (page, rows) = cost(&approved, page.next_cursor.as_deref());
     assert_eq!((page.items.len(), rows, page.next_cursor), (2, 2, None));
-    let either = IssueFilter {
-        statuses: vec![IssueStatus::Approved, IssueStatus::Open],
-        ..all.clone()
-    };
+    let either = status(vec![IssueStatus::Approved, IssueStatus::Open]);
     let (page, rows) = cost(&either, None);
     assert_eq!(
         (page.items.len(), rows),
-        (10, 11),
-        "every issue is one of both"
+        (10, 12),
+        "two lists are read as one, each a row ahead"
     );
-    let rare = IssueFilter {
-        reported_by: Some(user("rare")),
-        ..all.clone()
-    };
+    assert_eq!(page.items, cost(&all, None).0.items);
+    let (next, rows) = cost(&either, page.next_cursor.as_deref());
+    assert_eq!((next.items[0].number.0, rows), (590, 12));
+    let (page, rows) = cost(&status(vec![]), None);
+    assert_eq!((page.items.len(), rows, page.next_cursor), (0, 0, None));
+    let rare = all.clone().and(Condition::Reporter(vec![user("rare")]));
     let (page, rows) = cost(&rare, None);
     assert_eq!((page.items.len(), rows), (6, 6));
+    let by_change = IssueFilter {
+        sort: Sort::Updated,
+        ..all.clone()
+    };
+    let (page, rows) = cost(&by_change, None);
+    assert_eq!((page.items.len(), rows), (10, 11));
+    let (_, rows) = cost(&by_change, page.next_cursor.as_deref());
+    assert_eq!(rows, 11);
     let (records, before) = (5, store.rows_read());
     assert_eq!(store.records(None, 300, records).unwrap()[0].seq, 300);
     assert_eq!(store.rows_read() - before, 5, "a record each");
@@ -402,10 +411,7 @@ fn filters_combine_and_rare_matches_come_page_by_page() {
         numbers.iter().map(|it| it.number.0).collect::<Vec<_>>()
     };
     let all = IssueFilter::default;
-    let critical = IssueFilter {
-        severity: Some(Severity::Critical),
-        ..all()
-    };
+    let critical = all().and(Condition::Severity(vec![Severity::Critical]));
     let first = store.issues(&critical, None, 10).unwrap();
     assert!(
         first.items.is_empty() && first.next_cursor.is_some(),
@@ -413,34 +419,117 @@ fn filters_combine_and_rare_matches_come_page_by_page() {
     );
     assert_eq!(found(critical), [3]);
     assert_eq!(
-        found(IssueFilter {
-            query: Some("blank CHECKOUT".to_owned()),
-            service: Some("web".to_owned()),
-            ..all()
-        }),
+        found(
+            all()
+                .and(Condition::text("blank"))
+                .and(Condition::text("CHECKOUT"))
+                .and(Condition::Service(vec!["web".to_owned()]))
+        ),
         [3]
     );
     assert_eq!(
-        found(IssueFilter {
-            query: Some("issue 77".to_owned()),
-            priority: Some(Priority::P2),
-            reported_by: Some(Actor::Operator),
-            ..all()
-        })
+        found(
+            all()
+                .and(Condition::text("issue"))
+                .and(Condition::text("77"))
+                .and(Condition::Priority(vec![Priority::P2]))
+                .and(Condition::Reporter(vec![Actor::Operator]))
+        )
         .len(),
         (1..=2_500_u32)
             .filter(|number| number.to_string().contains("77"))
             .count()
     );
     assert_eq!(
-        found(IssueFilter {
-            priority: Some(Priority::P0),
-            ..all()
-        }),
+        found(all().and(Condition::Priority(vec![Priority::P0]))),
         [0; 0]
     );
+    let of_one = IssueFilter {
+        sort: Sort::Updated,
+        ..all().and(Condition::Reporter(vec![Actor::Operator]))
+    };
+    let refused = store.issues(&of_one, None, 10);
+    assert!(matches!(refused, Err(StoreError::TooManyToSort(_))));
     let bad = store.issues(&all(), Some("00"), 10);
     assert!(matches!(bad, Err(StoreError::BadCursor)));
+}
+
+/// Both orders, for everybody and for one person, across pages and a rebuild.
+#[test]
+fn what_changed_last_comes_first_and_views_and_snoozes_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut at = 1_000;
+    let mut happen = |number: u64, event: Event| {
+        at += 10;
+        let record = NewRecord {
+            at: DateTime::from_timestamp(at, 0).unwrap(),
+            ..about(number, event)
+        };
+        store.append(record, None).unwrap();
+    };
+    for number in 1..=20 {
+        let reporter = if number % 2 == 0 { "even" } else { "odd" };
+        let NewRecord { event, .. } = opened_with(number, report("It", "x"), user(reporter));
+        happen(number, event);
+    }
+    let triaged = || Event::IssueTriaged {
+        severity: Some(Severity::Low),
+        priority: None,
+    };
+    for number in [3, 17, 4, 3] {
+        happen(number, triaged());
+    }
+    let until = DateTime::from_timestamp(5_000, 0).unwrap();
+    happen(8, Event::IssueSnoozed(SnoozeEnd::At { until }));
+    happen(9, Event::IssueSnoozed(SnoozeEnd::News));
+    happen(10, Event::IssueSnoozed(SnoozeEnd::News));
+    happen(10, Event::IssueWoken);
+    let view = |name: &str, owner: &str, shared| SavedView {
+        owner: UserName::new(owner).unwrap(),
+        name: name.to_owned(),
+        query: "is:open".to_owned(),
+        shared,
+    };
+    for kept in [
+        view("mine", "ada", false),
+        view("burning", "bob", true),
+        view("bob's own", "bob", false),
+        view("old", "ada", true),
+        view("once shared", "bob", true),
+        view("once shared", "bob", false),
+    ] {
+        store.append(hosts(Event::ViewSaved(kept)), None).unwrap();
+    }
+    let forgotten = Event::ViewForgotten {
+        owner: UserName::new("ada").unwrap(),
+        name: "old".to_owned(),
+    };
+    store.append(hosts(forgotten), None).unwrap();
+
+    let check = |store: &JournalStore| {
+        let found = |filter: IssueFilter| -> Vec<u64> {
+            let sort = Sort::Updated;
+            let issues = list(store, &IssueFilter { sort, ..filter });
+            issues.iter().map(|it| it.number.0).collect()
+        };
+        let all = IssueFilter::default;
+        let changed = found(all());
+        assert_eq!(changed[..8], [10, 9, 8, 3, 4, 17, 20, 19]);
+        assert_eq!(changed.len(), 20);
+        let odd = all().and(Condition::Reporter(vec![user("odd")]));
+        assert_eq!(found(odd), [9, 3, 17, 19, 15, 13, 11, 7, 5, 1]);
+        let now = |seconds| Condition::Snoozed(DateTime::from_timestamp(seconds, 0).unwrap());
+        assert_eq!(found(all().and(now(4_999))), [9, 8]);
+        assert_eq!(found(all().and(now(5_000))), [9], "it ended by itself");
+        let views = store.views(&UserName::new("ada").unwrap()).unwrap();
+        let names: Vec<_> = views.iter().map(|view| view.name.as_str()).collect();
+        assert_eq!(names, ["mine", "burning"]);
+    };
+    check(&store);
+    drop(store);
+    std::fs::remove_dir_all(dir.path().join("projection")).unwrap();
+    check(&open(dir.path()));
 }
 
 #[test]

@@ -4,51 +4,64 @@ use crate::call::{Call, Credential, json};
 use crate::problem::Problem;
 use crate::views::issue::{
     CommentRequest, CommentView, EmptyRequest, FileContents, IssueItem, IssuePage, IssueView,
-    ReasonRequest, ReportRequest, TriageRequest,
+    ReasonRequest, ReportRequest, SnoozeRequest, TriageRequest,
 };
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use selfheal_domain::issue::{Issue, Source};
-use selfheal_domain::ports::IssueFilter;
+use selfheal_domain::query::Condition;
 use selfheal_domain::user::{Actor, Role, UserName};
 use std::time::Instant;
 
-/// Longest search text, in characters.
-const MAX_QUERY_CHARS: usize = 200;
+/// Longest text of `q`, in characters.
+const MAX_WORDS_CHARS: usize = 200;
 
 /// An issue as its caller may see it, without file contents.
 pub(crate) fn shown(call: &Call, issue: &Issue) -> Result<Response<Body>, Problem> {
-    let view = IssueView::of(issue, call.caller()?.role, FileContents::LeaveOut);
+    let now = call.shared.desk.now();
+    let view = IssueView::of(issue, call.caller()?.role, FileContents::LeaveOut, now);
     json(StatusCode::OK, &view)
 }
 
 pub(crate) fn list(call: &Call) -> Result<Response<Body>, Problem> {
-    let query = call.query("q").map(str::to_owned);
-    if query
-        .as_ref()
-        .is_some_and(|query| query.chars().count() > MAX_QUERY_CHARS)
-    {
-        let message = format!("has more than {MAX_QUERY_CHARS} characters");
-        return Err(Problem::invalid_field("q", message));
-    }
-    let reported_by = call.query("reportedBy").map(|name| {
-        UserName::new(name)
-            .map(Actor::User)
-            .map_err(|error| Problem::invalid_field("reportedBy", error.to_string()))
-    });
-    let filter = IssueFilter {
-        statuses: call.query_enums("status")?,
-        severity: call.query_enum("severity")?,
-        priority: call.query_enum("priority")?,
-        source: call.query_enum("source")?,
-        service: call.query("service").map(str::to_owned),
-        reported_by: reported_by.transpose()?,
-        query,
-    };
+    let caller = call.caller()?;
     let desk = &call.shared.desk;
-    let page = desk.issues(call.caller()?, filter, call.query("cursor"), call.limit()?)?;
+    let mut filter = desk.read_query(caller, call.query("query").unwrap_or_default())?;
+    let statuses = call.query_enums("status")?;
+    if !statuses.is_empty() {
+        filter = filter.and(Condition::Status(statuses));
+    }
+    if let Some(severity) = call.query_enum("severity")? {
+        filter = filter.and(Condition::Severity(vec![severity]));
+    }
+    if let Some(priority) = call.query_enum("priority")? {
+        filter = filter.and(Condition::Priority(vec![priority]));
+    }
+    if let Some(source) = call.query_enum("source")? {
+        filter = filter.and(Condition::Source(vec![source]));
+    }
+    if let Some(service) = call.query("service") {
+        filter = filter.and(Condition::Service(vec![service.to_owned()]));
+    }
+    if let Some(name) = call.query("reportedBy") {
+        let name = UserName::new(name)
+            .map_err(|error| Problem::invalid_field("reportedBy", error.to_string()))?;
+        filter = filter.and(Condition::Reporter(vec![Actor::User(name)]));
+    }
+    if let Some(words) = call.query("q") {
+        if words.chars().count() > MAX_WORDS_CHARS {
+            let message = format!("has more than {MAX_WORDS_CHARS} characters");
+            return Err(Problem::invalid_field("q", message));
+        }
+        for word in words.split_whitespace() {
+            filter = filter.and(Condition::text(word));
+        }
+    }
+    let page = desk.issues(caller, filter, call.query("cursor"), call.limit()?)?;
+    let now = desk.now();
+    let items = page.items.into_iter();
     let page = IssuePage {
-        items: page.items.into_iter().map(IssueItem::from).collect(),
+        items: items.map(|summary| IssueItem::of(summary, now)).collect(),
         next_cursor: page.next_cursor,
     };
     json(StatusCode::OK, &page)
@@ -69,7 +82,8 @@ pub(crate) fn report(call: &Call) -> Result<Response<Body>, Problem> {
         Credential::Token(_) | Credential::Socket => Source::Api,
     };
     let issue = call.shared.desk.report(caller, request.into(), source)?;
-    let view = IssueView::of(&issue, caller.role, FileContents::LeaveOut);
+    let now = call.shared.desk.now();
+    let view = IssueView::of(&issue, caller.role, FileContents::LeaveOut, now);
     let mut response = json(StatusCode::CREATED, &view)?;
     let location = HeaderValue::try_from(format!("/api/v1/issues/{}", issue.number));
     if let Ok(location) = location {
@@ -96,7 +110,7 @@ pub(crate) fn get(call: &Call) -> Result<Response<Body>, Problem> {
     let issue = call.shared.desk.issue(caller, call.param("issue")?)?;
     json(
         StatusCode::OK,
-        &IssueView::of(&issue, caller.role, contents),
+        &IssueView::of(&issue, caller.role, contents, call.shared.desk.now()),
     )
 }
 
@@ -128,6 +142,17 @@ pub(crate) fn triage(call: &Call) -> Result<Response<Body>, Problem> {
     let (desk, key) = (&call.shared.desk, call.param("issue")?);
     let issue = desk.triage(call.caller()?, key, request.severity, request.priority)?;
     shown(call, &issue)
+}
+
+pub(crate) fn snooze(call: &Call) -> Result<Response<Body>, Problem> {
+    let request: SnoozeRequest = call.json()?;
+    let (desk, key) = (&call.shared.desk, call.param("issue")?);
+    shown(call, &desk.snooze(call.caller()?, key, request.until)?)
+}
+
+pub(crate) fn wake(call: &Call) -> Result<Response<Body>, Problem> {
+    let desk = &call.shared.desk;
+    shown(call, &desk.wake(call.caller()?, call.param("issue")?)?)
 }
 
 pub(crate) fn abort(call: &Call) -> Result<Response<Body>, Problem> {

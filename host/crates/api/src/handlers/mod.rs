@@ -13,3 +13,4 @@ pub(crate) mod services;
 pub(crate) mod session;
 pub(crate) mod streams;
 pub(crate) mod tokens;
+pub(crate) mod views;

@@ -6,6 +6,7 @@ use crate::openapi;
 use crate::problem::Problem;
 use crate::views::admin::{Autonomy, AutonomyRequest, Health, Service, Status};
 use crate::views::issue::ReasonRequest;
+use crate::views::preview::AutonomyPreviewView;
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
 use selfheal_domain::policy_control::{ModuleState, ModuleStatus};
@@ -161,6 +162,14 @@ pub(crate) fn set_autonomy(call: &Call) -> Result<Response<Body>, Problem> {
     let desk = &call.shared.desk;
     let view = desk.set_autonomy(call.caller()?, request.level, &request.reason)?;
     json(StatusCode::OK, &Autonomy::of(view, &proof(call)))
+}
+
+pub(crate) fn preview_autonomy(call: &Call) -> Result<Response<Body>, Problem> {
+    let desk = &call.shared.desk;
+    let view = desk.autonomy()?;
+    let preview = desk.autonomy_preview()?;
+    let preview = AutonomyPreviewView::of(&preview, view.level, view.ceiling);
+    json(StatusCode::OK, &preview)
 }
 
 fn set_frozen(call: &Call, frozen: Freeze) -> Result<Response<Body>, Problem> {

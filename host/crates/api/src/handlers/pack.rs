@@ -39,7 +39,12 @@ pub(crate) fn get(call: &Call) -> Result<Response<Body>, Problem> {
     });
     let decisions = values(decided)?;
     let timeline = values(records.iter().map(AuditRecord::from))?;
-    let shown = IssueView::of(&issue, caller.role, FileContents::Include);
+    let shown = IssueView::of(
+        &issue,
+        caller.role,
+        FileContents::Include,
+        call.shared.desk.now(),
+    );
     let proofs = proofs_of(call, &records)?;
     let evidence = Evidence {
         issue: &issue,

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod hooks;
+mod lists;
 mod matrix;
 mod patches;
 mod policies;

@@ -389,6 +389,18 @@ impl PolicyControl for Control {
         self.note(format!("keep {} {sign:?}", bytes.len()));
         Ok(Digest::of(bytes))
     }
+    /// Applies whatever it is asked about.
+    fn decide_again(
+        &self,
+        decision: &AutonomyDecision,
+        _: AutonomyLevel,
+    ) -> Option<AutonomyDecision> {
+        Some(AutonomyDecision {
+            action: AutonomyAction::Apply,
+            ..decision.clone()
+        })
+    }
+
     fn plan(&self, candidate: &Candidate, most: u64) -> Result<PolicyPlan, PolicyRefusal> {
         self.note(format!("plan {candidate:?} {most}"));
         if matches!(candidate, Candidate::Text(text) if text == "nonsense") {

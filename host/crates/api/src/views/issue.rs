@@ -3,7 +3,9 @@
 use super::vocabulary;
 use chrono::{DateTime, Utc};
 use selfheal_domain::event::Approval;
-use selfheal_domain::issue::{Category, Comment, CommentRole, Issue, Priority, Severity, Source};
+use selfheal_domain::issue::{
+    Category, Comment, CommentRole, Issue, Priority, Severity, SnoozeEnd, Source,
+};
 use selfheal_domain::ports::IssueSummary;
 use selfheal_domain::report::ReportDraft;
 use selfheal_domain::risk::{AutonomyAction, RiskLevel};
@@ -161,7 +163,29 @@ pub(crate) struct IssueView {
     /// Why it failed, was escalated or aborted.
     #[serde(skip_serializing_if = "Option::is_none")]
     end_reason: Option<String>,
+    /// While it is out of the way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snooze: Option<Snooze>,
     runs: Vec<RunView>,
+}
+
+/// An issue that is out of the way for now.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Snooze {
+    /// Until then; without it, until something happens to the issue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<DateTime<Utc>>,
+}
+
+impl Snooze {
+    fn of(end: Option<SnoozeEnd>, now: DateTime<Utc>) -> Option<Self> {
+        let end = end.filter(|end| end.is_ahead(now))?;
+        let until = match end {
+            SnoozeEnd::At { until } => Some(until),
+            SnoozeEnd::News => None,
+        };
+        Some(Self { until })
+    }
 }
 
 /// A file of the patch.
@@ -307,8 +331,13 @@ pub(crate) fn files_of(run: &Run, contents: FileContents) -> Option<Vec<FileSnap
 }
 
 impl IssueView {
-    /// The issue as somebody with `role` may see it.
-    pub(crate) fn of(issue: &Issue, role: Role, contents: FileContents) -> Self {
+    /// The issue as somebody with `role` may see it at `now`.
+    pub(crate) fn of(
+        issue: &Issue,
+        role: Role,
+        contents: FileContents,
+        now: DateTime<Utc>,
+    ) -> Self {
         let report = &issue.report;
         let run = issue.run();
         let diagnosis = run.and_then(|run| run.diagnosis.as_ref());
@@ -377,6 +406,7 @@ impl IssueView {
                 .and_then(|run| run.autonomy.as_ref())
                 .map(|decision| action_name(decision.action).to_owned()),
             end_reason: issue.end_reason.clone().or(ended),
+            snooze: Snooze::of(issue.snooze, now),
             runs: issue
                 .runs
                 .iter()
@@ -402,15 +432,21 @@ pub(crate) struct IssueItem {
     priority: Priority,
     #[schema(value_type = vocabulary::Source)]
     source: Source,
+    #[schema(value_type = vocabulary::Category)]
+    category: Category,
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<String>,
     reported_by: String,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    /// While it is out of the way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snooze: Option<Snooze>,
 }
 
-impl From<IssueSummary> for IssueItem {
-    fn from(summary: IssueSummary) -> Self {
+impl IssueItem {
+    /// The issue as it is at `now`.
+    pub(crate) fn of(summary: IssueSummary, now: DateTime<Utc>) -> Self {
         Self {
             id: summary.id.0,
             number: summary.number.0,
@@ -419,15 +455,17 @@ impl From<IssueSummary> for IssueItem {
             severity: summary.severity,
             priority: summary.priority,
             source: summary.source,
+            category: summary.category,
             service: summary.service,
             reported_by: summary.reported_by.to_string(),
             created_at: summary.created_at,
             updated_at: summary.updated_at,
+            snooze: Snooze::of(summary.snooze, now),
         }
     }
 }
 
-/// A page of issues, newest first.
+/// A page of issues.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct IssuePage {
@@ -449,6 +487,15 @@ pub(crate) struct CommentRequest {
     /// At most 64 KiB.
     #[schema(min_length = 1)]
     pub(crate) content: String,
+}
+
+/// How long an issue is out of the way.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SnoozeRequest {
+    /// Until then, at most a year away; without it, until something happens to the
+    /// issue. A change of its state ends every snooze.
+    pub(crate) until: Option<DateTime<Utc>>,
 }
 
 /// Why.

@@ -5,6 +5,8 @@ pub(crate) mod decision;
 pub(crate) mod issue;
 pub(crate) mod patch;
 pub(crate) mod policy;
+pub(crate) mod preview;
 pub(crate) mod record;
+pub(crate) mod saved;
 pub(crate) mod token;
 pub(crate) mod vocabulary;

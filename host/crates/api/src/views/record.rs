@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use selfheal_domain::event::{Approval, Event, Record, ReviewAnswer, ToolDecision, ToolOutcome};
+use selfheal_domain::issue::SnoozeEnd;
 use selfheal_domain::policy_control::Rollout;
 use selfheal_domain::ports::{InclusionProof, SignedHead};
 use selfheal_domain::risk::AutonomyAction;
@@ -141,7 +142,7 @@ impl EventView {
         let open = matches!(role, Role::Admin | Role::Auditor)
             || matches!(
                 kind.as_str(),
-                "issue.opened" | "issue.commented" | "issue.triaged"
+                "issue.opened" | "issue.commented" | "issue.triaged" | "issue.snoozed"
             );
         Self {
             seq: record.seq,
@@ -285,6 +286,15 @@ pub(crate) fn summary(event: &Event) -> String {
             format!("set to {}", parts.join(", "))
         }
         Event::IssueRelated { other } => format!("related to issue {other}"),
+        Event::IssueSnoozed(SnoozeEnd::At { until }) => {
+            format!("snoozed until {}", until.format("%Y-%m-%d %H:%M UTC"))
+        }
+        Event::IssueSnoozed(SnoozeEnd::News) => "snoozed until something happens".to_owned(),
+        Event::IssueWoken => "its snooze was ended".to_owned(),
+        Event::ViewSaved(view) => format!("{} keeps the view {:?}", view.owner, view.name),
+        Event::ViewForgotten { owner, name } => {
+            format!("the view {name:?} of {owner} is forgotten")
+        }
         Event::IssueApproved(Approval::Admin { name }) => {
             format!("approved by {name}; an agent will start")
         }

@@ -12,12 +12,13 @@ use selfheal_domain::event::{
 use selfheal_domain::ids::{
     CommentId, CommitId, DecisionId, IssueId, IssueNumber, RunId, RunNumber,
 };
-use selfheal_domain::issue::{Category, Comment, CommentRole, Issue, Priority, Severity, Source};
+use selfheal_domain::issue::{
+    Category, Comment, CommentRole, Issue, Priority, Severity, SnoozeEnd, Source,
+};
 use selfheal_domain::patch::{FileChange, Patch};
 use selfheal_domain::policy::{AgentPhase, ToolCallFacts};
-use selfheal_domain::ports::{
-    Clock, EventStore, IssueFilter, IssueSummary, Page, StoreError, Switches,
-};
+use selfheal_domain::ports::{Clock, EventStore, IssueSummary, Page, StoreError, Switches};
+use selfheal_domain::query::IssueFilter;
 use selfheal_domain::report::Report;
 use selfheal_domain::risk::{
     Assessment, AutonomyAction, AutonomyDecision, AutonomyLevel, RiskScore,
@@ -123,6 +124,12 @@ pub fn event(kind: EventKind, salt: u64) -> Event {
         K::IssueRelated => Event::IssueRelated {
             other: IssueId(uuid),
         },
+        K::IssueSnoozed => Event::IssueSnoozed(if salt.is_multiple_of(2) {
+            SnoozeEnd::News
+        } else {
+            SnoozeEnd::At { until: at(1_000) }
+        }),
+        K::IssueWoken => Event::IssueWoken,
         K::IssueApproved => Event::IssueApproved(Approval::Admin { name: name("ada") }),
         K::IssueRejected => Event::IssueRejected { reason },
         K::DiagnosisStarted => Event::DiagnosisStarted {

@@ -4,7 +4,8 @@
 use chrono::{DateTime, Utc};
 use selfheal_domain::issue::Issue;
 use selfheal_domain::policy::TrackRecord;
-use selfheal_domain::ports::{EventStore, IssueFilter, StoreError};
+use selfheal_domain::ports::{EventStore, StoreError};
+use selfheal_domain::query::IssueFilter;
 use selfheal_domain::run::{Run, RunStatus};
 use selfheal_domain::state::IssueStatus;
 use std::collections::HashMap;

@@ -5,6 +5,7 @@ use super::{Rooms, Step};
 use crate::bounds;
 use crate::facts::{Proved, draft_facts};
 use crate::proof::{proof_name, turned_green};
+use crate::settings::Settings;
 use crate::witnesses::{holds_tests, weakened};
 use selfheal_domain::event::Event;
 use selfheal_domain::issue::Issue;
@@ -15,31 +16,8 @@ use selfheal_domain::run::{DraftedPatch, Run};
 use selfheal_domain::verdict::Verdict;
 
 impl Rooms {
-    /// Whether a check of the operators turned green. One that the agent made up for
-    /// itself is a claim like any other: it cannot vouch for its own patch.
     fn proved(&self, run: &Run) -> Proved {
-        let reproduction = run
-            .diagnosis
-            .as_ref()
-            .and_then(|diagnosis| diagnosis.reproduction.as_ref());
-        let made_up = reproduction.is_some_and(|check| !self.settings.checks.contains(check));
-        let seen = run
-            .proof
-            .iter()
-            .flat_map(|proof| &proof.checks)
-            .any(|check| {
-                turned_green(check)
-                    && self
-                        .settings
-                        .checks
-                        .iter()
-                        .any(|configured| proof_name(configured) == check.name)
-            });
-        if made_up && !seen {
-            Proved::NotYet
-        } else {
-            Proved::Yes
-        }
+        proved(&self.settings, run)
     }
 
     pub(super) fn assess(&self, issue: &Issue) -> Result<Step, RecordError> {
@@ -110,8 +88,31 @@ impl Rooms {
     }
 }
 
+/// Whether a check of the operators turned green. One that the agent made up for
+/// itself is a claim like any other: it cannot vouch for its own patch.
+pub(crate) fn proved(settings: &Settings, run: &Run) -> Proved {
+    let reproduction = run
+        .diagnosis
+        .as_ref()
+        .and_then(|diagnosis| diagnosis.reproduction.as_ref());
+    let made_up = reproduction.is_some_and(|check| !settings.checks.contains(check));
+    let seen = run
+        .proof
+        .iter()
+        .flat_map(|proof| &proof.checks)
+        .any(|check| {
+            let configured = |it: &_| proof_name(it) == check.name;
+            turned_green(check) && settings.checks.iter().any(configured)
+        });
+    if made_up && !seen {
+        Proved::NotYet
+    } else {
+        Proved::Yes
+    }
+}
+
 /// The decision under the host's own ceiling.
-fn capped(
+pub(crate) fn capped(
     decision: AutonomyDecision,
     level: AutonomyLevel,
     draft: &DraftedPatch,

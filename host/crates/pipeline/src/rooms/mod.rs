@@ -4,7 +4,7 @@ mod apply;
 mod blame;
 mod diagnose;
 mod draft;
-mod judge;
+pub(crate) mod judge;
 pub(crate) mod prove;
 mod undo;
 mod verify;

@@ -18,6 +18,7 @@ use selfheal_domain::patch::{FileChange, Patch};
 use selfheal_domain::permit::{Apply, DraftPatch, Permit, Rollback};
 use selfheal_domain::policy::*;
 use selfheal_domain::ports::*;
+use selfheal_domain::query::IssueFilter;
 use selfheal_domain::report::ReportDraft;
 use selfheal_domain::risk::*;
 use selfheal_domain::service::LogError;
@@ -331,10 +332,12 @@ impl EventStore for World {
             severity: issue.report.severity,
             priority: issue.report.priority,
             source: issue.report.source,
+            category: issue.report.category,
             service: issue.report.service.clone(),
             reported_by: issue.reported_by.clone(),
             created_at: issue.created_at,
             updated_at: issue.updated_at,
+            snooze: issue.snooze,
         });
         Ok(Page {
             items: items.collect(),

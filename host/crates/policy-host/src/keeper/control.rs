@@ -8,7 +8,7 @@ use crate::edit;
 use crate::files;
 use crate::generations::Kept;
 use crate::host::PreparedSet;
-use crate::replay::Recorded;
+use crate::replay::{Recorded, decide_again};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::ids::IssueNumber;
 use selfheal_domain::policy::ModuleIdentity;
@@ -16,6 +16,7 @@ use selfheal_domain::policy_control::{
     Candidate, ChangeOutcome, ChangeSource, Explanation, Grant, ModuleState, ModuleStatus,
     PolicyControl, PolicyPlan, PolicyRefusal, PolicyStatus, Promote, Rollout,
 };
+use selfheal_domain::risk::{AutonomyDecision, AutonomyLevel};
 use selfheal_domain::user::Actor;
 use selfheal_policy_source::{SourceRef, Trust};
 use std::path::Path;
@@ -281,6 +282,14 @@ impl PolicyControl for PolicyKeeper {
         let text = self.text_of(candidate)?;
         let planned = self.planned(self.read(text, None)?, None, decisions)?;
         Ok(planned.plan)
+    }
+
+    fn decide_again(
+        &self,
+        decision: &AutonomyDecision,
+        level: AutonomyLevel,
+    ) -> Option<AutonomyDecision> {
+        decide_again(&self.host.active().core, decision, level)
     }
 
     fn activate(

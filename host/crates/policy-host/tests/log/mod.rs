@@ -12,9 +12,8 @@ use selfheal_domain::event::{Event, NewRecord, Record};
 use selfheal_domain::ids::{DecisionId, IssueId, IssueNumber, RunRef};
 use selfheal_domain::issue::Issue;
 use selfheal_domain::policy::{AgentPhase, PolicyContext, PolicySet, ToolCallFacts};
-use selfheal_domain::ports::{
-    Clock, EventStore, IssueFilter, IssueSummary, Page, StoreError, Switches,
-};
+use selfheal_domain::ports::{Clock, EventStore, IssueSummary, Page, StoreError, Switches};
+use selfheal_domain::query::IssueFilter;
 use selfheal_domain::user::{Account, Actor};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};

@@ -8,9 +8,11 @@ use selfheal_audit::Masker;
 use selfheal_domain::event::{Approval, Event, NewRecord, Record};
 use selfheal_domain::ids::{CommentId, CommitId, IssueId, IssueNumber, RunId, RunNumber};
 use selfheal_domain::issue::{Category, Comment, CommentRole, Issue, Priority, Severity, Source};
-use selfheal_domain::ports::{EventStore, IssueFilter, IssueSummary, StoreError};
+use selfheal_domain::ports::{EventStore, IssueSummary, StoreError};
+use selfheal_domain::query::{Condition, IssueFilter, Sort};
 use selfheal_domain::report::Report;
 use selfheal_domain::user::{Actor, TrustClass, UserName};
+use selfheal_domain::view::SavedView;
 use selfheal_store::{JournalStore, LogError, OpenError, Options, VerifyError, VerifyReport};
 use std::path::Path;
 use uuid::Uuid;
@@ -144,6 +146,8 @@ pub struct View {
     pub issues: Vec<(Issue, Vec<Record>)>,
     pub list: Vec<IssueSummary>,
     pub by_status: Vec<Vec<IssueSummary>>,
+    pub by_change: Vec<IssueSummary>,
+    pub views: Vec<SavedView>,
     pub active: Vec<IssueNumber>,
     pub accounts: Vec<selfheal_domain::user::Account>,
     pub switches: selfheal_domain::ports::Switches,
@@ -176,15 +180,18 @@ pub fn view(store: &JournalStore) -> View {
         by_status: selfheal_domain::state::IssueStatus::ALL
             .into_iter()
             .map(|status| {
-                list(
-                    store,
-                    &IssueFilter {
-                        statuses: vec![status],
-                        ..IssueFilter::default()
-                    },
-                )
+                let only = Condition::Status(vec![status]);
+                list(store, &IssueFilter::default().and(only))
             })
             .collect(),
+        by_change: list(
+            store,
+            &IssueFilter {
+                sort: Sort::Updated,
+                ..IssueFilter::default()
+            },
+        ),
+        views: store.views(&UserName::new("ada").unwrap()).unwrap(),
         list: all,
         active: store.active_issues().unwrap(),
         accounts: store.accounts().unwrap(),
