@@ -54,12 +54,10 @@ const measured = (page: Page): Promise<Measured[]> =>
     return all;
   });
 
-const figures: string[] = [];
-
 function note(what: string, all: Measured[]): void {
   const durations = all.map((one) => one.duration).sort((a, b) => a - b);
   const worst = durations.at(-1) ?? 0;
-  figures.push(`${what}: ${all.length} interactions over 16 ms, slowest ${worst} ms`);
+  console.log(`${what}: ${all.length} interactions over 16 ms, slowest ${worst} ms`);
 }
 
 test("ten thousand issues are scrolled, chosen, searched and opened", async ({ page, as }) => {
@@ -70,12 +68,13 @@ test("ten thousand issues are scrolled, chosen, searched and opened", async ({ p
   const rows = page.locator("[data-issue]");
   await expect(rows.first()).toBeVisible();
 
-  // Scrolling loads the rest.
+  // Scrolling loads the rest; what is out of sight is not drawn.
   const frames = await page.evaluate(async (wanted) => {
+    const loaded = () => Number(document.querySelector("[aria-setsize]")?.ariaSetSize ?? 0);
     const gaps: number[] = [];
     let last = performance.now();
     const started = last;
-    while (document.querySelectorAll("[data-issue]").length < wanted) {
+    while (loaded() < wanted) {
       scrollTo(0, document.documentElement.scrollHeight);
       await new Promise(requestAnimationFrame);
       const now = performance.now();
@@ -91,10 +90,10 @@ test("ten thousand issues are scrolled, chosen, searched and opened", async ({ p
       seconds: Math.round((performance.now() - started) / 1000),
     };
   }, ISSUES);
-  figures.push(
+  console.log(
     `all loaded by scrolling in ${frames.seconds} s, ${frames.count} frames, p99 ${frames.p99} ms, slowest ${frames.worst} ms`,
   );
-  await expect(rows).toHaveCount(ISSUES);
+  expect(await rows.count()).toBeLessThan(100);
   await measured(page);
 
   await page.keyboard.press("End");
@@ -104,11 +103,18 @@ test("ten thousand issues are scrolled, chosen, searched and opened", async ({ p
   note("scrolling by keys", await measured(page));
 
   await page.evaluate(() => scrollTo(0, 0));
+  await expect(rows.first()).toContainText(`#${ISSUES} `);
   for (let turn = 0; turn < 10; turn++) {
     await page.keyboard.press("j");
     await page.keyboard.press("x");
   }
   note("next and select by keys", await measured(page));
+  await expect(page.getByText("10 selected")).toBeVisible();
+  await page.mouse.wheel(0, 100_000);
+  await page.waitForTimeout(300);
+  await page.keyboard.press("j");
+  await expect(page.locator(`[data-issue="${ISSUES - 10}"]`)).toBeFocused();
+  note("back to the row with the keyboard", await measured(page));
   for (const at of [1, 3, 5]) await page.locator(".issue input").nth(at).click();
   await page.getByRole("button", { name: "Clear selection" }).click();
   note("select by pointer", await measured(page));
@@ -128,5 +134,4 @@ test("ten thousand issues are scrolled, chosen, searched and opened", async ({ p
   await page.goBack();
   await expect(rows.first()).toBeVisible();
   note("opening and going back", await measured(page));
-  console.log(figures.join("\n"));
 });

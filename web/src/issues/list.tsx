@@ -1,23 +1,24 @@
 // The tabs *Open Issues* and *History*: a query in the address, triage by keyboard.
-import { lazy, memo, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
-import { Link, useSearchParams } from "react-router";
+import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { useSearchParams } from "react-router";
 import { type IssueSummary, problemOf } from "../api/client";
 import { useSpeech } from "../i18n";
 import { may, useSession } from "../session";
-import { PriorityTag, SeverityTag, SnoozeNote, StatusBadge, Time } from "../ui/badges";
 import { Live } from "../ui/live";
 import { Empty, Failure, Loading } from "../ui/states";
 import { useTitle } from "../ui/title";
 import { Filters } from "./filters";
 import { useIssuePages, useLiveList } from "./pages";
 import { askedFor, type Tab, valueFor } from "./query";
-import { type SteadyRow, useSteady } from "./steady";
+import { Rows, type RowsHandle } from "./rows";
+import { useSteady } from "./steady";
 import { IssueTabs } from "./tabs";
 import { type Bulk, useTriageKeys } from "./triage";
 
 const BulkDialog = lazy(() => import("./bulk"));
 const KeysDialog = lazy(() => import("./keys"));
 
+const NONE: never[] = [];
 /** How long before the end of the list is in sight more of it is loaded. */
 const AHEAD = "1200px";
 
@@ -41,7 +42,7 @@ export function IssueListPage({ tab }: { tab: Tab }) {
   const [selected, setSelected] = useState<ReadonlySet<number>>(new Set());
   const [bulk, setBulk] = useState<Bulk | null>(null);
   const [keys, setKeys] = useState(false);
-  const list = useRef<HTMLUListElement>(null);
+  const list = useRef<RowsHandle>(null);
   const decides = may.decide(role);
   const refused = pages.isError ? problemOf(pages.error).fields.get("query") : undefined;
   useTitle(t(tab === "open" ? "tab.open" : "tab.history"));
@@ -63,7 +64,8 @@ export function IssueListPage({ tab }: { tab: Tab }) {
     const issues = chosen(at);
     if (issues.length > 0) setBulk({ action, issues });
   };
-  useTriageKeys(list, {
+  useTriageKeys({
+    go: (step, from) => list.current?.go(step, from),
     toggle: decides ? toggle : undefined,
     begin: decides ? begin : undefined,
     help: () => setKeys(true),
@@ -94,15 +96,13 @@ export function IssueListPage({ tab }: { tab: Tab }) {
           {t(query !== "" ? "list.nothing" : tab === "open" ? "list.calm" : "list.new")}
         </Empty>
       )}
-      <ul className="issues" ref={list} aria-busy={pages.isPlaceholderData}>
-        {rows?.map((row) => (
-          <Row
-            key={row.issue.number}
-            row={row}
-            {...(decides && { selected: selected.has(row.issue.number), toggle })}
-          />
-        ))}
-      </ul>
+      <Rows
+        ref={list}
+        rows={rows ?? NONE}
+        busy={pages.isPlaceholderData}
+        selected={selected}
+        toggle={decides ? toggle : undefined}
+      />
       {pages.hasNextPage && (
         <More busy={pages.isFetching} refused={pages.isError} load={pages.fetchNextPage} />
       )}
@@ -156,47 +156,3 @@ function More({ busy, refused, load }: MoreProps) {
     </button>
   );
 }
-
-type RowProps = { row: SteadyRow; selected?: boolean; toggle?: (number: number) => void };
-
-const Row = memo(function Row({ row: { issue, gone }, selected, toggle }: RowProps) {
-  const { t } = useSpeech();
-  return (
-    <li className={`issue ${gone ? "gone" : ""} ${selected ? "selected" : ""}`}>
-      {toggle && (
-        <input
-          type="checkbox"
-          aria-label={t("list.select", { number: issue.number })}
-          checked={selected}
-          onChange={() => toggle(issue.number)}
-        />
-      )}
-      <div className="what">
-        <Link to={`/issues/${issue.number}`} data-issue={issue.number}>
-          <span className="number">#{issue.number}</span> <bdi>{issue.title}</bdi>
-        </Link>
-        <p className="soft small">
-          <bdi>{t("list.by", { name: issue.reportedBy })}</bdi>
-          {issue.service && (
-            <>
-              {" · "}
-              <bdi>{issue.service}</bdi>
-            </>
-          )}
-          {" · "}
-          <Time at={issue.updatedAt} />
-          {issue.snooze && (
-            <>
-              {" · "}
-              <SnoozeNote snooze={issue.snooze} />
-            </>
-          )}
-          {gone && <em> · {t("list.gone")}</em>}
-        </p>
-      </div>
-      <SeverityTag severity={issue.severity} />
-      <PriorityTag priority={issue.priority} />
-      <StatusBadge status={issue.status} />
-    </li>
-  );
-});

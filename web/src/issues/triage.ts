@@ -1,5 +1,5 @@
 // Triage by keyboard: single keys while the list (and no field or dialog) is in use.
-import { type RefObject, useEffect, useEffectEvent } from "react";
+import { useEffect, useEffectEvent } from "react";
 import type { IssueSummary } from "../api/client";
 
 export type Bulk = {
@@ -8,6 +8,8 @@ export type Bulk = {
 };
 
 type Keys = {
+  /** To the issue so many rows further; to the first one from nowhere. */
+  go: (step: 1 | -1, from: number | undefined) => void;
   toggle: ((number: number) => void) | undefined;
   begin: ((action: Bulk["action"], at?: number) => void) | undefined;
   help: () => void;
@@ -29,20 +31,21 @@ function typing(target: EventTarget | null): boolean {
   );
 }
 
-export function useTriageKeys(list: RefObject<HTMLElement | null>, keys: Keys): void {
+/** The issue of the row that has the keyboard. */
+export function focusedIssue(): number | undefined {
+  const row = document.activeElement?.closest("[data-row]");
+  const link = row?.querySelector<HTMLElement>("[data-issue]");
+  return link ? Number(link.dataset.issue) : undefined;
+}
+
+export function useTriageKeys(keys: Keys): void {
   const pressed = useEffectEvent((event: KeyboardEvent) => {
     if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
-    const linkIn = (row: Element | null | undefined) =>
-      row?.querySelector<HTMLElement>("[data-issue]");
-    const row = document.activeElement?.closest("li");
-    const at = list.current?.contains(row ?? null) ? row : null;
-    const number = at ? Number(linkIn(at)?.dataset.issue) : undefined;
+    const number = focusedIssue();
     const action = BEGINS[event.key];
-    if (event.key === "j") {
-      linkIn(at ? (at.nextElementSibling ?? at) : list.current?.firstElementChild)?.focus();
-    } else if (event.key === "k") {
-      linkIn(at ? (at.previousElementSibling ?? at) : list.current?.firstElementChild)?.focus();
-    } else if (event.key === "x" && number !== undefined) keys.toggle?.(number);
+    if (event.key === "j") keys.go(1, number);
+    else if (event.key === "k") keys.go(-1, number);
+    else if (event.key === "x" && number !== undefined) keys.toggle?.(number);
     else if (event.key === "?") keys.help();
     else if (action !== undefined) keys.begin?.(action, number);
     else return;
