@@ -20,7 +20,7 @@ test("report, approve, watch, review, healed: live for admin and reporter", {
 
   // Nobody reloads from here on.
   const lane = page.getByRole("region", { name: "What happens" });
-  await expect(lane.getByText("cause found")).toBeVisible();
+  await expect(lane.locator(".steps").getByText("cause found")).toBeVisible();
   await expect(lane.getByText("tool calls").first()).toBeVisible();
   const patch = page.getByRole("region", { name: "Review this patch" });
   await expect(patch.getByText("of 100")).toBeVisible();

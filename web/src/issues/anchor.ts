@@ -5,7 +5,7 @@ import { type RefObject, useEffect } from "react";
 /** Below what sticks to the top of the page. */
 const TOP_PIXELS = 140;
 
-type Place = { part: Element; top: number; scrolled: number };
+type Place = { part: Element; top: number; scrolled: number; high: number };
 
 export function useReadingPlace(page: RefObject<HTMLElement | null>): void {
   useEffect(() => {
@@ -47,13 +47,17 @@ export function useReadingPlace(page: RefObject<HTMLElement | null>): void {
         at(left + width * 0.6, TOP_PIXELS),
       ];
       const part = parts.find(reads);
-      place = part ? { part, top: part.getBoundingClientRect().top, scrolled: scrollY } : null;
+      const top = part?.getBoundingClientRect().top ?? 0;
+      place = part ? { part, top, scrolled: scrollY, high: whole.scrollHeight } : null;
     };
     // What moved by more than was scrolled was moved by what came in, even where this is
     // called before the browser has laid that out.
     const keep = () => {
       if (place?.part.isConnected && scrollY > 0) {
-        const meant = place.top - (scrollY - place.scrolled);
+        // A page that shrinks at its end is scrolled by the browser, not by the reader.
+        const atEnd = scrollY + innerHeight >= document.documentElement.scrollHeight - 1;
+        const pushed = atEnd && whole.scrollHeight < place.high && scrollY < place.scrolled;
+        const meant = pushed ? place.top : place.top - (scrollY - place.scrolled);
         const moved = place.part.getBoundingClientRect().top - meant;
         if (Math.abs(moved) >= 1) scrollBy({ top: moved, behavior: "instant" });
       }

@@ -2,7 +2,7 @@
 //! not run.
 #![allow(clippy::print_stderr, reason = "it is a tool for developers")]
 
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta};
 use selfheal_audit::Masker;
 use selfheal_domain::event::{Event, NewRecord};
 use selfheal_domain::ids::{IssueId, IssueNumber};
@@ -14,6 +14,8 @@ use selfheal_store::{JournalStore, Options};
 use std::error::Error;
 use std::path::Path;
 
+/// 2026-01-01: the first issue; the others follow by the minute.
+const START: i64 = 1_767_225_600;
 const WHAT: [&str; 6] = ["Cart", "Checkout", "Search", "Invoice", "Login", "Export"];
 const HOW: [&str; 5] = [
     "shows a blank page",
@@ -45,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let masker = Masker::new(Vec::<String>::new())?;
     let store = JournalStore::open(Path::new(&data), Options::new(masker))?;
     let begin = store.last_issue_number()?;
-    let start = Utc::now() - TimeDelta::try_hours(i64::try_from(count)?).ok_or(usage)?;
+    let start = DateTime::from_timestamp(START, 0).ok_or(usage)?;
     for number in begin + 1..=begin + count {
         let what = turn(&WHAT, number).unwrap_or_default();
         let how = turn(&HOW, number / 6).unwrap_or_default();
@@ -63,9 +65,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             fingerprint: None,
             trust: TrustClass::Machine,
         };
-        let hours = TimeDelta::try_hours(i64::try_from(number - begin)?).ok_or(usage)?;
+        let later = TimeDelta::try_minutes(i64::try_from(number - begin)?).ok_or(usage)?;
         let record = NewRecord {
-            at: start + hours,
+            at: start + later,
             actor: Actor::Host,
             issue: Some(IssueNumber(number)),
             event: Event::IssueOpened {
