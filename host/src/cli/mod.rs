@@ -2,8 +2,8 @@
 //! printing, and the switch that Ctrl-C throws.
 
 mod audit;
-mod client;
 mod autonomy;
+mod client;
 mod demo;
 mod doctor;
 mod freeze;
