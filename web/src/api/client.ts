@@ -46,6 +46,9 @@ export class Problem extends Error {
 
 type FieldError = { field: string; message: string };
 
+/** What was read has changed since, so nothing was done. */
+export const STALE = 412;
+
 /** No answer came: the host or the network is away. */
 export const OFFLINE = 0;
 
@@ -69,6 +72,10 @@ export const api = client;
 export async function data<T>(answer: Promise<{ data?: T }>): Promise<T> {
   return (await answer).data as T;
 }
+
+/** For acts that are meant for an issue as it is shown, and for nothing that came since. Not
+ * for an abort, which must work while agents change the issue all the time. */
+export const seen = (issue: Issue) => ({ "If-Match": `"${issue.version}"` });
 
 /** A key by which a request that is sent twice counts once. */
 export function newKey(): string {

@@ -2094,6 +2094,12 @@ export interface components {
             /** @description One line per check. */
             verificationDetails?: string;
             verificationResult?: components["schemas"]["VerificationResult"];
+            /**
+             * Format: int64
+             * @description Grows with whatever is recorded about it; `If-Match: "VERSION"` goes by it.
+             * @example 7
+             */
+            version: number;
         };
         /** @description A page of issues. */
         IssuePage: {
@@ -3091,7 +3097,10 @@ export interface operations {
                 /** @description `nextCursor` of the page before. */
                 cursor?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Not if the answer would be the one with this `ETag`. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3100,11 +3109,28 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AuditPage"];
                 };
+            };
+            /** @description The caller has it already. */
+            304: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Nobody is logged in. */
             401: {
@@ -3165,7 +3191,10 @@ export interface operations {
     checkpoint: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Not if the answer would be the one with this `ETag`. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3174,11 +3203,28 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Checkpoint"];
                 };
+            };
+            /** @description The caller has it already. */
+            304: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Nobody is logged in. */
             401: {
@@ -3239,7 +3285,10 @@ export interface operations {
     proveRecord: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Not if the answer would be the one with this `ETag`. */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Position of the record in the log, from 0. */
                 index: string;
@@ -3251,11 +3300,28 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["InclusionProof"];
                 };
+            };
+            /** @description The caller has it already. */
+            304: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Nobody is logged in. */
             401: {
@@ -3485,7 +3551,10 @@ export interface operations {
     getAutonomy: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Not if the answer would be the one with this `ETag`. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3494,11 +3563,28 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Autonomy"];
                 };
+            };
+            /** @description The caller has it already. */
+            304: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Nobody is logged in. */
             401: {
@@ -3559,7 +3645,10 @@ export interface operations {
     setAutonomy: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Only if it is still as the answer with this `ETag` showed it. */
+                "If-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3578,6 +3667,11 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3613,6 +3707,15 @@ export interface operations {
             };
             /** @description The body did not arrive in time. */
             408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed since the caller read it; see `If-Match`. */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3760,7 +3863,10 @@ export interface operations {
                 /** @description `nextCursor` of the page before. */
                 cursor?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Not if the answer would be the one with this `ETag`. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3769,11 +3875,28 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["DecisionPage"];
                 };
+            };
+            /** @description The caller has it already. */
+            304: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Nobody is logged in. */
             401: {
@@ -3834,7 +3957,10 @@ export interface operations {
     getDecision: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Not if the answer would be the one with this `ETag`. */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Id of the decision, or its position in the log. */
                 id: string;
@@ -3846,11 +3972,28 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Decision"];
                 };
+            };
+            /** @description The caller has it already. */
+            304: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Nobody is logged in. */
             401: {
@@ -3920,7 +4063,10 @@ export interface operations {
     explainDecision: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Not if the answer would be the one with this `ETag`. */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Id of the decision, or its position in the log. */
                 id: string;
@@ -3932,11 +4078,28 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Explanation"];
                 };
+            };
+            /** @description The caller has it already. */
+            304: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Nobody is logged in. */
             401: {
@@ -4039,6 +4202,8 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /** @description The answer to an earlier request with the same key. */
+                    "Idempotency-Replayed"?: "true";
                     [name: string]: unknown;
                 };
                 content: {
@@ -4159,6 +4324,8 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Only if it is still as the answer with this `ETag` showed it. */
+                "If-Match"?: string;
                 /** @description The same key with the same body gets the same answer. */
                 "Idempotency-Key"?: string;
             };
@@ -4179,6 +4346,13 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    /** @description The answer to an earlier request with the same key. */
+                    "Idempotency-Replayed"?: "true";
                     [name: string]: unknown;
                 };
                 content: {
@@ -4223,6 +4397,15 @@ export interface operations {
             };
             /** @description Not possible in the present state. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed since the caller read it; see `If-Match`. */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4289,7 +4472,10 @@ export interface operations {
     unfreeze: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Only if it is still as the answer with this `ETag` showed it. */
+                "If-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4307,6 +4493,11 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4342,6 +4533,15 @@ export interface operations {
             };
             /** @description The body did not arrive in time. */
             408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed since the caller read it; see `If-Match`. */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4408,10 +4608,7 @@ export interface operations {
     hookClaudeCode: {
         parameters: {
             query?: never;
-            header?: {
-                /** @description The same key with the same body gets the same answer. */
-                "Idempotency-Key"?: string;
-            };
+            header?: never;
             path?: never;
             cookie?: never;
         };
@@ -4447,10 +4644,7 @@ export interface operations {
     hookCodex: {
         parameters: {
             query?: never;
-            header?: {
-                /** @description The same key with the same body gets the same answer. */
-                "Idempotency-Key"?: string;
-            };
+            header?: never;
             path?: never;
             cookie?: never;
         };
@@ -4486,10 +4680,7 @@ export interface operations {
     hookGemini: {
         parameters: {
             query?: never;
-            header?: {
-                /** @description The same key with the same body gets the same answer. */
-                "Idempotency-Key"?: string;
-            };
+            header?: never;
             path?: never;
             cookie?: never;
         };
@@ -4546,7 +4737,10 @@ export interface operations {
                 /** @description `nextCursor` of the page before. */
                 cursor?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Not if the answer would be the one with this `ETag`. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4555,11 +4749,28 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["IssuePage"];
                 };
+            };
+            /** @description The caller has it already. */
+            304: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Nobody is logged in. */
             401: {
@@ -4645,6 +4856,14 @@ export interface operations {
             /** @description Done. */
             201: {
                 headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    /** @description The answer to an earlier request with the same key. */
+                    "Idempotency-Replayed"?: "true";
+                    Location?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4758,7 +4977,10 @@ export interface operations {
                 /** @description `files`: with the contents of `filesModified` (admins and auditors). */
                 include?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Not if the answer would be the one with this `ETag`. */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Number or id of the issue. */
                 issue: string;
@@ -4770,11 +4992,28 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Issue"];
                 };
+            };
+            /** @description The caller has it already. */
+            304: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Nobody is logged in. */
             401: {
@@ -4845,6 +5084,8 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Only if it is still as the answer with this `ETag` showed it. */
+                "If-Match"?: string;
                 /** @description The same key with the same body gets the same answer. */
                 "Idempotency-Key"?: string;
             };
@@ -4868,6 +5109,14 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    "Content-Location"?: string;
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    /** @description The answer to an earlier request with the same key. */
+                    "Idempotency-Replayed"?: "true";
                     [name: string]: unknown;
                 };
                 content: {
@@ -4921,6 +5170,15 @@ export interface operations {
             };
             /** @description Not possible in the present state. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed since the caller read it; see `If-Match`. */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4987,7 +5245,10 @@ export interface operations {
     approveIssue: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Only if it is still as the answer with this `ETag` showed it. */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description Number or id of the issue. */
                 issue: string;
@@ -5004,6 +5265,12 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    "Content-Location"?: string;
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5057,6 +5324,15 @@ export interface operations {
             };
             /** @description Not possible in the present state. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed since the caller read it; see `If-Match`. */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5124,6 +5400,8 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Only if it is still as the answer with this `ETag` showed it. */
+                "If-Match"?: string;
                 /** @description The same key with the same body gets the same answer. */
                 "Idempotency-Key"?: string;
             };
@@ -5147,6 +5425,8 @@ export interface operations {
             /** @description Done. */
             201: {
                 headers: {
+                    /** @description The answer to an earlier request with the same key. */
+                    "Idempotency-Replayed"?: "true";
                     [name: string]: unknown;
                 };
                 content: {
@@ -5200,6 +5480,15 @@ export interface operations {
             };
             /** @description Not possible in the present state. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed since the caller read it; see `If-Match`. */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5271,7 +5560,10 @@ export interface operations {
                 /** @description `nextCursor` of the page before. */
                 cursor?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Not if the answer would be the one with this `ETag`. */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Number or id of the issue. */
                 issue: string;
@@ -5283,11 +5575,28 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["EventPage"];
                 };
+            };
+            /** @description The caller has it already. */
+            304: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Nobody is logged in. */
             401: {
@@ -5443,7 +5752,10 @@ export interface operations {
     getPatch: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Not if the answer would be the one with this `ETag`. */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Number or id of the issue. */
                 issue: string;
@@ -5455,11 +5767,28 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["PatchReview"];
                 };
+            };
+            /** @description The caller has it already. */
+            304: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Nobody is logged in. */
             401: {
@@ -5529,7 +5858,10 @@ export interface operations {
     approvePatch: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Only if it is still as the answer with this `ETag` showed it. */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description Number or id of the issue. */
                 issue: string;
@@ -5550,6 +5882,12 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    "Content-Location"?: string;
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5603,6 +5941,15 @@ export interface operations {
             };
             /** @description Not possible in the present state. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed since the caller read it; see `If-Match`. */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5669,7 +6016,10 @@ export interface operations {
     rejectPatch: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Only if it is still as the answer with this `ETag` showed it. */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description Number or id of the issue. */
                 issue: string;
@@ -5691,6 +6041,12 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    "Content-Location"?: string;
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5744,6 +6100,15 @@ export interface operations {
             };
             /** @description Not possible in the present state. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed since the caller read it; see `If-Match`. */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5810,7 +6175,10 @@ export interface operations {
     triageIssue: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Only if it is still as the answer with this `ETag` showed it. */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description Number or id of the issue. */
                 issue: string;
@@ -5832,6 +6200,12 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    "Content-Location"?: string;
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5885,6 +6259,15 @@ export interface operations {
             };
             /** @description Not possible in the present state. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed since the caller read it; see `If-Match`. */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5951,7 +6334,10 @@ export interface operations {
     rejectIssue: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Only if it is still as the answer with this `ETag` showed it. */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description Number or id of the issue. */
                 issue: string;
@@ -5972,6 +6358,12 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    "Content-Location"?: string;
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -6025,6 +6417,15 @@ export interface operations {
             };
             /** @description Not possible in the present state. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed since the caller read it; see `If-Match`. */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6092,6 +6493,8 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Only if it is still as the answer with this `ETag` showed it. */
+                "If-Match"?: string;
                 /** @description The same key with the same body gets the same answer. */
                 "Idempotency-Key"?: string;
             };
@@ -6111,6 +6514,14 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    "Content-Location"?: string;
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    /** @description The answer to an earlier request with the same key. */
+                    "Idempotency-Replayed"?: "true";
                     [name: string]: unknown;
                 };
                 content: {
@@ -6164,6 +6575,15 @@ export interface operations {
             };
             /** @description Not possible in the present state. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed since the caller read it; see `If-Match`. */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6566,7 +6986,10 @@ export interface operations {
     openapi: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Not if the answer would be the one with this `ETag`. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -6575,11 +6998,28 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": Record<string, never>;
                 };
+            };
+            /** @description The caller has it already. */
+            304: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description A field or parameter is wrong or unknown. */
             422: {
@@ -6622,7 +7062,10 @@ export interface operations {
     listPolicies: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Not if the answer would be the one with this `ETag`. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -6631,11 +7074,28 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["PolicySet"];
                 };
+            };
+            /** @description The caller has it already. */
+            304: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Nobody is logged in. */
             401: {
@@ -6726,6 +7186,8 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /** @description The answer to an earlier request with the same key. */
+                    "Idempotency-Replayed"?: "true";
                     [name: string]: unknown;
                 };
                 content: {
@@ -6845,7 +7307,10 @@ export interface operations {
     getEnforcement: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Not if the answer would be the one with this `ETag`. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -6854,11 +7319,28 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Enforcement"];
                 };
+            };
+            /** @description The caller has it already. */
+            304: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Nobody is logged in. */
             401: {
@@ -6943,6 +7425,8 @@ export interface operations {
             /** @description Done. */
             201: {
                 headers: {
+                    /** @description The answer to an earlier request with the same key. */
+                    "Idempotency-Replayed"?: "true";
                     [name: string]: unknown;
                 };
                 content: {
@@ -7219,6 +7703,8 @@ export interface operations {
             /** @description Done. */
             201: {
                 headers: {
+                    /** @description The answer to an earlier request with the same key. */
+                    "Idempotency-Replayed"?: "true";
                     [name: string]: unknown;
                 };
                 content: {
@@ -7368,6 +7854,8 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /** @description The answer to an earlier request with the same key. */
+                    "Idempotency-Replayed"?: "true";
                     [name: string]: unknown;
                 };
                 content: {
@@ -7647,6 +8135,8 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /** @description The answer to an earlier request with the same key. */
+                    "Idempotency-Replayed"?: "true";
                     [name: string]: unknown;
                 };
                 content: {
@@ -7790,6 +8280,8 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /** @description The answer to an earlier request with the same key. */
+                    "Idempotency-Replayed"?: "true";
                     [name: string]: unknown;
                 };
                 content: {
@@ -7930,6 +8422,8 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /** @description The answer to an earlier request with the same key. */
+                    "Idempotency-Replayed"?: "true";
                     [name: string]: unknown;
                 };
                 content: {
@@ -8144,6 +8638,8 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /** @description The answer to an earlier request with the same key. */
+                    "Idempotency-Replayed"?: "true";
                     [name: string]: unknown;
                 };
                 content: {
@@ -8284,6 +8780,8 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /** @description The answer to an earlier request with the same key. */
+                    "Idempotency-Replayed"?: "true";
                     [name: string]: unknown;
                 };
                 content: {
@@ -8403,7 +8901,10 @@ export interface operations {
     listServices: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Not if the answer would be the one with this `ETag`. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -8412,11 +8913,28 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ServicePage"];
                 };
+            };
+            /** @description The caller has it already. */
+            304: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Nobody is logged in. */
             401: {
@@ -8477,7 +8995,10 @@ export interface operations {
     getService: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Not if the answer would be the one with this `ETag`. */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Name of the service. */
                 name: string;
@@ -8489,11 +9010,28 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ServiceDetails"];
                 };
+            };
+            /** @description The caller has it already. */
+            304: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Nobody is logged in. */
             401: {
@@ -8669,6 +9207,8 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /** @description The answer to an earlier request with the same key. */
+                    "Idempotency-Replayed"?: "true";
                     [name: string]: unknown;
                 };
                 content: {
@@ -8808,6 +9348,8 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /** @description The answer to an earlier request with the same key. */
+                    "Idempotency-Replayed"?: "true";
                     [name: string]: unknown;
                 };
                 content: {
@@ -8947,6 +9489,8 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /** @description The answer to an earlier request with the same key. */
+                    "Idempotency-Replayed"?: "true";
                     [name: string]: unknown;
                 };
                 content: {
@@ -9086,6 +9630,8 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /** @description The answer to an earlier request with the same key. */
+                    "Idempotency-Replayed"?: "true";
                     [name: string]: unknown;
                 };
                 content: {
@@ -9205,7 +9751,10 @@ export interface operations {
     whoAmI: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Not if the answer would be the one with this `ETag`. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -9214,11 +9763,28 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Session"];
                 };
+            };
+            /** @description The caller has it already. */
+            304: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Nobody is logged in. */
             401: {
@@ -9862,7 +10428,10 @@ export interface operations {
     listUsers: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Not if the answer would be the one with this `ETag`. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -9871,11 +10440,28 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["UserPage"];
                 };
+            };
+            /** @description The caller has it already. */
+            304: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Nobody is logged in. */
             401: {
@@ -9958,6 +10544,8 @@ export interface operations {
             /** @description Done. */
             201: {
                 headers: {
+                    /** @description The answer to an earlier request with the same key. */
+                    "Idempotency-Replayed"?: "true";
                     [name: string]: unknown;
                 };
                 content: {
@@ -11003,7 +11591,10 @@ export interface operations {
     health: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Not if the answer would be the one with this `ETag`. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -11012,11 +11603,28 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Health"];
                 };
+            };
+            /** @description The caller has it already. */
+            304: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Too many requests; see Retry-After. */
             429: {
@@ -11501,7 +12109,10 @@ export interface operations {
     readiness: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Not if the answer would be the one with this `ETag`. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -11510,11 +12121,28 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Health"];
                 };
+            };
+            /** @description The caller has it already. */
+            304: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description A field or parameter is wrong or unknown. */
             422: {

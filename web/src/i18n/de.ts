@@ -18,6 +18,8 @@ export const de: Words = {
   "state.offline.title": "Keine Verbindung",
   "state.offline":
     "Der Server ist nicht erreichbar. Was Sie tippen, bleibt erhalten; es geht weiter, sobald er wieder da ist.",
+  "state.stale":
+    "Das hat sich geändert, während Sie es ansahen; deshalb geschah nichts. Es wird neu gezeigt: Entscheiden Sie noch einmal.",
   "live.connecting": "verbindet",
   "live.live": "live",
   "live.lost": "Verbindung verloren",

@@ -16,6 +16,8 @@ export const en = {
   "state.offline.title": "No connection",
   "state.offline":
     "The host cannot be reached. What you type is kept; this page goes on when it is back.",
+  "state.stale":
+    "This changed while you looked at it, so nothing was done. It is shown anew: decide again.",
   "live.connecting": "connecting",
   "live.live": "live",
   "live.lost": "connection lost",

@@ -2,7 +2,16 @@
 // focus goes, the bar itself has it.
 import { useQueryClient } from "@tanstack/react-query";
 import { lazy, Suspense, useLayoutEffect, useRef, useState } from "react";
-import { api, data, type Issue, type Priority, type Severity } from "../api/client";
+import {
+  api,
+  data,
+  type Issue,
+  type Priority,
+  problemOf,
+  type Severity,
+  STALE,
+  seen,
+} from "../api/client";
 import { useSpeech } from "../i18n";
 import { useTell } from "../ui/toast";
 import { can, PRIORITIES, SEVERITIES } from "./states";
@@ -16,7 +25,11 @@ const ReasonDialog = lazy(() =>
 export function useIssueAction(number: number) {
   const queries = useQueryClient();
   return async (answer: Promise<{ data?: Issue }>) => {
-    const issue = await data<Issue>(answer);
+    const issue = await data<Issue>(answer).catch((error) => {
+      if (problemOf(error).status === STALE)
+        queries.invalidateQueries({ queryKey: ["issue", String(number)] });
+      throw error;
+    });
     queries.setQueryData(["issue", String(number)], issue);
     queries.invalidateQueries({ queryKey: ["issue", String(number)] });
     queries.invalidateQueries({ queryKey: ["issues"] });
@@ -32,6 +45,7 @@ export function ControlBar({ issue }: { issue: Issue }) {
   const bar = useRef<HTMLElement>(null);
   const focused = useRef<HTMLElement>(null);
   const path = { issue: String(issue.number) };
+  const params = { path, header: seen(issue) };
   const { status } = issue;
 
   useLayoutEffect(() => {
@@ -78,7 +92,7 @@ export function ControlBar({ issue }: { issue: Issue }) {
           disabled={busy}
           onClick={() =>
             act(
-              api.PATCH("/api/v1/issues/{issue}/approve", { params: { path }, body: {} }),
+              api.PATCH("/api/v1/issues/{issue}/approve", { params, body: {} }),
               t("control.approved"),
             )
           }
@@ -97,7 +111,7 @@ export function ControlBar({ issue }: { issue: Issue }) {
           disabled={busy}
           onClick={() =>
             act(
-              api.POST("/api/v1/issues/{issue}/retry", { params: { path }, body: {} }),
+              api.POST("/api/v1/issues/{issue}/retry", { params, body: {} }),
               t("control.retried"),
             )
           }
@@ -167,9 +181,7 @@ export function ControlBar({ issue }: { issue: Issue }) {
             danger
             onClose={() => setAsking(null)}
             act={(reason) =>
-              settle(
-                api.PATCH("/api/v1/issues/{issue}/reject", { params: { path }, body: { reason } }),
-              )
+              settle(api.PATCH("/api/v1/issues/{issue}/reject", { params, body: { reason } }))
             }
           />
         )}

@@ -2,7 +2,7 @@
 // needs for admins.
 import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useState } from "react";
-import { api, data, type Issue, type PatchReview } from "../api/client";
+import { api, data, type Issue, type PatchReview, seen } from "../api/client";
 import { DiffView } from "../diff/view";
 import { useSpeech } from "../i18n";
 import { Failure, Loading } from "../ui/states";
@@ -130,7 +130,7 @@ function Verdict({ issue, review }: { issue: Issue; review: PatchReview }) {
   const settle = useIssueAction(issue.number);
   const [busy, setBusy] = useState(false);
   const [asking, setAsking] = useState<"changes" | "reject" | null>(null);
-  const params = { path: { issue: String(issue.number) } };
+  const params = { path: { issue: String(issue.number) }, header: seen(issue) };
   const approve = async () => {
     setBusy(true);
     try {

@@ -1,6 +1,6 @@
 // Short messages that go by themselves. One polite region reads them out.
 import { createContext, type ReactNode, useCallback, useContext, useRef, useState } from "react";
-import { OFFLINE, problemOf } from "../api/client";
+import { OFFLINE, problemOf, STALE } from "../api/client";
 import { useSpeech } from "../i18n";
 
 type Tone = "good" | "bad";
@@ -48,6 +48,7 @@ export function useProblemText() {
   return (error: unknown) => {
     const problem = problemOf(error);
     if (problem.status === OFFLINE) return t("state.offline");
+    if (problem.status === STALE) return t("state.stale");
     const fields = [...problem.fields].map(([field, message]) => `${field} ${message}`);
     return fields.length > 0 ? fields.join("; ") : problem.message;
   };

@@ -1,5 +1,6 @@
 //! One request on its way to its handler, and what a handler can ask of it.
 
+use crate::preconditions;
 use crate::problem::Problem;
 use crate::routes::Route;
 use crate::sessions::SessionKey;
@@ -9,7 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use selfheal_domain::report::FieldError;
 use selfheal_domain::token::{AccessToken, Scope};
 use selfheal_domain::user::Actor;
-use selfheal_pipeline::desk::Caller;
+use selfheal_pipeline::desk::{Caller, IssueDesk};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -72,6 +73,13 @@ impl Call {
     pub(crate) fn visitor(&self) -> Result<&Visitor, Problem> {
         let visitor = self.visitor.as_ref();
         visitor.ok_or_else(|| Problem::unauthenticated("log in first"))
+    }
+
+    /// The desk where the caller acts on what it says to have seen.
+    pub(crate) fn desk(&self) -> Result<IssueDesk, Problem> {
+        let desk = &self.shared.desk;
+        let seen = preconditions::seen(self)?;
+        Ok(seen.map_or_else(|| desk.clone(), |seen| desk.expecting(seen)))
     }
 
     /// Who acts, for the record.

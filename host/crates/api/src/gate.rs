@@ -8,6 +8,7 @@ use crate::handlers::hook;
 use crate::hook::{MAX_QUESTION, MAX_REPORT};
 use crate::idempotency::{Answer, Claim};
 use crate::limits::source_key;
+use crate::preconditions;
 use crate::problem::Problem;
 use crate::routes::{Route, Verb, Who};
 use crate::secrets::{digest_of, is_digest};
@@ -342,16 +343,15 @@ async fn read_body(body: Body, max: usize) -> Result<Bytes, Problem> {
 /// Runs the handler, or repeats what it answered to the same key before.
 fn answer(call: &Call) -> Result<Response<Body>, Problem> {
     call.check_query()?;
+    preconditions::seen(call)?;
+    let handled = || preconditions::tag(call, (call.route.handler)(call)?);
     let key = call
         .headers
         .get(IDEMPOTENCY_KEY)
-        .filter(|_| call.route.verb == Verb::Post);
+        .filter(|_| call.route.takes_key());
     let (Some(key), Some(visitor)) = (key, &call.visitor) else {
-        return (call.route.handler)(call);
+        return handled();
     };
-    if call.route.is_session() {
-        return (call.route.handler)(call);
-    }
     let text = key.to_str().unwrap_or_default().to_owned();
     let mut place = call.route.path.to_owned();
     for (name, value) in &call.path {
@@ -373,7 +373,7 @@ fn answer(call: &Call) -> Result<Response<Body>, Problem> {
             Ok(response)
         }
         Claim::First(reservation) => {
-            let response = match (call.route.handler)(call) {
+            let response = match handled() {
                 Ok(response) => response,
                 Err(problem) => problem.into_response(),
             };

@@ -17,6 +17,7 @@ pub mod hook;
 mod idempotency;
 mod limits;
 mod openapi;
+mod preconditions;
 mod problem;
 mod routes;
 mod secrets;

@@ -1,5 +1,6 @@
 //! `openapi.json`: schemas from the types, paths from [`ROUTES`].
 
+use crate::preconditions::{TAG, TAGS};
 use crate::problem::{FieldErrorBody, PROBLEM_JSON, ProblemBody};
 use crate::routes::{Content, Parameter, ROUTES, Route, Shape, Verb, Who};
 use crate::sessions::COOKIE;
@@ -213,7 +214,21 @@ fn tag(route: &Route) -> &'static str {
 fn operation(route: &Route) -> Value {
     let mut parameters: Vec<Value> = path_parameters(route.path);
     parameters.extend(route.query.iter().map(query_parameter));
-    if route.verb == Verb::Post && route.who != Who::Anyone {
+    let tags = |name: &str, about: &str| {
+        json!({
+            "name": name, "in": "header", "required": false, "description": about,
+            "schema": { "type": "string", "pattern": TAGS }
+        })
+    };
+    if route.takes_if_match() {
+        let about = "Only if it is still as the answer with this `ETag` showed it.";
+        parameters.push(tags("If-Match", about));
+    }
+    if route.has_tag() {
+        let about = "Not if the answer would be the one with this `ETag`.";
+        parameters.push(tags("If-None-Match", about));
+    }
+    if route.takes_key() {
         parameters.push(json!({
             "name": "Idempotency-Key", "in": "header", "required": false,
             "description": "The same key with the same body gets the same answer.",
@@ -381,7 +396,16 @@ fn responses(route: &Route) -> Value {
     if let (Some(content), Some(object)) = (content, success.as_object_mut()) {
         object.insert("content".to_owned(), content);
     }
+    if let Some(headers) = headers(route)
+        && let Some(object) = success.as_object_mut()
+    {
+        object.insert("headers".to_owned(), headers);
+    }
     responses.insert(route.status.to_string(), success);
+    if route.has_tag() {
+        let unchanged = json!({ "description": "The caller has it already.", "headers": { "ETag": tag_header() } });
+        responses.insert("304".to_owned(), unchanged);
+    }
     for (status, about) in refusals(route) {
         let problem = json!({
             "description": about,
@@ -390,6 +414,36 @@ fn responses(route: &Route) -> Value {
         responses.insert(status.to_owned(), problem);
     }
     Value::Object(responses)
+}
+
+/// Headers of a successful answer that tell something.
+fn headers(route: &Route) -> Option<Value> {
+    let mut headers = Map::new();
+    let place = json!({ "schema": { "type": "string", "format": "uri-reference" } });
+    let issue = matches!(route.content, Content::Schema("Issue"));
+    if route.has_tag() || issue || (route.takes_if_match() && !route.has_issue()) {
+        headers.insert("ETag".to_owned(), tag_header());
+    }
+    if issue && route.status == 201 {
+        headers.insert("Location".to_owned(), place);
+    } else if issue && route.verb != Verb::Get {
+        headers.insert("Content-Location".to_owned(), place);
+    }
+    if route.takes_key() {
+        let replayed = json!({
+            "description": "The answer to an earlier request with the same key.",
+            "schema": { "type": "string", "const": "true" }
+        });
+        headers.insert("Idempotency-Replayed".to_owned(), replayed);
+    }
+    (!headers.is_empty()).then_some(Value::Object(headers))
+}
+
+fn tag_header() -> Value {
+    json!({
+        "description": "What the answer shows, for `If-Match` and `If-None-Match`.",
+        "schema": { "type": "string", "pattern": TAG }, "example": "\"7.0123456789abcdef\""
+    })
 }
 
 fn refusals(route: &Route) -> Vec<(&'static str, &'static str)> {
@@ -426,6 +480,13 @@ fn refusals(route: &Route) -> Vec<(&'static str, &'static str)> {
             ("409", "Not possible in the present state."),
         ),
         (route.takes_body(), ("400", "The body cannot be read.")),
+        (
+            route.takes_if_match(),
+            (
+                "412",
+                "It changed since the caller read it; see `If-Match`.",
+            ),
+        ),
         (
             route.takes_body(),
             ("408", "The body did not arrive in time."),

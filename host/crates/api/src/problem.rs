@@ -155,6 +155,16 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "conflict", "Not possible now", detail)
     }
 
+    /// 412: what the caller saw has changed since.
+    pub(crate) fn stale(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            "stale",
+            "Changed since it was read",
+            detail,
+        )
+    }
+
     /// 413: over a bound, which the detail names.
     pub(crate) fn too_large(detail: impl Into<String>) -> Self {
         Self::new(
@@ -245,6 +255,7 @@ impl From<DeskError> for Problem {
             DeskError::Forbidden(detail) => Self::forbidden(detail),
             DeskError::Invalid(errors) => Self::invalid(errors),
             DeskError::Conflict(detail) => Self::conflict(detail),
+            DeskError::Stale(detail) => Self::stale(detail),
             DeskError::Unavailable(source) => {
                 tracing::error!(error = chain(source.as_ref()), "a request failed");
                 Self::unavailable("the host cannot do this now; its log says why")

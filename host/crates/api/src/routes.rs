@@ -158,6 +158,24 @@ impl Route {
         matches!(self.content, Content::Text("text/html"))
     }
 
+    /// Whether it acts on something that has a version: an issue, or the autonomy switch.
+    pub fn takes_if_match(&self) -> bool {
+        let acts = self.verb != Verb::Get;
+        acts && (self.has_issue() || self.path == AUTONOMY || self.path == FREEZE)
+    }
+
+    /// Whether its answers carry an `ETag` that `If-None-Match` may name.
+    pub fn has_tag(&self) -> bool {
+        let json = matches!(self.content, Content::Schema(_) | Content::Json);
+        self.verb == Verb::Get && json
+    }
+
+    /// Whether a request that is sent twice under one `Idempotency-Key` counts once. Not
+    /// where a second answer must be a new one: a session, a question about an agent's act.
+    pub fn takes_key(&self) -> bool {
+        self.verb == Verb::Post && !self.is_session() && self.hook.is_none()
+    }
+
     pub(crate) fn is_session(&self) -> bool {
         self.path.ends_with("/session")
     }
@@ -323,6 +341,9 @@ use Who::{Admin, AdminOrAuditor, Anyone, Hook, Reader, Reporter};
 /// Largest policy module, in bytes (DESIGN §6.7).
 const MAX_MODULE_BYTES: usize = 16 * 1024 * 1024;
 
+const AUTONOMY: &str = "/api/v1/autonomy";
+const FREEZE: &str = "/api/v1/freeze";
+
 /// Every route of the network.
 #[rustfmt::skip]
 pub static ROUTES: &[Route] = &[
@@ -373,11 +394,11 @@ pub static ROUTES: &[Route] = &[
     row(Put, "/api/v1/views/{name}", Reporter, ("saveView", "Keeps a query under a name, in the place of the caller's own of that name."), "SavedView", views::save).takes("SavedViewRequest").within(Scope::Report),
     row(Delete, "/api/v1/views/{name}", Reporter, ("forgetView", "Forgets a view."), "", views::forget).query(VIEW_OWNER).answers(204, Content::Nothing).within(Scope::Report),
 
-    row(Get, "/api/v1/autonomy", Admin, ("getAutonomy", "Autonomy level, ceiling and freeze."), "Autonomy", operations::autonomy).locally(),
-    row(Put, "/api/v1/autonomy", Admin, ("setAutonomy", "Sets the autonomy level, up to the ceiling."), "Autonomy", operations::set_autonomy).takes("AutonomyRequest").within(Scope::Operate),
+    row(Get, AUTONOMY, Admin, ("getAutonomy", "Autonomy level, ceiling and freeze."), "Autonomy", operations::autonomy).locally(),
+    row(Put, AUTONOMY, Admin, ("setAutonomy", "Sets the autonomy level, up to the ceiling."), "Autonomy", operations::set_autonomy).takes("AutonomyRequest").within(Scope::Operate),
     row(Get, "/api/v1/autonomy/preview", Admin, ("previewAutonomy", "What each level would have done with the patches of the last seven days: their recorded decisions, asked again of the policies in force. Changes nothing."), "AutonomyPreview", operations::preview_autonomy).locally(),
-    row(Post, "/api/v1/freeze", Admin, ("freeze", "Stops all healing."), "Autonomy", operations::freeze).takes("ReasonRequest").locally().within(Scope::Operate),
-    row(Delete, "/api/v1/freeze", Admin, ("unfreeze", "Lets healing go on."), "Autonomy", operations::unfreeze).takes("ReasonRequest").locally().within(Scope::Operate),
+    row(Post, FREEZE, Admin, ("freeze", "Stops all healing."), "Autonomy", operations::freeze).takes("ReasonRequest").locally().within(Scope::Operate),
+    row(Delete, FREEZE, Admin, ("unfreeze", "Lets healing go on."), "Autonomy", operations::unfreeze).takes("ReasonRequest").locally().within(Scope::Operate),
     row(Get, "/api/v1/services", Admin, ("listServices", "The application's services."), "ServicePage", services::list),
     row(Get, "/api/v1/services/{name}", Admin, ("getService", "One service with what it uses and how it was lately."), "ServiceDetails", services::get),
     row(Get, "/api/v1/services/{name}/logs", Admin, ("getServiceLog", "The end of its output, without secrets, at most 256 KiB."), "", services::log).answers(200, Content::Text("text/plain")),

@@ -28,6 +28,9 @@ pub enum RecordError {
     /// The caller's condition does not hold; nothing was written.
     #[error("{0}")]
     Condition(String),
+    /// What the caller saw has changed; nothing was written.
+    #[error("{0} changed since it was read; read it again before you act")]
+    Stale(String),
     /// The store failed.
     #[error("the record could not be stored")]
     Store(#[from] StoreError),
@@ -47,6 +50,34 @@ impl From<FoldError> for RecordError {
     }
 }
 
+/// The versions of a thing that somebody saw. What they do is meant for one of these, and
+/// refused when the thing has moved on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Seen(Arc<[String]>);
+
+impl Seen {
+    /// Any of these versions will do; of none, nothing does.
+    pub fn new(versions: impl IntoIterator<Item = String>) -> Self {
+        Self(versions.into_iter().collect())
+    }
+
+    /// Whether `what`, which has `version` now, is as it was seen.
+    ///
+    /// # Errors
+    /// [`RecordError::Stale`].
+    pub fn check(&self, what: &str, version: &str) -> Result<(), RecordError> {
+        if self.0.iter().any(|seen| seen == version) {
+            return Ok(());
+        }
+        Err(RecordError::Stale(what.to_owned()))
+    }
+
+    fn check_issue(&self, issue: &Issue) -> Result<(), RecordError> {
+        let what = format!("issue {}", issue.number);
+        self.check(&what, &issue.version.to_string())
+    }
+}
+
 /// Called with every record after it is durable, in order per issue.
 pub type Listener = Box<dyn Fn(&Record) + Send + Sync>;
 
@@ -56,6 +87,7 @@ pub struct Ledger {
     clock: Arc<dyn Clock>,
     locks: Mutex<HashMap<IssueNumber, Arc<Mutex<()>>>>,
     opening: Mutex<u64>,
+    switching: Mutex<()>,
     in_doubt: AtomicBool,
     listener: Listener,
 }
@@ -76,6 +108,7 @@ impl Ledger {
             clock,
             locks: Mutex::default(),
             opening: Mutex::new(last),
+            switching: Mutex::default(),
             in_doubt: AtomicBool::new(false),
             listener,
         })
@@ -140,12 +173,27 @@ impl Ledger {
         actor: Actor,
         decide: impl FnOnce(&Issue) -> Result<Event, String>,
     ) -> Result<(Issue, Record), RecordError> {
+        self.record_seen(number, actor, None, decide)
+    }
+
+    /// The same, if the issue still has a version that was `seen`.
+    ///
+    /// # Errors
+    /// See [`Ledger::record_if`]; [`RecordError::Stale`] for any other version.
+    pub fn record_seen(
+        &self,
+        number: IssueNumber,
+        actor: Actor,
+        seen: Option<&Seen>,
+        decide: impl FnOnce(&Issue) -> Result<Event, String>,
+    ) -> Result<(Issue, Record), RecordError> {
         let guard = Arc::clone(lock(&self.locks).entry(number).or_default());
         let _serial = lock(&guard);
         let issue = self
             .store
             .issue(number)?
             .ok_or(RecordError::NoSuchIssue(number))?;
+        seen.map_or(Ok(()), |seen| seen.check_issue(&issue))?;
         let event = decide(&issue).map_err(RecordError::Condition)?;
         let record = NewRecord {
             at: self.clock.now(),
@@ -158,11 +206,55 @@ impl Ledger {
         Ok((next, record))
     }
 
+    /// Does `act`, which records nothing by itself, while the issue has a version that was
+    /// `seen`: nothing is recorded about it in between.
+    ///
+    /// # Errors
+    /// [`RecordError::Stale`] for any other version; see [`RecordError`].
+    pub fn while_seen<T>(
+        &self,
+        number: IssueNumber,
+        seen: Option<&Seen>,
+        act: impl FnOnce() -> T,
+    ) -> Result<T, RecordError> {
+        let guard = Arc::clone(lock(&self.locks).entry(number).or_default());
+        let _serial = lock(&guard);
+        if let Some(seen) = seen {
+            let issue = self.store.issue(number)?;
+            seen.check_issue(&issue.ok_or(RecordError::NoSuchIssue(number))?)?;
+        }
+        Ok(act())
+    }
+
+    /// Records the change of a switch that `decide` makes of the switches as they are now;
+    /// no other change can come in between.
+    ///
+    /// # Errors
+    /// What `decide` refuses; see [`RecordError`].
+    pub fn record_switch<E: From<RecordError>>(
+        &self,
+        actor: Actor,
+        decide: impl FnOnce() -> Result<Event, E>,
+    ) -> Result<Record, E> {
+        let _serial = lock(&self.switching);
+        let event = decide()?;
+        Ok(self.append_host(actor, event)?)
+    }
+
     /// Records an event that concerns no issue.
     ///
     /// # Errors
     /// See [`RecordError`].
     pub fn record_host(&self, actor: Actor, event: Event) -> Result<Record, RecordError> {
+        match event {
+            Event::AutonomyChanged { .. } | Event::FreezeChanged { .. } => {
+                self.record_switch(actor, || Ok(event))
+            }
+            other => self.append_host(actor, other),
+        }
+    }
+
+    fn append_host(&self, actor: Actor, event: Event) -> Result<Record, RecordError> {
         self.append(
             NewRecord {
                 at: self.clock.now(),

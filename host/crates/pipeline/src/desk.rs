@@ -12,7 +12,7 @@ use selfheal_domain::event::{Approval, Event, Record, ReviewAnswer};
 use selfheal_domain::external::ExternalChecker;
 use selfheal_domain::ids::{CommentId, IssueId, IssueNumber};
 use selfheal_domain::issue::{Comment, CommentRole, Issue, Priority, Severity, Source};
-use selfheal_domain::ledger::{Ledger, RecordError};
+use selfheal_domain::ledger::{Ledger, RecordError, Seen};
 use selfheal_domain::policy::{
     AgentPhase, Asked, IssueFacts, PolicyContext, PolicyHost, RunCounters,
 };
@@ -73,6 +73,9 @@ pub enum DeskError {
     /// Not possible in the present state.
     #[error("{0}")]
     Conflict(String),
+    /// What the caller saw has changed since.
+    #[error("{0}")]
+    Stale(String),
     /// The store or a part of the host failed.
     #[error("the host cannot do this now")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -83,6 +86,7 @@ impl From<RecordError> for DeskError {
         match error {
             RecordError::Illegal(illegal) => Self::Conflict(illegal.to_string()),
             RecordError::Condition(message) => Self::Conflict(message),
+            RecordError::Stale(_) => Self::Stale(error.to_string()),
             RecordError::NoSuchIssue(number) => Self::NotFound(format!("issue {number}")),
             other @ (RecordError::Misfit(_) | RecordError::Store(_) | RecordError::InDoubt) => {
                 Self::Unavailable(Box::new(other))
@@ -116,6 +120,14 @@ pub struct AutonomyView {
     pub frozen: bool,
 }
 
+impl AutonomyView {
+    /// Differs where the switch differs.
+    pub fn version(&self) -> String {
+        let (level, ceiling) = (u8::from(self.level), u8::from(self.ceiling));
+        format!("{level}-{ceiling}-{}", u8::from(self.frozen))
+    }
+}
+
 /// Where people act. Cheap to clone.
 #[derive(Clone)]
 pub struct IssueDesk {
@@ -129,6 +141,7 @@ pub struct IssueDesk {
     control: Option<Arc<dyn PolicyControl>>,
     warden: Option<Arc<Warden>>,
     checker: Option<Arc<dyn ExternalChecker>>,
+    seen: Option<Seen>,
 }
 
 impl IssueDesk {
@@ -153,6 +166,7 @@ impl IssueDesk {
             control: None,
             warden: None,
             checker: None,
+            seen: None,
         }
     }
 
@@ -175,6 +189,16 @@ impl IssueDesk {
     pub fn with_checker(mut self, checker: Arc<dyn ExternalChecker>) -> Self {
         self.checker = Some(checker);
         self
+    }
+
+    /// This desk for somebody who saw these versions of an issue or of the autonomy switch:
+    /// acts on anything that has moved on are refused as [`DeskError::Stale`].
+    #[must_use]
+    pub fn expecting(&self, seen: Seen) -> Self {
+        Self {
+            seen: Some(seen),
+            ..self.clone()
+        }
     }
 
     /// Files a report. Where the environment allows it, an autonomy module may let
@@ -317,10 +341,7 @@ impl IssueDesk {
             created_at: self.clock.now(),
         };
         let event = Event::IssueCommented(comment.clone());
-        Ok((
-            self.ledger.record(issue.number, caller.actor(), event)?,
-            comment,
-        ))
+        Ok((self.record(caller, issue.number, event)?, comment))
     }
 
     /// Sets severity, priority, or both.
@@ -342,11 +363,7 @@ impl IssueDesk {
             )]));
         }
         let number = self.issue(caller, key)?.number;
-        Ok(self.ledger.record(
-            number,
-            caller.actor(),
-            Event::IssueTriaged { severity, priority },
-        )?)
+        self.record(caller, number, Event::IssueTriaged { severity, priority })
     }
 
     /// Lets an agent start.
@@ -361,9 +378,7 @@ impl IssueDesk {
         let approval = Approval::Admin {
             name: caller.name.clone(),
         };
-        let issue =
-            self.ledger
-                .record(issue.number, caller.actor(), Event::IssueApproved(approval))?;
+        let issue = self.record(caller, issue.number, Event::IssueApproved(approval))?;
         self.healer.enqueue(issue.number);
         Ok(issue)
     }
@@ -376,9 +391,7 @@ impl IssueDesk {
         self.must_decide(caller)?;
         let reason = required("reason", reason)?;
         let number = self.issue(caller, key)?.number;
-        Ok(self
-            .ledger
-            .record(number, caller.actor(), Event::IssueRejected { reason })?)
+        self.record(caller, number, Event::IssueRejected { reason })
     }
 
     /// Approves one exact patch under the policy generation that judged it.
@@ -400,9 +413,10 @@ impl IssueDesk {
         })?;
         let run = issue.run().map(|run| run.reference(issue.number));
         let generation = self.policies.for_run(run).generation();
+        let seen = self.seen.as_ref();
         let (issue, _) = self
             .ledger
-            .record_if(issue.number, caller.actor(), |issue| {
+            .record_seen(issue.number, caller.actor(), seen, |issue| {
                 let (needed, approvals) = pending_patch(issue, digest, generation)?;
                 if approvals.contains(&caller.name) {
                     return Err("you already approved this patch; another admin must".to_owned());
@@ -442,22 +456,26 @@ impl IssueDesk {
         self.must_decide(caller)?;
         let reason = required("reason", reason)?;
         let number = self.issue(caller, key)?.number;
-        let (issue, _) = self.ledger.record_if(number, caller.actor(), |issue| {
-            let digest = issue
-                .run()
-                .and_then(|run| run.draft.as_ref())
-                .map(|draft| draft.patch.digest);
-            let digest = digest.ok_or_else(|| format!("issue {number} has no patch to reject"))?;
-            let answer = match next {
-                Redraft::No => ReviewAnswer::Rejected { reason },
-                Redraft::Yes => ReviewAnswer::SentBack { reason },
-            };
-            Ok(Event::PatchReviewed {
-                reviewer: caller.actor(),
-                digest,
-                answer,
-            })
-        })?;
+        let seen = self.seen.as_ref();
+        let (issue, _) = self
+            .ledger
+            .record_seen(number, caller.actor(), seen, |issue| {
+                let digest = issue
+                    .run()
+                    .and_then(|run| run.draft.as_ref())
+                    .map(|draft| draft.patch.digest);
+                let digest =
+                    digest.ok_or_else(|| format!("issue {number} has no patch to reject"))?;
+                let answer = match next {
+                    Redraft::No => ReviewAnswer::Rejected { reason },
+                    Redraft::Yes => ReviewAnswer::SentBack { reason },
+                };
+                Ok(Event::PatchReviewed {
+                    reviewer: caller.actor(),
+                    digest,
+                    answer,
+                })
+            })?;
         if issue.phase == Phase::Diagnosed {
             self.healer.enqueue(issue.number);
         }
@@ -472,7 +490,8 @@ impl IssueDesk {
         self.must_decide(caller)?;
         let reason = required("reason", reason)?;
         let number = self.issue(caller, key)?.number;
-        Ok(self.healer.abort(number, caller.actor(), reason)?)
+        let seen = self.seen.as_ref();
+        Ok(self.healer.abort(number, caller.actor(), reason, seen)?)
     }
 
     /// Starts another attempt; counts as a new approval.
@@ -486,9 +505,7 @@ impl IssueDesk {
         let approval = Approval::Admin {
             name: caller.name.clone(),
         };
-        let issue =
-            self.ledger
-                .record(issue.number, caller.actor(), Event::IssueRetried(approval))?;
+        let issue = self.record(caller, issue.number, Event::IssueRetried(approval))?;
         self.healer.enqueue(issue.number);
         Ok(issue)
     }
@@ -573,6 +590,19 @@ impl IssueDesk {
     /// The healer behind this desk.
     pub fn healer(&self) -> &Arc<Healer> {
         &self.healer
+    }
+
+    fn record(
+        &self,
+        caller: &Caller,
+        number: IssueNumber,
+        event: Event,
+    ) -> Result<Issue, DeskError> {
+        let seen = self.seen.as_ref();
+        let (issue, _) = self
+            .ledger
+            .record_seen(number, caller.actor(), seen, |_| Ok(event))?;
+        Ok(issue)
     }
 
     fn must_decide(&self, caller: &Caller) -> Result<(), DeskError> {

@@ -12,7 +12,7 @@ use crate::settings::Settings;
 use selfheal_domain::event::{Approval, Event, EventKind};
 use selfheal_domain::ids::IssueNumber;
 use selfheal_domain::issue::Issue;
-use selfheal_domain::ledger::{Ledger, RecordError};
+use selfheal_domain::ledger::{Ledger, RecordError, Seen};
 use selfheal_domain::ports::{CancelToken, StoreError};
 use selfheal_domain::risk::AutonomyLevel;
 use selfheal_domain::state::{IllegalTransition, Phase};
@@ -192,20 +192,24 @@ impl Healer {
     }
 
     /// Aborts an issue: at once where nothing is under way, else by stopping the
-    /// work and waiting up to 20 s for it to be undone.
+    /// work and waiting up to 20 s for it to be undone. With `seen` only if it is as it
+    /// was seen.
     ///
     /// # Errors
-    /// [`RecordError::Illegal`] when it already rests for good.
+    /// [`RecordError::Stale`] when it is not; [`RecordError::Illegal`] when it already rests for good.
     pub fn abort(
         &self,
         number: IssueNumber,
         actor: Actor,
         reason: String,
+        seen: Option<&Seen>,
     ) -> Result<Issue, RecordError> {
         let mut state = self.lock();
         if let Some(token) = state.tokens.get(&number).cloned() {
-            state.aborts.insert(number, (actor, reason));
-            token.cancel();
+            self.rooms.ledger.while_seen(number, seen, || {
+                state.aborts.insert(number, (actor, reason));
+                token.cancel();
+            })?;
             drop(state);
         } else {
             // Nobody works on it while the queue is locked, so the abort is on record
@@ -213,17 +217,22 @@ impl Healer {
             let ledger = &self.rooms.ledger;
             let issue = self.issue(number)?;
             match issue.phase {
-                Phase::Aborting | Phase::AbortRolledBack => {}
+                Phase::Aborting | Phase::AbortRolledBack => {
+                    ledger.while_seen(number, seen, || ())?;
+                }
                 Phase::RolledBack => {
-                    state.aborts.insert(number, (actor, reason));
+                    ledger.while_seen(number, seen, || {
+                        state.aborts.insert(number, (actor, reason));
+                    })?;
                 }
                 phase if phase.may_have_touched_live_tree() => {
-                    let (_, intent) = ledger.begin_abort(number, actor, reason)?;
                     // The walk takes out a permit of its own when it gets there.
-                    drop(intent);
+                    let intent = Event::AbortStarted { reason };
+                    ledger.record_seen(number, actor, seen, |_| Ok(intent))?;
                 }
                 _ => {
-                    let aborted = ledger.record(number, actor, Event::IssueAborted { reason })?;
+                    let aborted = Event::IssueAborted { reason };
+                    let (aborted, _) = ledger.record_seen(number, actor, seen, |_| Ok(aborted))?;
                     // Whoever waited behind it may go on.
                     state.queue.withdraw(number);
                     drop(state);
@@ -413,17 +422,6 @@ impl Healer {
     fn is_told(&self, number: IssueNumber) -> bool {
         let state = self.lock();
         state.closed || state.aborts.contains_key(&number)
-    }
-
-    /// Freezes healing: on record first, then every agent is stopped.
-    pub(crate) fn set_frozen_by(&self, actor: Actor, reason: String) -> Result<(), RecordError> {
-        let frozen = Event::FreezeChanged {
-            frozen: true,
-            reason,
-        };
-        self.rooms.ledger.record_host(actor, frozen)?;
-        self.stop_agents();
-        Ok(())
     }
 
     /// Stops every agent at work, because healing is frozen. What touched the live

@@ -1,6 +1,7 @@
 //! Reporting, following, triage, approval, abort, retry.
 
 use crate::call::{Call, Credential, json};
+use crate::preconditions::of_version;
 use crate::problem::Problem;
 use crate::views::issue::{
     CommentRequest, CommentView, EmptyRequest, FileContents, IssueItem, IssuePage, IssueView,
@@ -20,7 +21,14 @@ const MAX_WORDS_CHARS: usize = 200;
 pub(crate) fn shown(call: &Call, issue: &Issue) -> Result<Response<Body>, Problem> {
     let now = call.shared.desk.now();
     let view = IssueView::of(issue, call.caller()?.role, FileContents::LeaveOut, now);
-    json(StatusCode::OK, &view)
+    let mut response = json(StatusCode::OK, &view)?;
+    let place = HeaderValue::try_from(format!("/api/v1/issues/{}", issue.number));
+    if let Ok(place) = place {
+        response
+            .headers_mut()
+            .insert(header::CONTENT_LOCATION, place);
+    }
+    Ok(of_version(issue.version, response))
 }
 
 pub(crate) fn list(call: &Call) -> Result<Response<Body>, Problem> {
@@ -89,7 +97,7 @@ pub(crate) fn report(call: &Call) -> Result<Response<Body>, Problem> {
     if let Ok(location) = location {
         response.headers_mut().insert(header::LOCATION, location);
     }
-    Ok(response)
+    Ok(of_version(issue.version, response))
 }
 
 pub(crate) fn get(call: &Call) -> Result<Response<Body>, Problem> {
@@ -108,65 +116,57 @@ pub(crate) fn get(call: &Call) -> Result<Response<Body>, Problem> {
         }
     };
     let issue = call.shared.desk.issue(caller, call.param("issue")?)?;
-    json(
-        StatusCode::OK,
-        &IssueView::of(&issue, caller.role, contents, call.shared.desk.now()),
-    )
+    let view = IssueView::of(&issue, caller.role, contents, call.shared.desk.now());
+    Ok(of_version(issue.version, json(StatusCode::OK, &view)?))
 }
 
 pub(crate) fn comment(call: &Call) -> Result<Response<Body>, Problem> {
     let request: CommentRequest = call.json()?;
-    let desk = &call.shared.desk;
+    let desk = call.desk()?;
     let (_, comment) = desk.comment(call.caller()?, call.param("issue")?, &request.content)?;
     json(StatusCode::CREATED, &CommentView::from(&comment))
 }
 
 pub(crate) fn approve(call: &Call) -> Result<Response<Body>, Problem> {
     let EmptyRequest {} = call.json()?;
-    let issue = call
-        .shared
-        .desk
-        .approve(call.caller()?, call.param("issue")?)?;
+    let issue = call.desk()?.approve(call.caller()?, call.param("issue")?)?;
     shown(call, &issue)
 }
 
 pub(crate) fn reject(call: &Call) -> Result<Response<Body>, Problem> {
     let request: ReasonRequest = call.json()?;
-    let desk = &call.shared.desk;
+    let desk = call.desk()?;
     let issue = desk.reject(call.caller()?, call.param("issue")?, &request.reason)?;
     shown(call, &issue)
 }
 
 pub(crate) fn triage(call: &Call) -> Result<Response<Body>, Problem> {
     let request: TriageRequest = call.json()?;
-    let (desk, key) = (&call.shared.desk, call.param("issue")?);
+    let (desk, key) = (call.desk()?, call.param("issue")?);
     let issue = desk.triage(call.caller()?, key, request.severity, request.priority)?;
     shown(call, &issue)
 }
 
 pub(crate) fn snooze(call: &Call) -> Result<Response<Body>, Problem> {
     let request: SnoozeRequest = call.json()?;
-    let (desk, key) = (&call.shared.desk, call.param("issue")?);
+    let (desk, key) = (call.desk()?, call.param("issue")?);
     shown(call, &desk.snooze(call.caller()?, key, request.until)?)
 }
 
 pub(crate) fn wake(call: &Call) -> Result<Response<Body>, Problem> {
-    let desk = &call.shared.desk;
+    let desk = call.desk()?;
     shown(call, &desk.wake(call.caller()?, call.param("issue")?)?)
 }
 
 pub(crate) fn abort(call: &Call) -> Result<Response<Body>, Problem> {
     let request: ReasonRequest = call.json()?;
-    let desk = &call.shared.desk;
+    let desk = call.desk()?;
     let issue = desk.abort(call.caller()?, call.param("issue")?, &request.reason)?;
     shown(call, &issue)
 }
 
 pub(crate) fn retry(call: &Call) -> Result<Response<Body>, Problem> {
     let EmptyRequest {} = call.json()?;
-    let issue = call
-        .shared
-        .desk
-        .retry(call.caller()?, call.param("issue")?)?;
+    let issue = call.desk()?.retry(call.caller()?, call.param("issue")?)?;
     shown(call, &issue)
 }

@@ -3,6 +3,7 @@
 use crate::call::{Call, bytes_of, json};
 use crate::handlers::policies::{proof, standing};
 use crate::openapi;
+use crate::preconditions::of_version;
 use crate::problem::Problem;
 use crate::views::admin::{Autonomy, AutonomyRequest, Health, Service, Status};
 use crate::views::issue::ReasonRequest;
@@ -10,7 +11,7 @@ use crate::views::preview::AutonomyPreviewView;
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
 use selfheal_domain::policy_control::{ModuleState, ModuleStatus};
-use selfheal_pipeline::desk::Freeze;
+use selfheal_pipeline::desk::{AutonomyView, Freeze};
 use std::fmt::Write as _;
 use std::sync::PoisonError;
 
@@ -153,15 +154,19 @@ pub(crate) fn metrics(call: &Call) -> Result<Response<Body>, Problem> {
 }
 
 pub(crate) fn autonomy(call: &Call) -> Result<Response<Body>, Problem> {
-    let view = call.shared.desk.autonomy()?;
-    json(StatusCode::OK, &Autonomy::of(view, &proof(call)))
+    switch(call, call.shared.desk.autonomy()?)
+}
+
+fn switch(call: &Call, view: AutonomyView) -> Result<Response<Body>, Problem> {
+    let shown = json(StatusCode::OK, &Autonomy::of(view, &proof(call)))?;
+    Ok(of_version(view.version(), shown))
 }
 
 pub(crate) fn set_autonomy(call: &Call) -> Result<Response<Body>, Problem> {
     let request: AutonomyRequest = call.json()?;
-    let desk = &call.shared.desk;
+    let desk = call.desk()?;
     let view = desk.set_autonomy(call.caller()?, request.level, &request.reason)?;
-    json(StatusCode::OK, &Autonomy::of(view, &proof(call)))
+    switch(call, view)
 }
 
 pub(crate) fn preview_autonomy(call: &Call) -> Result<Response<Body>, Problem> {
@@ -174,11 +179,9 @@ pub(crate) fn preview_autonomy(call: &Call) -> Result<Response<Body>, Problem> {
 
 fn set_frozen(call: &Call, frozen: Freeze) -> Result<Response<Body>, Problem> {
     let request: ReasonRequest = call.json()?;
-    let view = call
-        .shared
-        .desk
-        .set_frozen(call.caller()?, frozen, &request.reason)?;
-    json(StatusCode::OK, &Autonomy::of(view, &proof(call)))
+    let desk = call.desk()?;
+    let view = desk.set_frozen(call.caller()?, frozen, &request.reason)?;
+    switch(call, view)
 }
 
 pub(crate) fn freeze(call: &Call) -> Result<Response<Body>, Problem> {

@@ -6,6 +6,7 @@ mod lists;
 mod matrix;
 mod patches;
 mod policies;
+mod preconditions;
 mod sessions;
 mod sockets;
 mod streams;

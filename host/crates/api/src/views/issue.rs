@@ -78,6 +78,9 @@ pub(crate) struct IssueView {
     /// Running number, from 1.
     #[schema(example = 42)]
     number: u64,
+    /// Grows with whatever is recorded about it; `If-Match: "VERSION"` goes by it.
+    #[schema(example = 7)]
+    version: u64,
     title: String,
     description: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -355,6 +358,7 @@ impl IssueView {
         Self {
             id: issue.id.0,
             number: issue.number.0,
+            version: issue.version,
             title: report.title.clone(),
             description: report.description.clone(),
             steps_to_reproduce: report.steps_to_reproduce.clone(),

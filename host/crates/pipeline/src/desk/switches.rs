@@ -25,7 +25,7 @@ impl IssueDesk {
     /// Sets the autonomy level.
     ///
     /// # Errors
-    /// [`DeskError::Invalid`] above the ceiling.
+    /// [`DeskError::Invalid`] above the ceiling; [`DeskError::Stale`].
     pub fn set_autonomy(
         &self,
         caller: &Caller,
@@ -43,15 +43,25 @@ impl IssueDesk {
                 u8::from(ceiling)
             )));
         }
-        self.ledger
-            .record_host(caller.actor(), Event::AutonomyChanged { level, reason })?;
+        self.ledger.record_switch(caller.actor(), || {
+            self.must_be_seen()?;
+            Ok::<_, DeskError>(Event::AutonomyChanged { level, reason })
+        })?;
         self.autonomy()
+    }
+
+    /// Whether the switch is as the caller saw it.
+    fn must_be_seen(&self) -> Result<(), DeskError> {
+        let Some(seen) = &self.seen else {
+            return Ok(());
+        };
+        Ok(seen.check("the autonomy switch", &self.autonomy()?.version())?)
     }
 
     /// Stops all healing, or lets it go on.
     ///
     /// # Errors
-    /// See [`DeskError`].
+    /// [`DeskError::Stale`]; see [`DeskError`].
     pub fn set_frozen(
         &self,
         caller: &Caller,
@@ -61,15 +71,18 @@ impl IssueDesk {
         self.must_decide(caller)?;
         let reason = required("reason", reason)?;
         let frozen = frozen == Freeze::On;
-        if frozen {
-            self.healer.set_frozen_by(caller.actor(), reason)?;
-        } else {
+        if !frozen && let Some(warden) = &self.warden {
+            self.must_be_seen()?;
             // Whoever lifts a freeze does so over enforcement that holds.
-            if let Some(warden) = &self.warden {
-                warden.clear().map_err(DeskError::Conflict)?;
-            }
-            self.ledger
-                .record_host(caller.actor(), Event::FreezeChanged { frozen, reason })?;
+            warden.clear().map_err(DeskError::Conflict)?;
+        }
+        self.ledger.record_switch(caller.actor(), || {
+            self.must_be_seen()?;
+            Ok::<_, DeskError>(Event::FreezeChanged { frozen, reason })
+        })?;
+        if frozen {
+            self.healer.stop_agents();
+        } else {
             self.healer.set_alarm(false);
             self.healer.resume()?;
         }
