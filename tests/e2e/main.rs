@@ -22,6 +22,7 @@ mod hook_others;
 mod mcp;
 mod measured;
 mod model;
+mod openapi;
 mod pack;
 mod policy;
 mod policy_host;

@@ -12,7 +12,9 @@ const KINDS = ["guardrail", "risk", "autonomy"] as const;
 const MODES = ["enforce", "shadow", "off"] as const;
 const ROLLOUTS = ["full", "shadow", "canary"] as const;
 
-type Edit = { name: string; kind?: string; source?: string; mode?: string; remove?: boolean };
+type Kind = "guardrail" | "risk" | "autonomy";
+type Mode = "enforce" | "shadow" | "off";
+type Edit = { name: string; kind?: Kind; source?: string; mode?: Mode; remove?: boolean };
 
 /** Keeps a module's bytes under their digest; nothing comes into force by that. */
 async function keep(file: File, signature: File | null): Promise<string> {
@@ -70,13 +72,13 @@ export function ChangeDialog({
       const file = fileOf(fields.get("file"));
       const named = String(fields.get("source") ?? "").trim();
       const source = file ? await keep(file, fileOf(fields.get("signature"))) : named;
-      const mode = String(fields.get("mode"));
+      const mode = String(fields.get("mode")) as Mode | "remove";
       const edit: Edit =
         mode === "remove"
           ? { name: module?.name ?? "", remove: true }
           : {
               name: module?.name ?? String(fields.get("name")).trim(),
-              ...(module === null && { kind: String(fields.get("kind")) }),
+              ...(module === null && { kind: String(fields.get("kind")) as Kind }),
               ...(source !== "" && { source }),
               mode,
             };
@@ -90,16 +92,12 @@ export function ChangeDialog({
     if (planned === null) return;
     const fields = new FormData(event.currentTarget);
     return guarded(async () => {
-      const answer = await data(
-        api.POST("/api/v1/policies/activate", {
-          body: {
-            edits: [planned.edit],
-            rollout,
-            ...(rollout === "canary" && { percent: Number(fields.get("percent")) }),
-            reason: String(fields.get("reason")),
-          },
-        }),
-      );
+      const change = { edits: [planned.edit], reason: String(fields.get("reason")) };
+      const body =
+        rollout === "canary"
+          ? { ...change, rollout, percent: Number(fields.get("percent")) }
+          : { ...change, rollout };
+      const answer = await data(api.POST("/api/v1/policies/activate", { body }));
       queries.invalidateQueries({ queryKey: ["policies"] });
       done(t(`change.${answer.outcome}` as "change.activated"));
       onClose();

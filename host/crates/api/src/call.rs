@@ -18,8 +18,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Default and largest page.
-const DEFAULT_LIMIT: usize = 50;
-const MAX_LIMIT: usize = 200;
+pub(crate) const DEFAULT_LIMIT: usize = 50;
+pub(crate) const MAX_LIMIT: usize = 200;
 
 /// How somebody proved who they are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -141,12 +141,17 @@ impl Call {
     pub(crate) fn log_cursor(&self) -> Result<u64, Problem> {
         match self.query("cursor") {
             None => Ok(0),
-            Some(text) => text.parse().map_err(|_| {
-                Problem::invalid_field(
-                    "cursor",
-                    "is not one that this list handed out; start again without one",
-                )
-            }),
+            // Read as it is written, so that each place has one cursor.
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|place: &u64| place.to_string() == text)
+                .ok_or_else(|| {
+                    Problem::invalid_field(
+                        "cursor",
+                        "is not one that this list handed out; start again without one",
+                    )
+                }),
         }
     }
 
@@ -222,11 +227,32 @@ fn quoted(message: &str) -> Option<&str> {
     message.split('`').nth(1)
 }
 
+/// With the numbers of its fields as integers where they are: `2.0` is 2 in JSON.
+fn whole(mut value: Value) -> Value {
+    for field in value
+        .as_object_mut()
+        .into_iter()
+        .flatten()
+        .map(|(_, field)| field)
+    {
+        let number = field
+            .as_f64()
+            .filter(|number| field.is_f64() && number.fract() == 0.0);
+        // Larger ones are not exact.
+        if let Some(number) = number.filter(|number| number.abs() < 9e15)
+            && let Ok(number) = format!("{number:.0}").parse::<i64>()
+        {
+            *field = number.into();
+        }
+    }
+    value
+}
+
 fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
     if !value.is_object() {
         return Err(Problem::invalid_field("body", "must be a JSON object"));
     }
-    serde_path_to_error::deserialize(value).map_err(|error| {
+    serde_path_to_error::deserialize(whole(value)).map_err(|error| {
         let path = error.path().to_string();
         let message = error.into_inner().to_string();
         let own = quoted(&message).unwrap_or(&path).to_owned();

@@ -16,6 +16,8 @@ const TTL: Duration = Duration::from_secs(24 * 3600);
 const MAX_ENTRIES: usize = 10_000;
 const MAX_BYTES: usize = 32 * 1024 * 1024;
 const MAX_KEY_CHARS: usize = 255;
+/// What a key may be, as `Answers::claim` has it.
+pub(crate) const KEY: &str = "^[ -~]{1,255}$";
 
 /// Whose key, on which route, and the key.
 pub(crate) type Key = (UserName, String, String);

@@ -1,7 +1,9 @@
 //! `openapi.json`: schemas from the types, paths from [`ROUTES`].
 
+use crate::call::{DEFAULT_LIMIT, MAX_LIMIT};
+use crate::idempotency::KEY;
 use crate::preconditions::{TAG, TAGS};
-use crate::problem::{FieldErrorBody, PROBLEM_JSON, ProblemBody};
+use crate::problem::{FieldErrorBody, PROBLEM_JSON, Problem, ProblemBody};
 use crate::routes::{Content, Parameter, ROUTES, Route, Shape, Verb, Who};
 use crate::sessions::COOKIE;
 use crate::views::{
@@ -10,6 +12,12 @@ use crate::views::{
 use selfheal_domain::token::Scope;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
+
+mod bounds;
+mod samples;
+
+/// An `ETag`, for examples.
+const SOME_TAG: &str = "\"7.0123456789abcdef\"";
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(
@@ -126,20 +134,25 @@ pub fn document(version: &str) -> Value {
         .cloned()
         .unwrap_or_default();
     if let Some(schemas) = schemas.as_object_mut() {
-        for (name, schema) in schemas {
+        for (name, schema) in &mut *schemas {
             // Answers leave absent fields out; requests may say null.
             if !name.ends_with("Request") {
                 without_null(schema);
             }
         }
+        bounds::tighten(schemas);
     }
+    let named = schemas.as_object().cloned().unwrap_or_default();
     let mut paths: Map<String, Value> = Map::new();
     for route in ROUTES {
         let item = paths
             .entry(route.path.replace("{*", "{"))
             .or_insert_with(|| json!({}));
         if let Some(item) = item.as_object_mut() {
-            item.insert(route.verb.as_str().to_ascii_lowercase(), operation(route));
+            item.insert(
+                route.verb.as_str().to_ascii_lowercase(),
+                operation(route, &named),
+            );
         }
     }
     json!({
@@ -161,6 +174,7 @@ pub fn document(version: &str) -> Value {
         "paths": paths,
         "components": {
             "schemas": schemas,
+            "responses": problems(),
             "securitySchemes": {
                 "token": { "type": "http", "scheme": "bearer" },
                 "session": { "type": "apiKey", "in": "cookie", "name": COOKIE }
@@ -211,13 +225,14 @@ fn tag(route: &Route) -> &'static str {
     }
 }
 
-fn operation(route: &Route) -> Value {
+fn operation(route: &Route, schemas: &Map<String, Value>) -> Value {
     let mut parameters: Vec<Value> = path_parameters(route.path);
-    parameters.extend(route.query.iter().map(query_parameter));
+    let query = route.query.iter();
+    parameters.extend(query.map(|parameter| query_parameter(parameter, schemas)));
     let tags = |name: &str, about: &str| {
         json!({
             "name": name, "in": "header", "required": false, "description": about,
-            "schema": { "type": "string", "pattern": TAGS }
+            "schema": { "type": "string", "minLength": 1, "pattern": TAGS }, "example": SOME_TAG
         })
     };
     if route.takes_if_match() {
@@ -232,14 +247,15 @@ fn operation(route: &Route) -> Value {
         parameters.push(json!({
             "name": "Idempotency-Key", "in": "header", "required": false,
             "description": "The same key with the same body gets the same answer.",
-            "schema": { "type": "string", "pattern": "^[ -~]{1,255}$" }
+            "schema": { "type": "string", "pattern": KEY },
+            "example": "8f14e45f-ea5c-4d7a-9c3b-2f6d1c0e7a55"
         }));
     }
     if route.path.ends_with("/stream") {
         parameters.push(json!({
             "name": "Last-Event-ID", "in": "header", "required": false,
             "description": "The last `id` that the client saw; the stream goes on after it.",
-            "schema": { "type": "integer", "format": "int64", "minimum": 0 }
+            "schema": { "type": "integer", "format": "int64", "minimum": 0 }, "example": 118
         }));
     }
     let mut operation = json!({
@@ -250,7 +266,7 @@ fn operation(route: &Route) -> Value {
             None => format!("For {}.", who(route)),
         },
         "tags": [tag(route)],
-        "responses": responses(route),
+        "responses": responses(route, schemas),
         "security": match route.who {
             Who::Anyone => json!([]),
             _ => json!([{ "token": [route.scope.map_or("", Scope::as_str)] }, { "session": [] }]),
@@ -273,7 +289,9 @@ fn operation(route: &Route) -> Value {
             let body = json!({
                 "required": true,
                 "description": format!("At most {most} bytes."),
-                "content": { media: { "schema": { "type": "string", "format": "binary" } } }
+                "content": { media: {
+                    "schema": { "type": "string", "format": "binary", "minLength": 1, "maxLength": most }
+                } }
             });
             object.insert("requestBody".to_owned(), body);
         }
@@ -296,11 +314,11 @@ fn example(request: &str) -> Value {
         "LogInRequest" => json!({ "username": "ada", "password": "correct horse battery" }),
         "PatchApprovalRequest" => json!({ "patchDigest": "0".repeat(64) }),
         "PolicyActivationRequest" => json!({
-            "edits": [{ "name": "no-docker", "kind": "guardrail", "source": "sha256:…" }],
+            "edits": [{ "name": "no-docker", "kind": "guardrail", "source": "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0bd9a5e8d3e2c1f0a9b8c7" }],
             "rollout": "canary", "percent": 10, "reason": "containers are built elsewhere"
         }),
         "PolicyExplanationRequest" | "PolicyPlanRequest" => json!({
-            "edits": [{ "name": "shell-guard", "settings": { "deny": ["docker"] } }]
+            "edits": [{ "name": "shell-guard", "mode": "shadow" }]
         }),
         "PolicyGrantRequest" => json!({
             "rule": "shell.network", "issue": 12, "minutes": 30,
@@ -358,33 +376,68 @@ fn path_parameters(path: &str) -> Vec<Value> {
             "file" => "Name of the file.",
             _ => "Name of the service.",
         };
+        let example = match name {
+            "issue" => "42",
+            "id" => "118",
+            "module" => "shell-guard",
+            "number" => "3",
+            "index" => "0",
+            "tile" => "0/000.p/1",
+            "view" => "open",
+            "file" => "index.js",
+            _ => "web",
+        };
         json!({
             "name": name, "in": "path", "required": true, "description": about,
-            "schema": { "type": "string" }
+            "schema": { "type": "string" }, "example": example
         })
     };
     names.map(parameter).collect()
 }
 
-fn query_parameter(parameter: &Parameter) -> Value {
+fn query_parameter(parameter: &Parameter, schemas: &Map<String, Value>) -> Value {
     let schema = match parameter.shape {
         Shape::Text => json!({ "type": "string" }),
-        Shape::Limit => json!({ "type": "integer", "minimum": 1, "maximum": 200, "default": 50 }),
+        Shape::Words(most) => json!({ "type": "string", "maxLength": most }),
+        Shape::Name => json!({ "type": "string", "pattern": bounds::NAME }),
+        Shape::Position => json!({ "type": "string", "pattern": bounds::POSITION }),
+        Shape::IssueCursor => json!({ "type": "string", "pattern": bounds::ISSUE_CURSOR }),
+        Shape::One(value) => json!({ "type": "string", "enum": [value] }),
+        Shape::Limit => {
+            json!({ "type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT })
+        }
         Shape::Schema(name) => schema_ref(name),
-        Shape::Schemas(name) => json!({ "type": "array", "items": schema_ref(name) }),
+        Shape::Schemas(name) => {
+            json!({ "type": "array", "items": schema_ref(name), "minItems": 1 })
+        }
+    };
+    let example = match parameter.shape {
+        Shape::Text => json!("web"),
+        Shape::Words(_) => json!("discount cart"),
+        Shape::Name => json!("ada"),
+        Shape::Position => json!("118"),
+        Shape::IssueCursor => json!("0100000000000000000c9a0b1c"),
+        Shape::One(value) => json!(value),
+        Shape::Limit => json!(DEFAULT_LIMIT),
+        Shape::Schema(name) => samples::sample(&schema_ref(name), schemas),
+        Shape::Schemas(name) => json!([samples::sample(&schema_ref(name), schemas)]),
     };
     json!({
         "name": parameter.name, "in": "query", "required": false, "explode": false,
-        "description": parameter.about, "schema": schema
+        "description": parameter.about, "schema": schema, "example": example
     })
 }
 
-fn responses(route: &Route) -> Value {
+fn responses(route: &Route, schemas: &Map<String, Value>) -> Value {
     let mut responses = Map::new();
     let mut success = json!({ "description": "Done." });
     let content = match route.content {
         Content::Schema(name) => {
-            Some(json!({ "application/json": { "schema": schema_ref(name) } }))
+            let schema = schema_ref(name);
+            let example = samples::sample(&schema, schemas);
+            Some(json!({ "application/json": {
+                "schema": schema, "examples": { "answer": { "value": example } }
+            } }))
         }
         Content::Json => Some(json!({ "application/json": { "schema": { "type": "object" } } })),
         Content::Text(media) => Some(json!({ media: { "schema": { "type": "string" } } })),
@@ -406,14 +459,32 @@ fn responses(route: &Route) -> Value {
         let unchanged = json!({ "description": "The caller has it already.", "headers": { "ETag": tag_header() } });
         responses.insert("304".to_owned(), unchanged);
     }
-    for (status, about) in refusals(route) {
-        let problem = json!({
-            "description": about,
-            "content": { PROBLEM_JSON: { "schema": schema_ref("Problem") } }
-        });
+    for (status, _) in refusals(route) {
+        let problem = json!({ "$ref": format!("#/components/responses/Problem{status}") });
         responses.insert(status.to_owned(), problem);
     }
     Value::Object(responses)
+}
+
+/// Every refusal, once.
+fn problems() -> Value {
+    let mut problems = Map::new();
+    for (status, about) in ROUTES.iter().flat_map(refusals) {
+        let mut problem = json!({
+            "description": about,
+            "content": { PROBLEM_JSON: {
+                "schema": schema_ref("Problem"),
+                "examples": { "refused": { "value": Problem::example(status, about) } }
+            } }
+        });
+        if let Some(headers) = problem_headers(status)
+            && let Some(problem) = problem.as_object_mut()
+        {
+            problem.insert("headers".to_owned(), headers);
+        }
+        problems.insert(format!("Problem{status}"), problem);
+    }
+    Value::Object(problems)
 }
 
 /// Headers of a successful answer that tell something.
@@ -442,8 +513,22 @@ fn headers(route: &Route) -> Option<Value> {
 fn tag_header() -> Value {
     json!({
         "description": "What the answer shows, for `If-Match` and `If-None-Match`.",
-        "schema": { "type": "string", "pattern": TAG }, "example": "\"7.0123456789abcdef\""
+        "schema": { "type": "string", "pattern": TAG }, "example": SOME_TAG
     })
+}
+
+/// Headers of a refusal that tell what to do.
+fn problem_headers(status: &str) -> Option<Value> {
+    match status {
+        "401" => Some(json!({ "WWW-Authenticate": {
+            "schema": { "type": "string" }, "example": "Bearer realm=\"selfheal\""
+        } })),
+        "429" | "503" => Some(json!({ "Retry-After": {
+            "description": "Seconds to wait.",
+            "schema": { "type": "integer", "minimum": 1 }, "example": 5
+        } })),
+        _ => None,
+    }
 }
 
 fn refusals(route: &Route) -> Vec<(&'static str, &'static str)> {
@@ -479,7 +564,10 @@ fn refusals(route: &Route) -> Vec<(&'static str, &'static str)> {
             route.verb == Verb::Post || decides,
             ("409", "Not possible in the present state."),
         ),
-        (route.takes_body(), ("400", "The body cannot be read.")),
+        (
+            route.takes_body() || route.has_tag() || route.path.contains('{'),
+            ("400", "The path, a header or the body cannot be read."),
+        ),
         (
             route.takes_if_match(),
             (

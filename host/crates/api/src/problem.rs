@@ -7,6 +7,7 @@ use selfheal_domain::report::FieldError;
 use selfheal_domain::token::Scope;
 use selfheal_pipeline::desk::DeskError;
 use serde::Serialize;
+use serde_json::Value;
 use std::time::Duration;
 use utoipa::ToSchema;
 
@@ -35,7 +36,7 @@ struct Inner {
 pub(crate) struct ProblemBody {
     /// What went wrong, for programs.
     #[serde(rename = "type")]
-    #[schema(example = "urn:selfheal:problem:validation")]
+    #[schema(format = "uri", example = "urn:selfheal:problem:validation")]
     kind: String,
     /// The same in a few words.
     title: &'static str,
@@ -275,23 +276,47 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response<Body> {
-        let problem = *self.0;
-        let body = ProblemBody {
+impl Problem {
+    fn body(&self) -> ProblemBody {
+        let problem = &self.0;
+        let field = |error: &FieldError| FieldErrorBody {
+            field: error.field.clone(),
+            message: error.message.clone(),
+        };
+        ProblemBody {
             kind: format!("urn:selfheal:problem:{}", problem.kind),
             title: problem.title,
             status: problem.status.as_u16(),
-            detail: problem.detail,
-            errors: problem
-                .errors
-                .into_iter()
-                .map(|error| FieldErrorBody {
-                    field: error.field,
-                    message: error.message,
-                })
-                .collect(),
+            detail: problem.detail.clone(),
+            errors: problem.errors.iter().map(field).collect(),
+        }
+    }
+
+    /// What a refusal with this status looks like, for `openapi.json`.
+    pub(crate) fn example(status: &str, detail: &str) -> Value {
+        let problem = match status {
+            "400" => Self::malformed(detail),
+            "401" => Self::unauthenticated(detail),
+            "403" => Self::forbidden(detail),
+            "404" => Self::not_found(detail),
+            "408" => Self::too_slow(detail),
+            "409" => Self::conflict(detail),
+            "412" => Self::stale(detail),
+            "413" => Self::too_large(detail),
+            "415" => Self::unsupported_media_type(detail),
+            "422" => Self::invalid_field("title", "must not be empty"),
+            "429" => Self::too_many(detail, Duration::from_secs(5)),
+            "503" => Self::unavailable(detail),
+            _ => Self::internal(),
         };
+        serde_json::to_value(problem.body()).unwrap_or_default()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response<Body> {
+        let body = self.body();
+        let problem = *self.0;
         let bytes = serde_json::to_vec(&body).unwrap_or_default();
         let mut response = Response::new(Body::from(bytes));
         *response.status_mut() = problem.status;

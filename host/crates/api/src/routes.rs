@@ -3,6 +3,7 @@
 
 use crate::call::Call;
 use crate::gate::{self, Door};
+use crate::handlers::issues::MAX_WORDS_CHARS;
 use crate::handlers::{
     accounts, assets, audit, hook, issues, operations, pack, patches, policies, services, session,
     streams, tokens, views,
@@ -99,6 +100,16 @@ pub struct Parameter {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Shape {
     Text,
+    /// Words to look for, at most so many characters.
+    Words(usize),
+    /// The name of an account.
+    Name,
+    /// A position in the log.
+    Position,
+    /// A place in the list of issues.
+    IssueCursor,
+    /// Nothing but this.
+    One(&'static str),
     Limit,
     Schema(&'static str),
     /// Several, with commas between.
@@ -284,11 +295,20 @@ const LIMIT: Parameter = Parameter {
     about: "Largest number of items.",
     shape: Shape::Limit,
 };
-const CURSOR: Parameter = text("cursor", "`nextCursor` of the page before.");
-const INCLUDE: Parameter = text(
-    "include",
-    "`files`: with the contents of `filesModified` (admins and auditors).",
-);
+const CURSOR: Parameter = Parameter {
+    name: "cursor",
+    about: "`nextCursor` of the page before.",
+    shape: Shape::Position,
+};
+const ISSUE_CURSOR: Parameter = Parameter {
+    shape: Shape::IssueCursor,
+    ..CURSOR
+};
+const INCLUDE: Parameter = Parameter {
+    name: "include",
+    about: "`files`: with the contents of `filesModified` (admins and auditors).",
+    shape: Shape::One("files"),
+};
 const PAGE: &[Parameter] = &[LIMIT, CURSOR];
 const DECISION_FILTER: &[Parameter] = &[
     value(
@@ -322,18 +342,24 @@ const ISSUE_FILTER: &[Parameter] = &[
     value("priority", "Priority", "Only issues of this priority."),
     value("source", "Source", "Only issues from this source."),
     text("service", "Only issues of this service."),
-    text("reportedBy", "Only issues that this user reported."),
-    text(
-        "q",
-        "Words that all occur in title or description, at most 200 characters.",
-    ),
+    Parameter {
+        name: "reportedBy",
+        about: "Only issues that this user reported.",
+        shape: Shape::Name,
+    },
+    Parameter {
+        name: "q",
+        about: "Words that all occur in title or description.",
+        shape: Shape::Words(MAX_WORDS_CHARS),
+    },
     LIMIT,
-    CURSOR,
+    ISSUE_CURSOR,
 ];
-const LAST_EVENT: &[Parameter] = &[text(
-    "lastEventId",
-    "For clients that cannot send the `Last-Event-ID` header: the last `id` they saw.",
-)];
+const LAST_EVENT: &[Parameter] = &[Parameter {
+    name: "lastEventId",
+    about: "For clients that cannot send the `Last-Event-ID` header: the last `id` they saw.",
+    shape: Shape::Position,
+}];
 
 use Verb::{Delete, Get, Patch, Post, Put};
 use Who::{Admin, AdminOrAuditor, Anyone, Hook, Reader, Reporter};

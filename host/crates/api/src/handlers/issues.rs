@@ -15,7 +15,7 @@ use selfheal_domain::user::{Actor, Role, UserName};
 use std::time::Instant;
 
 /// Longest text of `q`, in characters.
-const MAX_WORDS_CHARS: usize = 200;
+pub(crate) const MAX_WORDS_CHARS: usize = 200;
 
 /// An issue as its caller may see it, without file contents.
 pub(crate) fn shown(call: &Call, issue: &Issue) -> Result<Response<Body>, Problem> {

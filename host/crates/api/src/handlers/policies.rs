@@ -20,7 +20,7 @@ use selfheal_pipeline::desk::DeskError;
 /// Recorded decisions that a plan asks again, unless the caller says how many.
 const DEFAULT_DECISIONS: u64 = 10_000;
 /// Most of them.
-const MOST_DECISIONS: u64 = 100_000;
+pub(crate) const MOST_DECISIONS: u64 = 100_000;
 /// Carries a module's detached signature, in Base64.
 const SIGNATURE: HeaderName = HeaderName::from_static("selfheal-signature");
 

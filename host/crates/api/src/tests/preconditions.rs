@@ -3,6 +3,8 @@
 use super::world::{Reply, World};
 use crate::routes::{ROUTES, Verb};
 use crate::{Route, openapi_document};
+use axum::body::Body;
+use axum::http::{Request, header};
 use selfheal_domain::ids::IssueNumber;
 use selfheal_domain::issue::{Priority, Severity};
 use selfheal_domain::ledger::Seen;
@@ -15,6 +17,31 @@ fn tag_of(reply: &Reply) -> String {
     let tag = reply.headers["etag"].to_str().unwrap().to_owned();
     assert!(tag.starts_with('"') && tag.ends_with('"'), "strong: {tag}");
     tag
+}
+
+async fn send(
+    world: &World,
+    who: &str,
+    method: &str,
+    path: &str,
+    body: Value,
+    headers: &[(&str, &str)],
+) -> Reply {
+    let mut request = Request::builder().method(method).uri(path);
+    request = request.header(
+        header::AUTHORIZATION,
+        format!("Bearer {}", world.token(who)),
+    );
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let body = if body.is_null() {
+        Body::empty()
+    } else {
+        request = request.header(header::CONTENT_TYPE, "application/json");
+        Body::from(body.to_string())
+    };
+    world.send(request.body(body).unwrap()).await
 }
 
 /// A path of the route with things that exist.
@@ -43,9 +70,7 @@ async fn what_the_caller_has_is_not_sent_again_until_it_changes() {
         }
         walked += 1;
         let known = [("if-none-match", &*tag_of(&reply))];
-        let again = world
-            .call_with("admin", "GET", &path, Value::Null, &known)
-            .await;
+        let again = send(&world, "admin", "GET", &path, Value::Null, &known).await;
         let volatile = again.status == 200 && again.text != reply.text;
         assert!(volatile || again.status == 304, "{path}: {}", again.status);
         if !volatile {
@@ -65,25 +90,19 @@ async fn what_the_caller_has_is_not_sent_again_until_it_changes() {
     let seen = tag_of(&mine);
     let weak = format!("W/{seen}, \"x\"");
     let headers = [("if-none-match", weak.as_str())];
-    let again = world
-        .call_with("ada", "GET", &path, Value::Null, &headers)
-        .await;
+    let again = send(&world, "ada", "GET", &path, Value::Null, &headers).await;
     assert_eq!(again.status, 304, "reading compares weakly");
     let more = json!({ "content": "It also happens with two items." });
     world
         .call("ada", "POST", &format!("{path}/comments"), more)
         .await;
-    let changed = world
-        .call_with("ada", "GET", &path, Value::Null, &headers)
-        .await;
+    let changed = send(&world, "ada", "GET", &path, Value::Null, &headers).await;
     assert_eq!(changed.status, 200);
     assert_ne!(tag_of(&changed), seen);
     assert_ne!(tag_of(&world.get("admin", &path).await), tag_of(&theirs));
     for wrong in ["x", "\"x", ""] {
         let headers = [("if-none-match", wrong)];
-        let reply = world
-            .call_with("ada", "GET", &path, Value::Null, &headers)
-            .await;
+        let reply = send(&world, "ada", "GET", &path, Value::Null, &headers).await;
         reply.problem(400);
     }
 }
@@ -112,9 +131,7 @@ async fn no_call_acts_on_what_changed_since_it_was_read() {
         for never in [stale, "\"nonsense\"", &format!("W/{switch}")] {
             let headers = [("if-match", never)];
             let (verb, path) = (route.verb.as_str(), place(route, number));
-            let reply = world
-                .call_with("admin", verb, &path, example(route), &headers)
-                .await;
+            let reply = send(&world, "admin", verb, &path, example(route), &headers).await;
             let (detail, _) = reply.problem(412);
             assert!(detail.contains("changed since"), "{path}: {detail}");
         }
@@ -149,9 +166,7 @@ async fn no_call_acts_on_what_changed_since_it_was_read() {
         };
         let headers = [("if-match", tag.as_str())];
         let place = format!("{path}/priority");
-        let done = world
-            .call_with("admin", "PATCH", &place, body.clone(), &headers)
-            .await;
+        let done = send(&world, "admin", "PATCH", &place, body.clone(), &headers).await;
         let now = world.get("admin", &path).await;
         assert_eq!(
             tag_of(&done),
@@ -159,17 +174,13 @@ async fn no_call_acts_on_what_changed_since_it_was_read() {
             "what it answers is what is there"
         );
         assert_eq!(done.headers["content-location"], path.as_str());
-        let old = world
-            .call_with("admin", "PATCH", &place, body.clone(), &headers)
-            .await;
+        let old = send(&world, "admin", "PATCH", &place, body.clone(), &headers).await;
         let ends = if tag == "*" { 200 } else { 412 };
         assert_eq!(old.status, ends);
     }
     let wrong = [("if-match", "7")];
     let place = format!("{path}/approve");
-    let reply = world
-        .call_with("admin", "PATCH", &place, json!({}), &wrong)
-        .await;
+    let reply = send(&world, "admin", "PATCH", &place, json!({}), &wrong).await;
     reply.problem(400);
 }
 
@@ -179,15 +190,24 @@ async fn the_autonomy_switch_is_set_as_it_was_seen() {
     let body = |level: u8| json!({ "level": level, "reason": "because" });
     let seen = tag_of(&world.get("admin", "/api/v1/autonomy").await);
     let headers = [("if-match", seen.as_str())];
-    let set =
-        |level: u8| world.call_with("admin", "PUT", "/api/v1/autonomy", body(level), &headers);
+    let set = |level: u8| {
+        send(
+            &world,
+            "admin",
+            "PUT",
+            "/api/v1/autonomy",
+            body(level),
+            &headers,
+        )
+    };
     assert_eq!(set(1).await.status, 200);
     set(2).await.problem(412);
     let freeze = json!({ "reason": "wait" });
     let frozen = world.call("admin", "POST", "/api/v1/freeze", freeze.clone());
     let frozen = tag_of(&frozen.await);
     let headers = [("if-match", frozen.as_str())];
-    let unfrozen = world.call_with(
+    let unfrozen = send(
+        &world,
         "admin",
         "DELETE",
         "/api/v1/freeze",
@@ -195,7 +215,14 @@ async fn the_autonomy_switch_is_set_as_it_was_seen() {
         &headers,
     );
     assert_eq!(unfrozen.await.status, 200);
-    let again = world.call_with("admin", "DELETE", "/api/v1/freeze", freeze, &headers);
+    let again = send(
+        &world,
+        "admin",
+        "DELETE",
+        "/api/v1/freeze",
+        freeze,
+        &headers,
+    );
     again.await.problem(412);
 }
 
@@ -205,14 +232,18 @@ async fn a_call_without_versions_refuses_if_match() {
     let world = World::new();
     let headers = [("if-match", "\"1.0\"")];
     let report = json!({ "title": "t", "description": "d" });
-    let reply = world
-        .call_with("ada", "POST", "/api/v1/issues", report.clone(), &headers)
-        .await;
+    let reply = send(
+        &world,
+        "ada",
+        "POST",
+        "/api/v1/issues",
+        report.clone(),
+        &headers,
+    )
+    .await;
     reply.problem(412);
     let headers = [("if-none-match", "*")];
-    let reply = world
-        .call_with("ada", "POST", "/api/v1/issues", report, &headers)
-        .await;
+    let reply = send(&world, "ada", "POST", "/api/v1/issues", report, &headers).await;
     reply.problem(412);
     let listed = world.get("ada", "/api/v1/issues").await.json();
     assert_eq!(listed["items"], json!([]));

@@ -685,22 +685,7 @@ impl World {
 
     /// Sends JSON (or nothing) as `name`, or as nobody.
     pub(super) async fn call(&self, who: &str, method: &str, path: &str, body: Value) -> Reply {
-        self.call_with(who, method, path, body, &[]).await
-    }
-
-    /// The same with further headers.
-    pub(super) async fn call_with(
-        &self,
-        who: &str,
-        method: &str,
-        path: &str,
-        body: Value,
-        headers: &[(&str, &str)],
-    ) -> Reply {
         let mut request = Request::builder().method(method).uri(path);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
         if !who.is_empty() {
             let token = self.token(who);
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));

@@ -86,12 +86,12 @@ pub(crate) struct HookRequest {
 #[serde(deny_unknown_fields)]
 pub(crate) struct UserRequest {
     /// 1 to 64 of a-z, 0-9, '.', '_', '-'.
-    #[schema(pattern = "^[a-z0-9][a-z0-9._-]{0,63}$", example = "ada")]
+    #[schema(example = "ada")]
     pub(crate) name: String,
     #[schema(value_type = vocabulary::Role)]
     pub(crate) role: Role,
     /// 12 characters at least; without one the account logs in by token.
-    #[schema(format = Password, min_length = 12)]
+    #[schema(format = Password)]
     pub(crate) password: Option<String>,
 }
 
@@ -335,7 +335,6 @@ impl Autonomy {
 pub(crate) struct AutonomyRequest {
     #[schema(maximum = 3)]
     pub(crate) level: u8,
-    #[schema(min_length = 1)]
     pub(crate) reason: String,
 }
 

@@ -22,10 +22,10 @@ use uuid::Uuid;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ReportRequest {
     /// One line, at most 200 characters.
-    #[schema(max_length = 200, min_length = 1, example = "Checkout shows 500")]
+    #[schema(example = "Checkout shows 500")]
     title: String,
     /// What is wrong, at most 64 KiB.
-    #[schema(min_length = 1, example = "Paying with an empty cart answers 500.")]
+    #[schema(example = "Paying with an empty cart answers 500.")]
     description: String,
     /// How to see it.
     steps_to_reproduce: Option<String>,
@@ -489,7 +489,6 @@ pub(crate) struct EmptyRequest {}
 #[serde(deny_unknown_fields)]
 pub(crate) struct CommentRequest {
     /// At most 64 KiB.
-    #[schema(min_length = 1)]
     pub(crate) content: String,
 }
 
@@ -507,7 +506,6 @@ pub(crate) struct SnoozeRequest {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReasonRequest {
     /// At most 64 KiB; goes into the record.
-    #[schema(min_length = 1)]
     pub(crate) reason: String,
 }
 

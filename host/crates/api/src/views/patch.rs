@@ -16,7 +16,6 @@ use utoipa::ToSchema;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct PatchApprovalRequest {
     /// SHA-256 of the diff that was read, in hex.
-    #[schema(min_length = 64, max_length = 64)]
     pub(crate) patch_digest: String,
 }
 
@@ -25,7 +24,6 @@ pub(crate) struct PatchApprovalRequest {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct PatchRejectionRequest {
     /// At most 64 KiB; the next draft's author reads it.
-    #[schema(min_length = 1)]
     pub(crate) reason: String,
     /// Whether another draft follows; without it the issue is rejected.
     #[serde(default)]

@@ -585,7 +585,7 @@ pub(crate) struct PolicyPlanRequest {
     #[schema(value_type = Option<Vec<ModuleEditSchema>>)]
     edits: Option<Vec<ModuleEdit>>,
     /// How many of the latest recorded decisions are asked again.
-    #[schema(maximum = 100_000, default = 10_000)]
+    #[schema(default = 10_000)]
     pub(crate) decisions: Option<u64>,
 }
 
@@ -604,7 +604,6 @@ pub(crate) struct PolicyActivationRequest {
     /// Of 100 runs, for a canary: 1 to 99.
     #[schema(minimum = 1, maximum = 99)]
     percent: Option<u8>,
-    #[schema(min_length = 1)]
     pub(crate) reason: String,
 }
 
@@ -622,7 +621,6 @@ enum RolloutName {
 pub(crate) struct PolicyRollbackRequest {
     /// The one before the present one, if left out.
     pub(crate) generation: Option<u64>,
-    #[schema(min_length = 1)]
     pub(crate) reason: String,
 }
 
@@ -635,9 +633,8 @@ pub(crate) struct PolicyGrantRequest {
     pub(crate) rule: String,
     /// Only in this issue; anywhere if left out.
     pub(crate) issue: Option<u64>,
-    #[schema(minimum = 1, maximum = 240)]
+    #[schema(minimum = 1)]
     pub(crate) minutes: u32,
-    #[schema(min_length = 1)]
     pub(crate) reason: String,
 }
 

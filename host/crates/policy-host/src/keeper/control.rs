@@ -383,8 +383,8 @@ impl PolicyControl for PolicyKeeper {
             .map_err(|error| PolicyRefusal::Unavailable(error.to_string()))?
             .ok_or_else(unknown)?;
         let recorded = Recorded::of(record).ok_or_else(|| {
-            PolicyRefusal::Unusable(format!(
-                "the record at position {seq} is no decision that says what was asked; an earlier version may have written it"
+            PolicyRefusal::Unknown(format!(
+                "decision at position {seq} that says what was asked (an earlier version may have written it)"
             ))
         })?;
         let active = self.host.active();
