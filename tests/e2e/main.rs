@@ -33,6 +33,7 @@ mod rollback;
 mod services;
 mod skill;
 mod strategies;
+mod streams;
 mod tlog;
 mod tls;
 mod walk;

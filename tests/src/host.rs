@@ -211,6 +211,14 @@ impl TestHost {
         (response.status().as_u16(), bytes)
     }
 
+    /// Fetches a page outside of the API, without a token; status and text.
+    pub fn page(&self, path: &str) -> (u16, String) {
+        let request = self.agent.get(format!("{}{path}", self.url));
+        let mut response = request.call().expect("the host answers");
+        let text = response.body_mut().read_to_string().expect("a body");
+        (response.status().as_u16(), text)
+    }
+
     /// Sends a request as the first admin; it must succeed.
     pub fn admin(&self, method: &str, path: &str, body: Option<Value>) -> Value {
         let answer = self.send(&self.admin, method, path, body);

@@ -50,6 +50,9 @@ pub struct ApiOptions {
     pub reports_per_minute: u32,
     /// Largest request body, in bytes.
     pub max_body_bytes: usize,
+    /// How long an event waits for a reader before its stream is closed. Readers come back
+    /// with the last id they saw.
+    pub stream_patience: Duration,
     /// Version of the host, for `openapi.json` and `/healthz`.
     pub version: String,
 }
@@ -66,6 +69,7 @@ impl Default for ApiOptions {
             source_per_minute: 3_000,
             reports_per_minute: 60,
             max_body_bytes: 1024 * 1024,
+            stream_patience: Duration::from_secs(30),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }

@@ -13,6 +13,7 @@ use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Response};
 use axum::response::IntoResponse;
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
+use futures::StreamExt;
 use selfheal_domain::event::Record;
 use selfheal_domain::ids::IssueNumber;
 use selfheal_domain::user::{Actor, Role};
@@ -29,7 +30,12 @@ const MAX_STREAMS_PER_USER: usize = 32;
 /// Streams of all users together.
 const MAX_STREAMS: usize = 1_024;
 /// Records read at once.
-const CHUNK: usize = 128;
+const CHUNK: usize = 32;
+/// Bytes of events that one reading makes at most, but for the last event.
+const MOST_BYTES: usize = 256 * 1024;
+/// Events that wait for a reader, beside those of one reading. A reader who takes nothing
+/// for [`crate::ApiOptions::stream_patience`] loses the stream, and those with it.
+const QUEUED: usize = 8;
 /// How often a comment keeps the connection (and the check of the account) alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -82,13 +88,14 @@ fn open(call: &Call, only: Option<IssueNumber>) -> Result<Response<Body>, Proble
         only,
         owned: HashMap::new(),
     };
-    let (events, receiver) = mpsc::channel(CHUNK);
-    tokio::spawn(async move {
-        let _slot = slot;
-        watcher.run(wakes, events).await;
+    let (events, receiver) = mpsc::channel(QUEUED);
+    tokio::spawn(watcher.run(wakes, Sender(events, call.shared.options.stream_patience)));
+    // The stream counts as open until its connection is gone, whatever the reader does.
+    let events = ReceiverStream::new(receiver).inspect(move |_| {
+        let _open = &slot;
     });
-    let stream = Sse::new(ReceiverStream::new(receiver))
-        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive"));
+    let stream =
+        Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive"));
     let mut response = stream.into_response();
     // Proxies that buffer would hold the events back.
     response
@@ -141,7 +148,16 @@ impl Drop for Slot {
     }
 }
 
-type Sender = mpsc::Sender<Result<SseEvent, Infallible>>;
+/// Where events go, and how long they wait for their reader.
+struct Sender(mpsc::Sender<Result<SseEvent, Infallible>>, Duration);
+
+impl Sender {
+    /// None when the reader is gone, or takes nothing.
+    async fn send(&self, event: SseEvent) -> Option<()> {
+        let sent = tokio::time::timeout(self.1, self.0.send(Ok(event)));
+        sent.await.ok()?.ok()
+    }
+}
 
 struct Watcher {
     shared: Arc<Shared>,
@@ -193,14 +209,14 @@ impl Watcher {
                         return;
                     };
                     self = watcher;
-                    if sees && events.send(Ok(progress(issue, &note))).await.is_err() {
+                    if sees && events.send(progress(issue, &note)).await.is_none() {
                         return;
                     }
                 }
                 Next::Wait => {}
             }
             next = tokio::select! {
-                () = events.closed() => return,
+                () = events.0.closed() => return,
                 () = told_to_close(&mut closing) => return,
                 _ = tick.tick() => Next::Read,
                 wake = wakes.recv() => match wake {
@@ -224,7 +240,7 @@ impl Watcher {
             self = watcher;
             let batch = batch?;
             for event in batch.events {
-                events.send(Ok(event)).await.ok()?;
+                events.send(event).await?;
             }
             if !batch.more {
                 return Some(self);
@@ -242,16 +258,21 @@ impl Watcher {
         let records = records
             .inspect_err(|error| tracing::error!(%error, "a stream could not read the log"))
             .ok()?;
-        let more = records.len() == CHUNK;
-        if let Some(last) = records.last() {
-            self.next = last.seq + 1;
-        }
-        let mut events = Vec::new();
+        let (mut events, mut bytes, mut left) = (Vec::new(), 0, records.len());
+        let whole = left == CHUNK;
         for record in records {
+            self.next = record.seq + 1;
+            left -= 1;
             if self.may_see(&record) {
-                events.push(event_of(&record, self.caller.role)?);
+                let data = serde_json::to_string(&EventView::of(&record, self.caller.role)).ok()?;
+                bytes += data.len();
+                events.push(SseEvent::default().id(record.seq.to_string()).data(data));
+            }
+            if bytes > MOST_BYTES {
+                break;
             }
         }
+        let more = whole || left > 0;
         Some(Batch { events, more })
     }
 
@@ -281,11 +302,6 @@ impl Watcher {
         self.owned.insert(issue, owned);
         owned
     }
-}
-
-fn event_of(record: &Record, role: Role) -> Option<SseEvent> {
-    let data = serde_json::to_string(&EventView::of(record, role)).ok()?;
-    Some(SseEvent::default().id(record.seq.to_string()).data(data))
 }
 
 fn progress(issue: IssueNumber, note: &str) -> SseEvent {

@@ -1,6 +1,7 @@
 //! Server-sent events: complete, in order, once, after any interruption.
 
 use super::world::World;
+use crate::ApiOptions;
 use axum::body::{Body, BodyDataStream};
 use axum::http::{Request, StatusCode, header};
 use futures::StreamExt;
@@ -181,4 +182,48 @@ async fn streams_end_when_the_host_stops() {
     assert_eq!(stream.next().await, None);
     let (_, mut late) = world.open("admin", "/api/v1/stream", None).await;
     assert_eq!(late.next().await, None);
+}
+
+#[tokio::test]
+async fn a_reader_who_takes_nothing_loses_the_stream_and_nothing_else() {
+    let world = World::with(ApiOptions {
+        stream_patience: Duration::from_millis(200),
+        ..ApiOptions::default()
+    });
+    let mine = world.report("ada").await;
+    for n in 0..100 {
+        say(&world, mine, &n.to_string()).await;
+    }
+    let place = format!("/api/v1/issues/{mine}/stream");
+    let (_, mut stalled) = world.open("ada", &place, None).await;
+    // Nobody reads: the log is not waited with in memory, and the stream is closed.
+    while world.state.0.wakes.receiver_count() > 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut seen = Vec::new();
+    while let Some(event) = stalled.next().await {
+        seen.push(event);
+    }
+    assert!(seen.len() < 20, "{} events waited", seen.len());
+    let (_, mut stream) = world.open("ada", &place, seen.last().unwrap().id).await;
+    seen.extend(stream.take(101 - seen.len()).await);
+    let expected: Vec<_> = (0..100).map(|n| n.to_string()).collect();
+    assert_eq!(words(&seen)[1..], expected);
+}
+
+/// Long events go out in small parts, all of them.
+#[tokio::test]
+async fn long_events_are_complete() {
+    let world = World::new();
+    let mine = world.report("ada").await;
+    for n in 0..12 {
+        say(&world, mine, &format!("{n}{}", "x".repeat(60_000))).await;
+    }
+    let place = format!("/api/v1/issues/{mine}/stream");
+    let (_, mut stream) = world.open("ada", &place, None).await;
+    let seen = stream.take(13).await;
+    for (n, seen) in seen[1..].iter().enumerate() {
+        let text = seen.data["data"]["content"].as_str().unwrap();
+        assert!(text.starts_with(&format!("{n}x")) && text.len() > 60_000);
+    }
 }
