@@ -11,6 +11,7 @@
 )]
 
 mod authoring;
+mod clients;
 mod crash;
 mod erase;
 mod external;
