@@ -20,6 +20,7 @@ RULES = {
     "is above the ceiling": "the autonomy level ends at the ceiling of policy.toml",
     "is set by an admin after the report": "who may set a priority depends on the role",
     "cursor this cursor is not valid here": "the cursors of issues carry a checksum",
+    "cannot hold": "what a token may be good for depends on the role",
     "was used before with another body": "a key is worth one request",
 }
 

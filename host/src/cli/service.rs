@@ -72,7 +72,7 @@ impl Service {
         };
         match &self.action {
             Action::List => {
-                let answer = server.send("GET", "/services", None)?;
+                let answer = server.send("GET", "/services?limit=200", None)?;
                 if server.json {
                     output::json(&answer);
                 } else {

@@ -196,7 +196,7 @@ pub(crate) fn tokens(data: &Path, name: &UserName) -> Result<Value, Failure> {
     either(
         data,
         in_journal,
-        ("GET", format!("/users/{name}/tokens"), json!({})),
+        ("GET", format!("/users/{name}/tokens?limit=200"), json!({})),
     )
 }
 

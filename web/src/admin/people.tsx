@@ -1,7 +1,7 @@
 // Accounts and their roles. A new account's token is shown this once.
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useRef, useState } from "react";
-import { api, data, problemOf, type Role } from "../api/client";
+import { api, data, everything, problemOf, type Role } from "../api/client";
 import { useSpeech } from "../i18n";
 import { Command } from "../issues/commits";
 import { ModalDialog } from "../ui/dialog";
@@ -20,7 +20,7 @@ export default function PeoplePage() {
   const [closing, setClosing] = useState<string>();
   const people = useQuery({
     queryKey: ["people"],
-    queryFn: () => data(api.GET("/api/v1/users")),
+    queryFn: () => everything((query) => api.GET("/api/v1/users", { params: { query } })),
   });
   return (
     <>
@@ -45,7 +45,7 @@ export default function PeoplePage() {
               </tr>
             </thead>
             <tbody>
-              {people.data.items.map((person) => (
+              {people.data.map((person) => (
                 <tr key={person.name}>
                   <th scope="row">{person.name}</th>
                   <td>{t(`role.${person.role}`)}</td>

@@ -2,7 +2,7 @@
 // admins have it do.
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { api, data, type Service, type ServiceDetails } from "../api/client";
+import { api, data, everything, type Service, type ServiceDetails } from "../api/client";
 import { useSpeech } from "../i18n";
 import { Badge, Time } from "../ui/badges";
 import { ModalDialog } from "../ui/dialog";
@@ -18,7 +18,7 @@ export function ServicesCard() {
   const { t } = useSpeech();
   const services = useQuery({
     queryKey: ["host", "services"],
-    queryFn: () => data(api.GET("/api/v1/services")),
+    queryFn: () => everything((query) => api.GET("/api/v1/services", { params: { query } })),
     refetchInterval: LOOK_AGAIN_MS,
   });
   return (
@@ -26,9 +26,9 @@ export function ServicesCard() {
       <h2 id="services">{t("services.title")}</h2>
       {services.isPending && <Loading />}
       {services.isError && <Failure error={services.error} again={services.refetch} />}
-      {services.data?.items.length === 0 && <Empty>{t("services.empty")}</Empty>}
+      {services.data?.length === 0 && <Empty>{t("services.empty")}</Empty>}
       <ul className="services">
-        {services.data?.items.map((service) => (
+        {services.data?.map((service) => (
           <OneService key={service.name} service={service} />
         ))}
       </ul>

@@ -16,6 +16,8 @@ const SCOPES: Record<Role, Scope[]> = {
   auditor: ["read", "accounts"],
   admin: ["read", "report", "triage", "operate", "policies", "accounts"],
 };
+/** Nobody has as many as fit on one page. */
+const ALL = { limit: 200 };
 const DAYS = [7, 30, 90, 365];
 
 /** The tokens of somebody, or the own ones without `name`. */
@@ -29,8 +31,8 @@ export function Tokens({ name }: { name?: string }) {
     queryFn: () =>
       data(
         name === undefined
-          ? api.GET("/api/v1/tokens")
-          : api.GET("/api/v1/users/{name}/tokens", { params: { path: { name } } }),
+          ? api.GET("/api/v1/tokens", { params: { query: ALL } })
+          : api.GET("/api/v1/users/{name}/tokens", { params: { path: { name }, query: ALL } }),
       ),
   });
   if (tokens.isPending) return <Loading />;

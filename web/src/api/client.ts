@@ -77,6 +77,20 @@ export async function data<T>(answer: Promise<{ data?: T }>): Promise<T> {
  * for an abort, which must work while agents change the issue all the time. */
 export const seen = (issue: Issue) => ({ "If-Match": `"${issue.version}"` });
 
+/** All items of a list, page by page. */
+export async function everything<T>(
+  page: (cursor: { cursor?: string }) => Promise<{ data?: { items: T[]; nextCursor?: string } }>,
+): Promise<T[]> {
+  const all: T[] = [];
+  let next: string | undefined;
+  do {
+    const found = await data(page(next === undefined ? {} : { cursor: next }));
+    all.push(...found.items);
+    next = found.nextCursor;
+  } while (next !== undefined);
+  return all;
+}
+
 /** A key by which a request that is sent twice counts once. */
 export function newKey(): string {
   // `randomUUID` exists on encrypted connections and localhost only.

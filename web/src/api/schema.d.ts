@@ -24,6 +24,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/account": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The web page, at one's own account.
+         * @description For everybody.
+         */
+        get: operations["pageAccount"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit": {
         parameters: {
             query?: never;
@@ -33,7 +53,7 @@ export interface paths {
         };
         /**
          * The audit log, oldest first.
-         * @description For admins and auditors.
+         * @description For admins and auditors; by token with the scope `read`.
          */
         get: operations["listAudit"];
         put?: never;
@@ -53,7 +73,7 @@ export interface paths {
         };
         /**
          * The signed head of the audit log as it is now.
-         * @description For admins and auditors.
+         * @description For admins and auditors; by token with the scope `read`.
          */
         get: operations["checkpoint"];
         put?: never;
@@ -73,7 +93,7 @@ export interface paths {
         };
         /**
          * Proof that a record is in the audit log, under its signed head.
-         * @description For admins and auditors.
+         * @description For admins and auditors; by token with the scope `read`.
          */
         get: operations["proveRecord"];
         put?: never;
@@ -93,7 +113,7 @@ export interface paths {
         };
         /**
          * The signed head alone (C2SP tlog-checkpoint). `/api/v1/audit/tlog` is the prefix of the log for tools that speak C2SP tlog-tiles.
-         * @description For admins and auditors.
+         * @description For admins and auditors; by token with the scope `read`.
          */
         get: operations["tlogCheckpoint"];
         put?: never;
@@ -113,7 +133,7 @@ export interface paths {
         };
         /**
          * A tile or an entry bundle, full or partial (C2SP tlog-tiles), as in `0/x001/067.p/8` and `entries/000`. The entry of a record is its hash.
-         * @description For admins and auditors.
+         * @description For admins and auditors; by token with the scope `read`.
          */
         get: operations["tlogTile"];
         put?: never;
@@ -133,12 +153,12 @@ export interface paths {
         };
         /**
          * Autonomy level, ceiling and freeze.
-         * @description For admins.
+         * @description For admins; by token with the scope `read`.
          */
         get: operations["getAutonomy"];
         /**
          * Sets the autonomy level, up to the ceiling.
-         * @description For admins.
+         * @description For admins; by token with the scope `operate`.
          */
         put: operations["setAutonomy"];
         post?: never;
@@ -157,7 +177,7 @@ export interface paths {
         };
         /**
          * Decisions of one kind, on tool calls unless said otherwise, oldest first. A page looks at a bounded part of the log and may be short or empty although `nextCursor` is there.
-         * @description For admins and auditors.
+         * @description For admins and auditors; by token with the scope `read`.
          */
         get: operations["listDecisions"];
         put?: never;
@@ -177,7 +197,7 @@ export interface paths {
         };
         /**
          * One decision, on a tool call by id, any by position in the log, with the facts it was made on and its outcome.
-         * @description For admins and auditors.
+         * @description For admins and auditors; by token with the scope `read`.
          */
         get: operations["getDecision"];
         put?: never;
@@ -197,13 +217,13 @@ export interface paths {
         };
         /**
          * Which rule of which module decided and why, and what the set in force says to the same question now.
-         * @description For admins and auditors.
+         * @description For admins and auditors; by token with the scope `read`.
          */
         get: operations["explainDecision"];
         put?: never;
         /**
          * The same under another set. Changes nothing.
-         * @description For admins and auditors.
+         * @description For admins and auditors; by token with the scope `read`.
          */
         post: operations["explainDecisionUnder"];
         delete?: never;
@@ -223,12 +243,12 @@ export interface paths {
         put?: never;
         /**
          * Stops all healing.
-         * @description For admins.
+         * @description For admins; by token with the scope `operate`.
          */
         post: operations["freeze"];
         /**
          * Lets healing go on.
-         * @description For admins.
+         * @description For admins; by token with the scope `operate`.
          */
         delete: operations["unfreeze"];
         options?: never;
@@ -247,7 +267,7 @@ export interface paths {
         put?: never;
         /**
          * A hook event of Claude Code, answered in its format. Always 200: what cannot be understood, judged or recorded is an explicit denial. Unknown fields are accepted.
-         * @description For agents' hooks.
+         * @description For agents' hooks; by token with the scope `hook`.
          */
         post: operations["hookClaudeCode"];
         delete?: never;
@@ -267,7 +287,7 @@ export interface paths {
         put?: never;
         /**
          * The same for Codex, which cannot ask: what needs a person is denied.
-         * @description For agents' hooks.
+         * @description For agents' hooks; by token with the scope `hook`.
          */
         post: operations["hookCodex"];
         delete?: never;
@@ -287,7 +307,7 @@ export interface paths {
         put?: never;
         /**
          * The same for Gemini CLI.
-         * @description For agents' hooks.
+         * @description For agents' hooks; by token with the scope `hook`.
          */
         post: operations["hookGemini"];
         delete?: never;
@@ -305,13 +325,13 @@ export interface paths {
         };
         /**
          * Issues, newest first; users see their own.
-         * @description For users, admins and auditors.
+         * @description For users, admins and auditors; by token with the scope `read`.
          */
         get: operations["listIssues"];
         put?: never;
         /**
          * Reports something.
-         * @description For users and admins.
+         * @description For users and admins; by token with the scope `report`.
          */
         post: operations["reportIssue"];
         delete?: never;
@@ -329,7 +349,7 @@ export interface paths {
         };
         /**
          * One issue, by number or id.
-         * @description For the user who reported it, admins and auditors.
+         * @description For the user who reported it, admins and auditors; by token with the scope `read`.
          */
         get: operations["getIssue"];
         put?: never;
@@ -351,7 +371,7 @@ export interface paths {
         put?: never;
         /**
          * Stops the issue and undoes what was applied.
-         * @description For admins.
+         * @description For admins; by token with the scope `triage`.
          */
         post: operations["abortIssue"];
         delete?: never;
@@ -375,7 +395,7 @@ export interface paths {
         head?: never;
         /**
          * Lets an agent start.
-         * @description For admins.
+         * @description For admins; by token with the scope `triage`.
          */
         patch: operations["approveIssue"];
         trace?: never;
@@ -391,7 +411,7 @@ export interface paths {
         put?: never;
         /**
          * Adds a comment.
-         * @description For the user who reported it, and admins.
+         * @description For the user who reported it, and admins; by token with the scope `report`.
          */
         post: operations["comment"];
         delete?: never;
@@ -409,7 +429,7 @@ export interface paths {
         };
         /**
          * What happened to an issue, oldest first.
-         * @description For the user who reported it, admins and auditors.
+         * @description For the user who reported it, admins and auditors; by token with the scope `read`.
          */
         get: operations["listIssueEvents"];
         put?: never;
@@ -429,7 +449,7 @@ export interface paths {
         };
         /**
          * Everything that is on record about an issue in one archive, with a page for people and proofs that it is in the audit log.
-         * @description For admins and auditors.
+         * @description For admins and auditors; by token with the scope `read`.
          */
         get: operations["getEvidencePack"];
         put?: never;
@@ -449,7 +469,7 @@ export interface paths {
         };
         /**
          * The current patch with everything a review needs; 404 when there is none.
-         * @description For admins.
+         * @description For admins; by token with the scope `read`.
          */
         get: operations["getPatch"];
         put?: never;
@@ -475,7 +495,7 @@ export interface paths {
         head?: never;
         /**
          * Approves exactly the patch with this digest.
-         * @description For admins.
+         * @description For admins; by token with the scope `triage`.
          */
         patch: operations["approvePatch"];
         trace?: never;
@@ -495,7 +515,7 @@ export interface paths {
         head?: never;
         /**
          * Rejects the pending patch, for good or to have another one drafted.
-         * @description For admins.
+         * @description For admins; by token with the scope `triage`.
          */
         patch: operations["rejectPatch"];
         trace?: never;
@@ -515,7 +535,7 @@ export interface paths {
         head?: never;
         /**
          * Sets priority, severity, or both.
-         * @description For admins.
+         * @description For admins; by token with the scope `triage`.
          */
         patch: operations["triageIssue"];
         trace?: never;
@@ -535,7 +555,7 @@ export interface paths {
         head?: never;
         /**
          * Closes an open issue.
-         * @description For admins.
+         * @description For admins; by token with the scope `triage`.
          */
         patch: operations["rejectIssue"];
         trace?: never;
@@ -551,7 +571,7 @@ export interface paths {
         put?: never;
         /**
          * Starts another attempt; counts as a new approval.
-         * @description For admins.
+         * @description For admins; by token with the scope `triage`.
          */
         post: operations["retryIssue"];
         delete?: never;
@@ -569,7 +589,7 @@ export interface paths {
         };
         /**
          * What happened and happens to an issue, as server-sent events: records carry their position in the log as `id` and are complete and in order after `Last-Event-ID` (from the beginning without it); progress notes are `event: progress` without `id`.
-         * @description For the user who reported it, admins and auditors.
+         * @description For the user who reported it, admins and auditors; by token with the scope `read`.
          */
         get: operations["streamIssue"];
         put?: never;
@@ -609,7 +629,7 @@ export interface paths {
         };
         /**
          * The active policy set: its modules and how each does, trial, proposals, grants, generations to go back to, and the proof that it is enforced.
-         * @description For admins and auditors.
+         * @description For admins and auditors; by token with the scope `read`.
          */
         get: operations["listPolicies"];
         put?: never;
@@ -631,7 +651,7 @@ export interface paths {
         put?: never;
         /**
          * Brings a candidate into force, on trial beside the set in force, or before a second admin.
-         * @description For admins.
+         * @description For admins; by token with the scope `policies`.
          */
         post: operations["activatePolicies"];
         delete?: never;
@@ -649,7 +669,7 @@ export interface paths {
         };
         /**
          * What the latest marker actions, which every enforcement point must refuse, came to.
-         * @description For admins and auditors.
+         * @description For admins and auditors; by token with the scope `read`.
          */
         get: operations["getEnforcement"];
         put?: never;
@@ -671,7 +691,7 @@ export interface paths {
         put?: never;
         /**
          * Breaks the glass over a rule for at most four hours: what it asks or denies does not count.
-         * @description For admins.
+         * @description For admins; by token with the scope `policies`.
          */
         post: operations["grantPolicyRule"];
         delete?: never;
@@ -692,7 +712,7 @@ export interface paths {
         post?: never;
         /**
          * Ends a grant early.
-         * @description For admins.
+         * @description For admins; by token with the scope `policies`.
          */
         delete: operations["revokePolicyGrant"];
         options?: never;
@@ -711,7 +731,7 @@ export interface paths {
         put?: never;
         /**
          * Keeps a module's bytes under their digest, so that a candidate can name it as `sha256:HEX`. `Selfheal-Signature` carries a detached signature in Base64. Brings nothing into force.
-         * @description For admins.
+         * @description For admins; by token with the scope `policies`.
          */
         post: operations["keepPolicyModule"];
         delete?: never;
@@ -731,7 +751,7 @@ export interface paths {
         put?: never;
         /**
          * What a candidate would have changed in the latest recorded decisions. Changes nothing.
-         * @description For admins.
+         * @description For admins; by token with the scope `policies`.
          */
         post: operations["planPolicies"];
         delete?: never;
@@ -752,7 +772,7 @@ export interface paths {
         post?: never;
         /**
          * Takes a proposal back.
-         * @description For admins.
+         * @description For admins; by token with the scope `policies`.
          */
         delete: operations["withdrawPolicyProposal"];
         options?: never;
@@ -771,7 +791,7 @@ export interface paths {
         put?: never;
         /**
          * Agrees to another admin's change.
-         * @description For admins.
+         * @description For admins; by token with the scope `policies`.
          */
         post: operations["confirmPolicyProposal"];
         delete?: never;
@@ -791,7 +811,7 @@ export interface paths {
         put?: never;
         /**
          * Asks a quarantined module again.
-         * @description For admins.
+         * @description For admins; by token with the scope `policies`.
          */
         post: operations["releasePolicyModule"];
         delete?: never;
@@ -811,7 +831,7 @@ export interface paths {
         put?: never;
         /**
          * Goes back to a kept generation, as a new one.
-         * @description For admins.
+         * @description For admins; by token with the scope `policies`.
          */
         post: operations["rollBackPolicies"];
         delete?: never;
@@ -829,7 +849,7 @@ export interface paths {
         };
         /**
          * The `policy.toml` in force.
-         * @description For admins and auditors.
+         * @description For admins and auditors; by token with the scope `read`.
          */
         get: operations["getPolicyText"];
         put?: never;
@@ -851,7 +871,7 @@ export interface paths {
         put?: never;
         /**
          * Ends the trial.
-         * @description For admins.
+         * @description For admins; by token with the scope `policies`.
          */
         post: operations["endPolicyTrial"];
         delete?: never;
@@ -871,7 +891,7 @@ export interface paths {
         put?: never;
         /**
          * Brings the set on trial into force.
-         * @description For admins.
+         * @description For admins; by token with the scope `policies`.
          */
         post: operations["promotePolicyTrial"];
         delete?: never;
@@ -889,7 +909,7 @@ export interface paths {
         };
         /**
          * The application's services.
-         * @description For admins.
+         * @description For admins; by token with the scope `read`.
          */
         get: operations["listServices"];
         put?: never;
@@ -909,7 +929,7 @@ export interface paths {
         };
         /**
          * One service with what it uses and how it was lately.
-         * @description For admins.
+         * @description For admins; by token with the scope `read`.
          */
         get: operations["getService"];
         put?: never;
@@ -929,7 +949,7 @@ export interface paths {
         };
         /**
          * The end of its output, without secrets, at most 256 KiB.
-         * @description For admins.
+         * @description For admins; by token with the scope `read`.
          */
         get: operations["getServiceLog"];
         put?: never;
@@ -951,7 +971,7 @@ export interface paths {
         put?: never;
         /**
          * Has a service read its code and settings again, and waits until it is ready.
-         * @description For admins.
+         * @description For admins; by token with the scope `operate`.
          */
         post: operations["reloadService"];
         delete?: never;
@@ -971,7 +991,7 @@ export interface paths {
         put?: never;
         /**
          * Restarts a service and waits until it is ready.
-         * @description For admins.
+         * @description For admins; by token with the scope `operate`.
          */
         post: operations["restartService"];
         delete?: never;
@@ -991,7 +1011,7 @@ export interface paths {
         put?: never;
         /**
          * Starts a service and waits until it is ready.
-         * @description For admins.
+         * @description For admins; by token with the scope `operate`.
          */
         post: operations["startService"];
         delete?: never;
@@ -1011,7 +1031,7 @@ export interface paths {
         put?: never;
         /**
          * Stops a service; it stays down until somebody starts it.
-         * @description For admins.
+         * @description For admins; by token with the scope `operate`.
          */
         post: operations["stopService"];
         delete?: never;
@@ -1057,12 +1077,56 @@ export interface paths {
         };
         /**
          * What happens to all issues the caller may see, as server-sent events, after `Last-Event-ID` (from now on without it).
-         * @description For users, admins and auditors.
+         * @description For users, admins and auditors; by token with the scope `read`.
          */
         get: operations["stream"];
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The caller's own tokens.
+         * @description For users, admins and auditors; by token with the scope `read`.
+         */
+        get: operations["listTokens"];
+        put?: never;
+        /**
+         * Makes a token for the caller, which is shown once. One that is made by token may no more, and lives no longer, than that one.
+         * @description For users, admins and auditors; by token with the scope `accounts`.
+         */
+        post: operations["addToken"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tokens/{token}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Takes one of the caller's tokens away. With the initial one, the caller's sessions end.
+         * @description For users, admins and auditors; by token with the scope `accounts`.
+         */
+        delete: operations["revokeToken"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1077,16 +1141,76 @@ export interface paths {
         };
         /**
          * All accounts.
-         * @description For admins.
+         * @description For admins; by token with the scope `read`.
          */
         get: operations["listUsers"];
         put?: never;
         /**
          * Makes an account; its token is shown once.
-         * @description For admins.
+         * @description For admins; by token with the scope `accounts`.
          */
         post: operations["addUser"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{name}/close": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Closes an account: its password, tokens and sessions are good for nothing from then on.
+         * @description For admins; by token with the scope `accounts`.
+         */
+        post: operations["closeUser"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{name}/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Somebody's tokens.
+         * @description For admins; by token with the scope `read`.
+         */
+        get: operations["listTokensOf"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{name}/tokens/{token}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Takes one of somebody's tokens away.
+         * @description For admins; by token with the scope `accounts`.
+         */
+        delete: operations["revokeTokenOf"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1499,6 +1623,10 @@ export interface components {
              * @description Records.
              */
             size: number;
+        };
+        /** @description An account to close. */
+        CloseRequest: {
+            role?: null | components["schemas"]["Role"];
         };
         /** @description A comment. */
         Comment: {
@@ -1997,6 +2125,11 @@ export interface components {
          * @enum {string}
          */
         ModuleState: "enforcing" | "shadow" | "off" | "quarantined";
+        /** @description A new token, which is shown this once. */
+        NewToken: components["schemas"]["Token"] & {
+            /** @example sfh_… */
+            token: string;
+        };
         /** @description A new account with its token, which is shown this once. */
         NewUser: {
             name: string;
@@ -2466,6 +2599,13 @@ export interface components {
          * @enum {string}
          */
         RunStatus: "ACTIVE" | "OBSERVED" | "SUCCEEDED" | "FAILED" | "ESCALATED" | "ABORTED" | "REJECTED" | "INTERRUPTED";
+        /**
+         * @description What a token may be used for: reading; reporting and commenting; deciding about issues
+         *     and patches; services, autonomy and freeze; policies; accounts and tokens; an agent's
+         *     questions.
+         * @enum {string}
+         */
+        Scope: "read" | "report" | "triage" | "operate" | "policies" | "accounts" | "hook";
         /** @description A service of the application. */
         Service: {
             detail: string;
@@ -2524,6 +2664,8 @@ export interface components {
         /** @description The application's services, in start order. */
         ServicePage: {
             items: components["schemas"]["Service"][];
+            /** @description Where the next page starts; absent at the end. */
+            nextCursor?: string;
         };
         /** @description What all processes of a service use together. */
         ServiceUsage: {
@@ -2566,6 +2708,51 @@ export interface components {
             /** Format: int32 */
             start: number;
         };
+        /** @description A token, without what it is. */
+        Token: {
+            /** Format: date-time */
+            createdAt?: string;
+            /**
+             * Format: date-time
+             * @description From when on it is good for nothing.
+             */
+            expiresAt?: string;
+            /**
+             * @description The first 16 hex digits of its SHA-256.
+             * @example 9f86d081884c7d65
+             */
+            id: string;
+            /**
+             * Format: date-time
+             * @description Its latest use: exactly, since the host started; by the day, before that (of the
+             *     initial token nothing is known from before).
+             */
+            lastUsedAt?: string;
+            /** @description `initial` is the one that the account was made with. */
+            name: string;
+            scopes: components["schemas"]["Scope"][];
+        };
+        /** @description All tokens of an account. */
+        TokenPage: {
+            items: components["schemas"]["Token"][];
+            /** @description Where the next page starts; absent at the end. */
+            nextCursor?: string;
+        };
+        /** @description A token to make. */
+        TokenRequest: {
+            /**
+             * Format: int32
+             * @description Its life in days; without, it has no end.
+             */
+            expiresInDays?: number | null;
+            /**
+             * @description What to call it; no other token of the account has this name.
+             * @example nightly report
+             */
+            name: string & (unknown & unknown);
+            /** @description What it may be used for, within the role; everything that the caller may, without. */
+            scopes?: components["schemas"]["Scope"][] | null;
+        };
         /** @description Priority, severity, or both. */
         TriageRequest: {
             priority?: null | components["schemas"]["Priority"];
@@ -2585,6 +2772,8 @@ export interface components {
         /** @description All accounts, by name. */
         UserPage: {
             items: components["schemas"]["User"][];
+            /** @description Where the next page starts; absent at the end. */
+            nextCursor?: string;
         };
         /** @description An account to make. */
         UserRequest: {
@@ -2637,7 +2826,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description The role may not, or the origin is not accepted. */
+        /** @description The role, or the token's scopes, may not; or the origin is not accepted. */
         Problem403: {
             headers: {
                 [name: string]: unknown;
@@ -2755,6 +2944,30 @@ export interface components {
 export type $defs = Record<string, never>;
 export interface operations {
     page: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    pageAccount: {
         parameters: {
             query?: never;
             header?: never;
@@ -5211,7 +5424,18 @@ export interface operations {
     };
     listServices: {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description Largest number of items.
+                 * @example 50
+                 */
+                limit?: number;
+                /**
+                 * @description `nextCursor` of the page before.
+                 * @example web
+                 */
+                cursor?: string;
+            };
             header?: {
                 /**
                  * @description Not if the answer would be the one with this `ETag`.
@@ -5707,9 +5931,166 @@ export interface operations {
             503: components["responses"]["Problem503"];
         };
     };
-    listUsers: {
+    listTokens: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Largest number of items.
+                 * @example 50
+                 */
+                limit?: number;
+                /**
+                 * @description `nextCursor` of the page before.
+                 * @example web
+                 */
+                cursor?: string;
+            };
+            header?: {
+                /**
+                 * @description Not if the answer would be the one with this `ETag`.
+                 * @example "7.0123456789abcdef"
+                 */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenPage"];
+                };
+            };
+            /** @description The caller has it already. */
+            304: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    addToken: {
         parameters: {
             query?: never;
+            header?: {
+                /**
+                 * @description The same key with the same body gets the same answer.
+                 * @example 8f14e45f-ea5c-4d7a-9c3b-2f6d1c0e7a55
+                 */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "expiresInDays": 90,
+                 *       "name": "nightly report",
+                 *       "scopes": [
+                 *         "read"
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["TokenRequest"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            201: {
+                headers: {
+                    /** @description The answer to an earlier request with the same key. */
+                    "Idempotency-Replayed"?: "true";
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewToken"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    revokeToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the token.
+                 * @example web
+                 */
+                token: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            413: components["responses"]["Problem413"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    listUsers: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Largest number of items.
+                 * @example 50
+                 */
+                limit?: number;
+                /**
+                 * @description `nextCursor` of the page before.
+                 * @example web
+                 */
+                cursor?: string;
+            };
             header?: {
                 /**
                  * @description Not if the answer would be the one with this `ETag`.
@@ -5800,6 +6181,164 @@ export interface operations {
             409: components["responses"]["Problem409"];
             413: components["responses"]["Problem413"];
             415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    closeUser: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The same key with the same body gets the same answer.
+                 * @example 8f14e45f-ea5c-4d7a-9c3b-2f6d1c0e7a55
+                 */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /**
+                 * @description Name of the user.
+                 * @example web
+                 */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /** @example {} */
+                "application/json": components["schemas"]["CloseRequest"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    /** @description The answer to an earlier request with the same key. */
+                    "Idempotency-Replayed"?: "true";
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["User"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    listTokensOf: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Largest number of items.
+                 * @example 50
+                 */
+                limit?: number;
+                /**
+                 * @description `nextCursor` of the page before.
+                 * @example web
+                 */
+                cursor?: string;
+            };
+            header?: {
+                /**
+                 * @description Not if the answer would be the one with this `ETag`.
+                 * @example "7.0123456789abcdef"
+                 */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description Name of the user.
+                 * @example web
+                 */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenPage"];
+                };
+            };
+            /** @description The caller has it already. */
+            304: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    revokeTokenOf: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Name of the user.
+                 * @example web
+                 */
+                name: string;
+                /**
+                 * @description Id of the token.
+                 * @example web
+                 */
+                token: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
             422: components["responses"]["Problem422"];
             429: components["responses"]["Problem429"];
             500: components["responses"]["Problem500"];

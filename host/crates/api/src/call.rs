@@ -155,6 +155,35 @@ impl Call {
         }
     }
 
+    /// The page of `items` that the caller asks for, where the cursor is the key of the last
+    /// item before it; and the next cursor.
+    pub(crate) fn page<T>(
+        &self,
+        items: Vec<T>,
+        key: impl Fn(&T) -> &str,
+    ) -> Result<(Vec<T>, Option<String>), Problem> {
+        let limit = self.limit()?;
+        let begin = match self.query("cursor") {
+            None => 0,
+            Some(cursor) => {
+                let before = items.iter().position(|item| key(item) == cursor);
+                before.map(|before| before + 1).ok_or_else(|| {
+                    Problem::invalid_field(
+                        "cursor",
+                        "names nothing that is in this list now; start again without one",
+                    )
+                })?
+            }
+        };
+        let more = items.len() > begin + limit;
+        let page: Vec<T> = items.into_iter().skip(begin).take(limit).collect();
+        let next = page
+            .last()
+            .filter(|_| more)
+            .map(|last| key(last).to_owned());
+        Ok((page, next))
+    }
+
     /// Query parameters that the route does not know, or twice the same.
     pub(crate) fn check_query(&self) -> Result<(), Problem> {
         if self.route.is_page() {

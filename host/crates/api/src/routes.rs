@@ -310,6 +310,8 @@ const INCLUDE: Parameter = Parameter {
     shape: Shape::One("files"),
 };
 const PAGE: &[Parameter] = &[LIMIT, CURSOR];
+/// Of a list whose cursors are the names of its items.
+const NAMED_PAGE: &[Parameter] = &[LIMIT, text("cursor", "`nextCursor` of the page before.")];
 const DECISION_FILTER: &[Parameter] = &[
     value(
         "kind",
@@ -425,19 +427,19 @@ pub static ROUTES: &[Route] = &[
     row(Get, "/api/v1/autonomy/preview", Admin, ("previewAutonomy", "What each level would have done with the patches of the last seven days: their recorded decisions, asked again of the policies in force. Changes nothing."), "AutonomyPreview", operations::preview_autonomy).locally(),
     row(Post, FREEZE, Admin, ("freeze", "Stops all healing."), "Autonomy", operations::freeze).takes("ReasonRequest").locally().within(Scope::Operate),
     row(Delete, FREEZE, Admin, ("unfreeze", "Lets healing go on."), "Autonomy", operations::unfreeze).takes("ReasonRequest").locally().within(Scope::Operate),
-    row(Get, "/api/v1/services", Admin, ("listServices", "The application's services."), "ServicePage", services::list),
+    row(Get, "/api/v1/services", Admin, ("listServices", "The application's services."), "ServicePage", services::list).query(NAMED_PAGE),
     row(Get, "/api/v1/services/{name}", Admin, ("getService", "One service with what it uses and how it was lately."), "ServiceDetails", services::get),
     row(Get, "/api/v1/services/{name}/logs", Admin, ("getServiceLog", "The end of its output, without secrets, at most 256 KiB."), "", services::log).answers(200, Content::Text("text/plain")),
     row(Post, "/api/v1/services/{name}/start", Admin, ("startService", "Starts a service and waits until it is ready."), "Service", services::start).takes("EmptyRequest").within(Scope::Operate),
     row(Post, "/api/v1/services/{name}/stop", Admin, ("stopService", "Stops a service; it stays down until somebody starts it."), "Service", services::stop).takes("EmptyRequest").within(Scope::Operate),
     row(Post, "/api/v1/services/{name}/restart", Admin, ("restartService", "Restarts a service and waits until it is ready."), "Service", services::restart).takes("EmptyRequest").within(Scope::Operate),
     row(Post, "/api/v1/services/{name}/reload", Admin, ("reloadService", "Has a service read its code and settings again, and waits until it is ready."), "Service", services::reload).takes("EmptyRequest").within(Scope::Operate),
-    row(Get, "/api/v1/users", Admin, ("listUsers", "All accounts."), "UserPage", accounts::list),
+    row(Get, "/api/v1/users", Admin, ("listUsers", "All accounts."), "UserPage", accounts::list).query(NAMED_PAGE),
     row(Post, "/api/v1/users", Admin, ("addUser", "Makes an account; its token is shown once."), "NewUser", accounts::add).takes("UserRequest").answers(201, Content::Schema("NewUser")),
     row(Post, "/api/v1/users/{name}/close", Admin, ("closeUser", "Closes an account: its password, tokens and sessions are good for nothing from then on."), "User", accounts::close).takes("CloseRequest"),
-    row(Get, "/api/v1/users/{name}/tokens", Admin, ("listTokensOf", "Somebody's tokens."), "TokenPage", tokens::list),
+    row(Get, "/api/v1/users/{name}/tokens", Admin, ("listTokensOf", "Somebody's tokens."), "TokenPage", tokens::list).query(NAMED_PAGE),
     row(Delete, "/api/v1/users/{name}/tokens/{token}", Admin, ("revokeTokenOf", "Takes one of somebody's tokens away."), "", tokens::revoke).answers(204, Content::Nothing),
-    row(Get, "/api/v1/tokens", Reader, ("listTokens", "The caller's own tokens."), "TokenPage", tokens::list),
+    row(Get, "/api/v1/tokens", Reader, ("listTokens", "The caller's own tokens."), "TokenPage", tokens::list).query(NAMED_PAGE),
     row(Post, "/api/v1/tokens", Reader, ("addToken", "Makes a token for the caller, which is shown once. One that is made by token may no more, and lives no longer, than that one."), "NewToken", tokens::add).takes("TokenRequest").answers(201, Content::Schema("NewToken")).within(Scope::Accounts),
     row(Delete, "/api/v1/tokens/{token}", Reader, ("revokeToken", "Takes one of the caller's tokens away. With the initial one, the caller's sessions end."), "", tokens::revoke).answers(204, Content::Nothing).within(Scope::Accounts),
 
@@ -477,7 +479,7 @@ pub static ROUTES: &[Route] = &[
 pub static CONTROL_ROUTES: &[Route] = &[
     row(Post, "/users", Admin, ("addUser", "Makes an account; its token is shown once."), "NewUser", accounts::add).takes("UserRequest").answers(201, Content::Schema("NewUser")),
     row(Post, "/users/{name}/close", Admin, ("closeUser", "Closes an account: nobody can use it any more."), "User", accounts::close).takes("CloseRequest"),
-    row(Get, "/users/{name}/tokens", Admin, ("listTokensOf", "Somebody's tokens."), "TokenPage", tokens::list),
+    row(Get, "/users/{name}/tokens", Admin, ("listTokensOf", "Somebody's tokens."), "TokenPage", tokens::list).query(NAMED_PAGE),
     row(Post, "/users/{name}/tokens", Admin, ("addTokenOf", "Makes a token for somebody, which is shown once."), "NewToken", tokens::add).takes("TokenRequest").answers(201, Content::Schema("NewToken")),
     row(Delete, "/users/{name}/tokens/{token}", Admin, ("revokeTokenOf", "Takes one of somebody's tokens away."), "", tokens::revoke).answers(204, Content::Nothing),
     row(Get, "/status", Admin, ("status", "How the host stands."), "Status", operations::status),

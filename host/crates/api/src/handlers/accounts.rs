@@ -17,7 +17,8 @@ pub(crate) fn list(call: &Call) -> Result<Response<Body>, Problem> {
     let accounts = call.shared.accounts()?;
     let mut items: Vec<User> = accounts.iter().map(User::from).collect();
     items.sort_by(|a, b| a.name.cmp(&b.name));
-    json(StatusCode::OK, &UserPage { items })
+    let (items, next_cursor) = call.page(items, |user| &user.name)?;
+    json(StatusCode::OK, &UserPage { items, next_cursor })
 }
 
 pub(super) fn unmade(error: SecretError) -> Problem {

@@ -15,7 +15,8 @@ const LOG_BYTES: usize = 256 * 1024;
 pub(crate) fn list(call: &Call) -> Result<Response<Body>, Problem> {
     let all = call.shared.desk.services();
     let items = all.into_iter().map(Service::from).collect();
-    json(StatusCode::OK, &ServicePage { items })
+    let (items, next_cursor) = call.page(items, Service::name)?;
+    json(StatusCode::OK, &ServicePage { items, next_cursor })
 }
 
 pub(crate) fn get(call: &Call) -> Result<Response<Body>, Problem> {

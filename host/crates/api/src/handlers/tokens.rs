@@ -31,7 +31,8 @@ fn account(call: &Call) -> Result<Account, Problem> {
 
 pub(crate) fn list(call: &Call) -> Result<Response<Body>, Problem> {
     let items = Token::all(&account(call)?, |id| call.shared.last_used(id));
-    json(StatusCode::OK, &TokenPage { items })
+    let (items, next_cursor) = call.page(items, |token| &token.id)?;
+    json(StatusCode::OK, &TokenPage { items, next_cursor })
 }
 
 fn refused(why: &NotIssued) -> Problem {

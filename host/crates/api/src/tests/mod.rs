@@ -3,10 +3,12 @@
 mod bounds;
 mod hooks;
 mod lists;
+mod load;
 mod matrix;
 mod patches;
 mod policies;
 mod preconditions;
+mod repeats;
 mod sessions;
 mod sockets;
 mod streams;

@@ -61,6 +61,9 @@ impl From<&Account> for User {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct UserPage {
     pub(crate) items: Vec<User>,
+    /// Where the next page starts; absent at the end.
+    #[serde(rename = "nextCursor", skip_serializing_if = "Option::is_none")]
+    pub(crate) next_cursor: Option<String>,
 }
 
 /// A hook event of an agent, in that agent's words; further fields are accepted.
@@ -128,6 +131,12 @@ pub(crate) struct Service {
     #[serde(skip_serializing_if = "Option::is_none")]
     healthy: Option<bool>,
     detail: String,
+}
+
+impl Service {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 impl From<ServiceStatus> for Service {
@@ -235,6 +244,9 @@ impl ServiceDetails {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ServicePage {
     pub(crate) items: Vec<Service>,
+    /// Where the next page starts; absent at the end.
+    #[serde(rename = "nextCursor", skip_serializing_if = "Option::is_none")]
+    pub(crate) next_cursor: Option<String>,
 }
 
 /// A policy module.

@@ -2,9 +2,7 @@
 
 use super::vocabulary;
 use chrono::{DateTime, Utc};
-use selfheal_domain::token::{
-    AccessToken, INITIAL_TOKEN, MAX_TOKEN_DAYS, Scope, TokenOrder, token_id,
-};
+use selfheal_domain::token::{AccessToken, INITIAL_TOKEN, Scope, TokenOrder, token_id};
 use selfheal_domain::user::Account;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,18 +13,15 @@ use utoipa::ToSchema;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct TokenRequest {
     /// What to call it; no other token of the account has this name.
-    #[schema(min_length = 1, max_length = 64, example = "nightly report")]
+    #[schema(example = "nightly report")]
     pub(crate) name: String,
     /// What it may be used for, within the role; everything that the caller may, without.
     #[schema(value_type = Option<Vec<vocabulary::Scope>>)]
     pub(crate) scopes: Option<Vec<Scope>>,
     /// Its life in days; without, it has no end.
-    #[schema(minimum = 1, maximum = 3650)]
+    #[schema(minimum = 1)]
     pub(crate) expires_in_days: Option<u32>,
 }
-
-// The schema's numbers are literals.
-const _: () = assert!(MAX_TOKEN_DAYS == 3650);
 
 impl From<TokenRequest> for TokenOrder {
     fn from(request: TokenRequest) -> Self {
@@ -96,6 +91,9 @@ impl Token {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TokenPage {
     pub(crate) items: Vec<Token>,
+    /// Where the next page starts; absent at the end.
+    #[serde(rename = "nextCursor", skip_serializing_if = "Option::is_none")]
+    pub(crate) next_cursor: Option<String>,
 }
 
 /// A token as the API describes it.
@@ -106,7 +104,11 @@ pub fn token_view(token: &AccessToken) -> Value {
 /// The tokens of an account as the API lists them, where no host runs that knows more.
 pub fn tokens_view(account: &Account) -> Value {
     let items = Token::all(account, |_| None);
-    serde_json::to_value(TokenPage { items }).unwrap_or_default()
+    serde_json::to_value(TokenPage {
+        items,
+        next_cursor: None,
+    })
+    .unwrap_or_default()
 }
 
 /// A new token, which is shown this once.
