@@ -17,6 +17,10 @@ def wasm(ctx, value):
 # no failure: a part of the answer's detail, and the rule.
 RULES = {
     "at most 65536 are allowed": "texts are bounded in bytes, a schema counts characters",
+    "(at character ": "a query has a grammar",
+    "must be a time to come": "a snooze does not end in the past",
+    "days away": "nor farther away than a year",
+    "names nothing that is in this list": "the cursors of some lists are names of their items",
     "is above the ceiling": "the autonomy level ends at the ceiling of policy.toml",
     "is set by an admin after the report": "who may set a priority depends on the role",
     "cursor this cursor is not valid here": "the cursors of issues carry a checksum",

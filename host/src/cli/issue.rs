@@ -52,6 +52,9 @@ A - before a term asks for the opposite. What begins with one goes after --:
   selfheal issue list -- '-is:snoozed cart'";
 
 /// What of a URL's query stands for itself.
+/// As many views as one page holds: the caller's own come first.
+const ALL_VIEWS: &str = "/views?limit=200";
+
 fn encoded(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
@@ -66,7 +69,7 @@ fn encoded(text: &str) -> String {
 
 /// The query of a saved view.
 fn view_named(server: &Server, name: &str) -> Result<String, Failure> {
-    let views = server.send("GET", "/views", None)?;
+    let views = server.send("GET", ALL_VIEWS, None)?;
     let items = views.get("items").and_then(Value::as_array);
     let text = |view: &Value, key: &str| view.get(key).and_then(Value::as_str).map(str::to_owned);
     let mut known = Vec::new();
@@ -326,7 +329,7 @@ impl Issue {
                 }
                 server.send("GET", &path, None)?
             }
-            Action::Views => server.send("GET", "/views", None)?,
+            Action::Views => server.send("GET", ALL_VIEWS, None)?,
             Action::Snooze { issue, length } => {
                 let body = match length {
                     None => json!({}),

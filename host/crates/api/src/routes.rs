@@ -16,6 +16,7 @@ use axum::extract::Request;
 use axum::http::Response;
 use axum::routing::any;
 use selfheal_domain::external::ExternalAgent;
+use selfheal_domain::query::MAX_CHARS;
 use selfheal_domain::token::Scope;
 use selfheal_domain::user::Role;
 use std::collections::BTreeMap;
@@ -321,20 +322,22 @@ const DECISION_FILTER: &[Parameter] = &[
     LIMIT,
     CURSOR,
 ];
-const VIEW_OWNER: &[Parameter] = &[text(
-    "owner",
-    "Whose it is, where an admin forgets what somebody else shares.",
-)];
+const VIEW_OWNER: &[Parameter] = &[Parameter {
+    name: "owner",
+    about: "Whose it is, where an admin forgets what somebody else shares.",
+    shape: Shape::Name,
+}];
 const ISSUE_FILTER: &[Parameter] = &[
-    text(
-        "query",
-        "Terms that all hold, with spaces between, at most 1,000 characters: \
+    Parameter {
+        name: "query",
+        shape: Shape::Words(MAX_CHARS),
+        about: "Terms that all hold, with spaces between: \
          `status:open,patch-pending`, `severity:>=high`, `priority:>p2`, `source:ci`, \
          `category:bug`, `service:web`, `reported-by:me`, `is:open` (or `closed`, `waiting`, \
          `snoozed`), `created:<7d`, `updated:>=2026-01-31`, a word or a \"text\" of title or \
          description. `-` before a term asks for the opposite. `sort:created` (newest first, \
          the default) or `sort:updated`. The other parameters are further terms.",
-    ),
+    },
     values(
         "status",
         "IssueStatus",
@@ -418,7 +421,7 @@ pub static ROUTES: &[Route] = &[
     row(Patch, "/api/v1/issues/{issue}/patch/approve", Admin, ("approvePatch", "Approves exactly the patch with this digest."), "Issue", patches::approve).takes("PatchApprovalRequest").within(Scope::Triage),
     row(Patch, "/api/v1/issues/{issue}/patch/reject", Admin, ("rejectPatch", "Rejects the pending patch, for good or to have another one drafted."), "Issue", patches::reject).takes("PatchRejectionRequest").within(Scope::Triage),
 
-    row(Get, "/api/v1/views", Reader, ("listViews", "Queries that the caller keeps under a name, and those that admins share."), "SavedViewPage", views::list),
+    row(Get, "/api/v1/views", Reader, ("listViews", "Queries that the caller keeps under a name, and those that admins share."), "SavedViewPage", views::list).query(NAMED_PAGE),
     row(Put, "/api/v1/views/{name}", Reporter, ("saveView", "Keeps a query under a name, in the place of the caller's own of that name."), "SavedView", views::save).takes("SavedViewRequest").within(Scope::Report),
     row(Delete, "/api/v1/views/{name}", Reporter, ("forgetView", "Forgets a view."), "", views::forget).query(VIEW_OWNER).answers(204, Content::Nothing).within(Scope::Report),
 

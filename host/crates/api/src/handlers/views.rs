@@ -9,7 +9,8 @@ use axum::http::{Response, StatusCode};
 pub(crate) fn list(call: &Call) -> Result<Response<Body>, Problem> {
     let views = call.shared.desk.views(call.caller()?)?;
     let items = views.into_iter().map(SavedViewItem::from).collect();
-    json(StatusCode::OK, &SavedViewPage { items })
+    let (items, next_cursor) = call.page(items, |view: &SavedViewItem| &view.key)?;
+    json(StatusCode::OK, &SavedViewPage { items, next_cursor })
 }
 
 pub(crate) fn save(call: &Call) -> Result<Response<Body>, Problem> {

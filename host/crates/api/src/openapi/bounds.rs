@@ -1,8 +1,9 @@
 //! What requests may hold, by the constants that the code checks them with. Schemas of
-//! requests are as strict as the code, but for three rules that JSON Schema has no words for:
+//! requests are as strict as the code, but for four rules that JSON Schema has no words for:
 //!
 //! - texts are bounded in bytes (64 KiB), `maxLength` counts characters;
 //! - the autonomy level ends at the ceiling of `policy.toml`, which may change at any time;
+//! - a query has a grammar, and a snooze ends in time to come;
 //! - a candidate `policy.toml`, and the settings of a module, mean what the modules say.
 //!
 //! Whoever breaks one of them gets a 422, as for any other wrong field.
@@ -10,6 +11,7 @@
 use crate::handlers::policies::MOST_DECISIONS;
 use crate::secrets::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS};
 use selfheal_domain::policy_control::LONGEST_GRANT_MINUTES;
+use selfheal_domain::query::MAX_CHARS;
 use selfheal_domain::report::{MAX_TEXT_BYTES, MAX_TITLE_CHARS};
 use selfheal_domain::token::{INITIAL_TOKEN, MAX_TOKEN_DAYS, MAX_TOKEN_NAME};
 use serde_json::{Map, Value, json};
@@ -29,8 +31,9 @@ const DIGEST: &str = "^[0-9a-fA-F]{64}$";
 const RULE: &str = "^[a-z0-9._-]{1,64}$";
 /// A position in the log, as its lists hand it out.
 pub(super) const POSITION: &str = "^(0|[1-9][0-9]{0,18})$";
-/// A place in the list of issues, whose last four bytes are a checksum.
-pub(super) const ISSUE_CURSOR: &str = "^[0-9a-f]{26}$";
+/// A place in the list of issues, whose last four bytes are a checksum; with a time in it
+/// where the list is in the order of changes.
+pub(super) const ISSUE_CURSOR: &str = "^[0-9a-f]{26}([0-9a-f]{16})?$";
 
 fn bound(schema: &str, field: &str) -> Option<Value> {
     // Patterns stand apart from lengths: what makes test data of both at once takes seconds
@@ -56,6 +59,7 @@ fn bound(schema: &str, field: &str) -> Option<Value> {
         }),
         ("TokenRequest", "scopes") => json!({ "minItems": 1 }),
         ("TokenRequest", "expiresInDays") => json!({ "maximum": MAX_TOKEN_DAYS }),
+        ("SavedViewRequest", "query") => json!({ "maxLength": MAX_CHARS }),
         ("PatchApprovalRequest", "patchDigest") => pattern(DIGEST),
         ("UserRequest", "name") => pattern(NAME),
         ("UserRequest", "password") => {

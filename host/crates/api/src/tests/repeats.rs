@@ -136,6 +136,11 @@ async fn every_list_comes_in_pages() {
     for _ in 0..5 {
         world.report("ada").await;
     }
+    for name in ["one", "two", "three"] {
+        let view = json!({ "query": "is:open" });
+        let place = format!("/api/v1/views/{name}");
+        world.call("admin", "PUT", &place, view).await;
+    }
     for (path, least) in [
         ("/api/v1/issues", 5),
         ("/api/v1/issues/1/events", 1),
@@ -144,6 +149,7 @@ async fn every_list_comes_in_pages() {
         ("/api/v1/services", 1),
         ("/api/v1/tokens", 1),
         ("/api/v1/users/ada/tokens", 1),
+        ("/api/v1/views", 3),
         ("/api/v1/decisions", 0),
     ] {
         let (items, pages) = paged(&world, path, 2).await;
@@ -161,7 +167,7 @@ async fn every_list_comes_in_pages() {
         let query: Vec<_> = route.query.iter().map(|parameter| parameter.name).collect();
         query.contains(&"limit") && query.contains(&"cursor")
     });
-    assert!(lists.count() >= 8);
+    assert!(lists.count() >= 9);
 }
 
 #[tokio::test]

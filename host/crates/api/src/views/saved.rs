@@ -16,11 +16,15 @@ pub(crate) struct SavedViewItem {
     query: String,
     /// Everybody may use it.
     shared: bool,
+    /// Its place in the list.
+    #[serde(skip)]
+    pub(crate) key: String,
 }
 
 impl From<SavedView> for SavedViewItem {
     fn from(view: SavedView) -> Self {
         Self {
+            key: format!("{}/{}", view.owner, view.name),
             name: view.name,
             owner: view.owner.to_string(),
             query: view.query,
@@ -29,10 +33,13 @@ impl From<SavedView> for SavedViewItem {
     }
 }
 
-/// The caller's views, then those that others share; all on one page.
+/// The caller's views, then those that others share.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SavedViewPage {
     pub(crate) items: Vec<SavedViewItem>,
+    /// Where the next page starts; absent at the end.
+    #[serde(rename = "nextCursor", skip_serializing_if = "Option::is_none")]
+    pub(crate) next_cursor: Option<String>,
 }
 
 /// A query to keep.
@@ -40,7 +47,7 @@ pub(crate) struct SavedViewPage {
 #[serde(deny_unknown_fields)]
 pub(crate) struct SavedViewRequest {
     /// As for `GET /api/v1/issues?query=`.
-    #[schema(max_length = 1000, example = "is:waiting severity:>=high")]
+    #[schema(example = "is:waiting severity:>=high")]
     pub(crate) query: String,
     /// Let everybody use it; for admins.
     #[serde(default)]
