@@ -389,7 +389,6 @@ impl PolicyControl for Control {
         self.note(format!("keep {} {sign:?}", bytes.len()));
         Ok(Digest::of(bytes))
     }
-    /// Applies whatever it is asked about.
     fn decide_again(
         &self,
         decision: &AutonomyDecision,
@@ -400,7 +399,6 @@ impl PolicyControl for Control {
             ..decision.clone()
         })
     }
-
     fn plan(&self, candidate: &Candidate, most: u64) -> Result<PolicyPlan, PolicyRefusal> {
         self.note(format!("plan {candidate:?} {most}"));
         if matches!(candidate, Candidate::Text(text) if text == "nonsense") {

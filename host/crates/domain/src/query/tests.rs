@@ -1,3 +1,5 @@
+//! The query language: what each key means, where errors are, and that nothing breaks it.
+
 use super::*;
 use crate::ids::{IssueId, IssueNumber};
 use crate::issue::SnoozeEnd;
