@@ -57,7 +57,24 @@ test("pictures", async ({ page, as, host }) => {
   await expect(page.locator("[data-issue]").first()).toBeVisible();
   await page.keyboard.press("j");
   await page.keyboard.press("x");
+  await host.send("adam", "PUT", "/views/Burning", {
+    query: "is:waiting severity:>=high",
+    shared: true,
+  });
+  await page.reload();
+  await expect(page.getByRole("link", { name: "Burning" })).toBeVisible();
+  await page.keyboard.press("j");
+  await page.keyboard.press("x");
   await all("issues");
+  await page.keyboard.press("s");
+  await expect(page.getByRole("dialog", { name: "Snooze issues" })).toBeVisible();
+  at = ".modal h2, .modal header";
+  await all("snooze");
+  at = "h1";
+  await page.keyboard.press("Escape");
+  await page.getByLabel("Search").pressSequentially("service:shop -s");
+  await expect(page.getByRole("listbox")).toBeVisible();
+  await all("query");
   await page.goto(`/issues/${number}`);
   await expect(page.getByRole("heading", { name: "Review this patch" })).toBeVisible();
   await expect(page.locator(".diff-row").first()).toBeVisible();
