@@ -64,6 +64,10 @@ test("each view says what it is empty of", async ({ page, as }) => {
   await page.goto("/decisions");
   await page.getByLabel("Decisions on").selectOption("admission");
   await expect(page.getByText("No such decision so far.")).toBeVisible();
+  await page.route("**/api/v1/autonomy/preview", async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, json: { ...(await response.json()), patches: [] } });
+  });
   await page.goto("/host");
   await expect(page.getByText("No patch was decided on in the last seven days.")).toBeVisible();
 });
@@ -147,6 +151,7 @@ test("what comes in does not move what one reads", async ({ page, as, host }) =>
   }
   await as("adam");
   await page.goto(`/issues/${number}`);
+  await expect(page.locator(".markdown")).toHaveCount(3);
   const reading = page.getByText("Comment 1");
   await reading.scrollIntoViewIfNeeded();
   await reading.hover();
