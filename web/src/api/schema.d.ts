@@ -168,6 +168,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/autonomy/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What each level would have done with the patches of the last seven days: their recorded decisions, asked again of the policies in force. Changes nothing.
+         * @description For admins; by token with the scope `read`.
+         */
+        get: operations["previewAutonomy"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/decisions": {
         parameters: {
             query?: never;
@@ -324,7 +344,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Issues, newest first; users see their own.
+         * Issues, newest first unless the query says otherwise; users see their own. A page looks at a bounded number of issues and may be short or empty although `nextCursor` is there.
          * @description For users, admins and auditors; by token with the scope `read`.
          */
         get: operations["listIssues"];
@@ -575,6 +595,30 @@ export interface paths {
          */
         post: operations["retryIssue"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/issues/{issue}/snooze": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Puts an issue out of the way until a time, or until something happens to it.
+         * @description For admins; by token with the scope `triage`.
+         */
+        put: operations["snoozeIssue"];
+        post?: never;
+        /**
+         * Ends a snooze.
+         * @description For admins; by token with the scope `triage`.
+         */
+        delete: operations["wakeIssue"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1216,6 +1260,50 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/views": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Queries that the caller keeps under a name, and those that admins share.
+         * @description For users, admins and auditors; by token with the scope `read`.
+         */
+        get: operations["listViews"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/views/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Keeps a query under a name, in the place of the caller's own of that name.
+         * @description For users and admins; by token with the scope `report`.
+         */
+        put: operations["saveView"];
+        post?: never;
+        /**
+         * Forgets a view.
+         * @description For users and admins; by token with the scope `report`.
+         */
+        delete: operations["forgetView"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/assets/{file}": {
         parameters: {
             query?: never;
@@ -1562,6 +1650,34 @@ export interface components {
              * @description Admins who must approve, for `review`.
              */
             reviews?: number;
+        };
+        /** @description What each autonomy level would have done with the patches of the last days. */
+        AutonomyPreview: {
+            /** Format: int32 */
+            ceiling: number;
+            /** @description More happened than is counted here. */
+            cut: boolean;
+            /**
+             * Format: int32
+             * @description The level that is set, and the highest that may be.
+             */
+            level: number;
+            /** @description Each level with how many patches it would have let pass. */
+            levels: components["schemas"]["LevelPreview"][];
+            /**
+             * Format: int32
+             * @description Runs that ended at OBSERVE before there was a patch.
+             */
+            observed: number;
+            /** @description The patches, newest first. */
+            patches: components["schemas"]["PatchPreview"][];
+            /** Format: date-time */
+            since: string;
+            /**
+             * Format: int32
+             * @description Patches whose decision cannot be asked again.
+             */
+            unknown: number;
         };
         /** @description A level to set. */
         AutonomyRequest: {
@@ -1960,6 +2076,8 @@ export interface components {
             service?: string;
             servicesRestarted?: string[];
             severity: components["schemas"]["Severity"];
+            /** @description While it is out of the way. */
+            snooze?: components["schemas"]["Snooze"];
             source: components["schemas"]["Source"];
             status: components["schemas"]["IssueStatus"];
             stepsToReproduce?: string;
@@ -1983,7 +2101,7 @@ export interface components {
              */
             version: number;
         };
-        /** @description A page of issues, newest first. */
+        /** @description A page of issues. */
         IssuePage: {
             items: components["schemas"]["IssueSummary"][];
             /** @description Where the next page starts; absent at the end. */
@@ -1996,6 +2114,7 @@ export interface components {
         IssueStatus: "OPEN" | "APPROVED" | "REJECTED" | "DIAGNOSING" | "DIAGNOSED" | "PATCH_PENDING" | "PATCHING" | "VERIFYING" | "RESOLVED" | "FAILED" | "ESCALATED" | "ABORTED";
         /** @description An issue in a list. */
         IssueSummary: {
+            category: components["schemas"]["Category"];
             /** Format: date-time */
             createdAt: string;
             /** Format: uuid */
@@ -2006,6 +2125,8 @@ export interface components {
             reportedBy: string;
             service?: string;
             severity: components["schemas"]["Severity"];
+            /** @description While it is out of the way. */
+            snooze?: components["schemas"]["Snooze"];
             source: components["schemas"]["Source"];
             status: components["schemas"]["IssueStatus"];
             title: string;
@@ -2031,6 +2152,21 @@ export interface components {
              * @example sha256:9f86d081…
              */
             source: string;
+        };
+        /** @description One level in numbers. */
+        LevelPreview: {
+            /** @description Applied without anybody's word. */
+            applied: number;
+            /** @description Of these, those that did not hold and were rolled back. */
+            appliedAndUndone: number;
+            /** Format: int32 */
+            level: number;
+            /** @example AUTO_LOW */
+            name: string;
+            /** @description Left to admins. */
+            reviewed: number;
+            /** @description Not applied at all. */
+            stopped: number;
         };
         /** @description Name and password. */
         LogInRequest: {
@@ -2141,6 +2277,35 @@ export interface components {
         PatchApprovalRequest: {
             /** @description SHA-256 of the diff that was read, in hex. */
             patchDigest: string;
+        };
+        /** @description What would have become of a patch. */
+        PatchAtLevel: {
+            /** @description `apply`, `review` or `stop`. */
+            action: string;
+            /** Format: int32 */
+            level: number;
+            reason: string;
+            /**
+             * Format: int32
+             * @description Admins that must agree, for `review`.
+             */
+            reviews?: number;
+        };
+        /** @description One patch at each level. */
+        PatchPreview: {
+            /** @description What was decided then: `apply`, `review` or `stop`. */
+            decided: string;
+            /** Format: int64 */
+            issue: number;
+            levels: components["schemas"]["PatchAtLevel"][];
+            riskLevel: components["schemas"]["RiskLevel"];
+            /** Format: int32 */
+            riskScore: number;
+            rolledBack: boolean;
+            /** Format: int32 */
+            run: number;
+            status: components["schemas"]["RunStatus"];
+            title: string;
         };
         /** @description Rejects the pending patch. */
         PatchRejectionRequest: {
@@ -2599,6 +2764,33 @@ export interface components {
          * @enum {string}
          */
         RunStatus: "ACTIVE" | "OBSERVED" | "SUCCEEDED" | "FAILED" | "ESCALATED" | "ABORTED" | "REJECTED" | "INTERRUPTED";
+        /** @description A query that somebody keeps under a name. */
+        SavedView: {
+            /** @example Burning */
+            name: string;
+            /** @example ada */
+            owner: string;
+            /** @example is:waiting severity:>=high */
+            query: string;
+            /** @description Everybody may use it. */
+            shared: boolean;
+        };
+        /** @description The caller's views, then those that others share. */
+        SavedViewPage: {
+            items: components["schemas"]["SavedView"][];
+            /** @description Where the next page starts; absent at the end. */
+            nextCursor?: string;
+        };
+        /** @description A query to keep. */
+        SavedViewRequest: {
+            /**
+             * @description As for `GET /api/v1/issues?query=`.
+             * @example is:waiting severity:>=high
+             */
+            query: string;
+            /** @description Let everybody use it; for admins. */
+            shared?: boolean;
+        };
         /**
          * @description What a token may be used for: reading; reporting and commenting; deciding about issues
          *     and patches; services, autonomy and freeze; policies; accounts and tokens; an agent's
@@ -2696,6 +2888,23 @@ export interface components {
          * @enum {string}
          */
         Severity: "CRITICAL" | "HIGH" | "MEDIUM" | "LOW";
+        /** @description An issue that is out of the way for now. */
+        Snooze: {
+            /**
+             * Format: date-time
+             * @description Until then; without it, until something happens to the issue.
+             */
+            until?: string;
+        };
+        /** @description How long an issue is out of the way. */
+        SnoozeRequest: {
+            /**
+             * Format: date-time
+             * @description Until then, at most a year away; without it, until something happens to the
+             *     issue. A change of its state ends every snooze.
+             */
+            until?: string | null;
+        };
         /**
          * @description Where a report came from.
          * @enum {string}
@@ -3321,6 +3530,56 @@ export interface operations {
             503: components["responses"]["Problem503"];
         };
     };
+    previewAutonomy: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Not if the answer would be the one with this `ETag`.
+                 * @example "7.0123456789abcdef"
+                 */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AutonomyPreview"];
+                };
+            };
+            /** @description The caller has it already. */
+            304: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
     listDecisions: {
         parameters: {
             query?: {
@@ -3782,6 +4041,11 @@ export interface operations {
     listIssues: {
         parameters: {
             query?: {
+                /**
+                 * @description Terms that all hold, with spaces between: `status:open,patch-pending`, `severity:>=high`, `priority:>p2`, `source:ci`, `category:bug`, `service:web`, `reported-by:me`, `is:open` (or `closed`, `waiting`, `snoozed`), `created:<7d`, `updated:>=2026-01-31`, a word or a "text" of title or description. `-` before a term asks for the opposite. `sort:created` (newest first, the default) or `sort:updated`. The other parameters are further terms.
+                 * @example discount cart
+                 */
+                query?: string;
                 /**
                  * @description Only issues in one of these states, with commas between.
                  * @example [
@@ -4640,6 +4904,111 @@ export interface operations {
             412: components["responses"]["Problem412"];
             413: components["responses"]["Problem413"];
             415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    snoozeIssue: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Only if it is still as the answer with this `ETag` showed it.
+                 * @example "7.0123456789abcdef"
+                 */
+                "If-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description Number or id of the issue.
+                 * @example 42
+                 */
+                issue: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /** @example {} */
+                "application/json": components["schemas"]["SnoozeRequest"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    "Content-Location"?: string;
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Issue"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            412: components["responses"]["Problem412"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    wakeIssue: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Only if it is still as the answer with this `ETag` showed it.
+                 * @example "7.0123456789abcdef"
+                 */
+                "If-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description Number or id of the issue.
+                 * @example 42
+                 */
+                issue: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    "Content-Location"?: string;
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Issue"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            412: components["responses"]["Problem412"];
+            413: components["responses"]["Problem413"];
             422: components["responses"]["Problem422"];
             429: components["responses"]["Problem429"];
             500: components["responses"]["Problem500"];
@@ -6338,6 +6707,153 @@ export interface operations {
             403: components["responses"]["Problem403"];
             404: components["responses"]["Problem404"];
             409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    listViews: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Largest number of items.
+                 * @example 50
+                 */
+                limit?: number;
+                /**
+                 * @description `nextCursor` of the page before.
+                 * @example web
+                 */
+                cursor?: string;
+            };
+            header?: {
+                /**
+                 * @description Not if the answer would be the one with this `ETag`.
+                 * @example "7.0123456789abcdef"
+                 */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavedViewPage"];
+                };
+            };
+            /** @description The caller has it already. */
+            304: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    saveView: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Name of the user.
+                 * @example web
+                 */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "query": "is:waiting severity:>=high",
+                 *       "shared": false
+                 *     }
+                 */
+                "application/json": components["schemas"]["SavedViewRequest"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavedView"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    forgetView: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Whose it is, where an admin forgets what somebody else shares.
+                 * @example ada
+                 */
+                owner?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description Name of the user.
+                 * @example web
+                 */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
             413: components["responses"]["Problem413"];
             422: components["responses"]["Problem422"];
             429: components["responses"]["Problem429"];

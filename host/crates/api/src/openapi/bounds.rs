@@ -230,8 +230,8 @@ mod tests {
             }
             for (field, value) in schema["properties"].as_object().into_iter().flatten() {
                 let kinds = value["type"].to_string();
-                let bounded =
-                    ["maxLength", "pattern", "enum"].map(|word| value.get(word).is_some());
+                let bounded = ["maxLength", "pattern", "enum", "format"]
+                    .map(|word| value.get(word).is_some());
                 let exempt = by_body.contains(&(name.as_str(), field.as_str()));
                 assert!(
                     exempt || !kinds.contains("string") || bounded.contains(&true),

@@ -80,8 +80,7 @@ impl IssueDesk {
             Some(until) => SnoozeEnd::At { until },
         };
         let number = self.issue(caller, key)?.number;
-        let event = Event::IssueSnoozed(end);
-        Ok(self.ledger.record(number, caller.actor(), event)?)
+        self.record(caller, number, Event::IssueSnoozed(end))
     }
 
     /// Ends a snooze. Nothing is recorded where there is none.
@@ -92,10 +91,10 @@ impl IssueDesk {
         self.must_decide(caller)?;
         let issue = self.issue(caller, key)?;
         if issue.snooze.is_none() {
-            return Ok(issue);
+            let seen = self.seen.as_ref();
+            return Ok(self.ledger.while_seen(issue.number, seen, || issue)?);
         }
-        let event = Event::IssueWoken;
-        Ok(self.ledger.record(issue.number, caller.actor(), event)?)
+        self.record(caller, issue.number, Event::IssueWoken)
     }
 
     /// Views that the caller keeps, then those that others share.
