@@ -18,7 +18,8 @@ export function Views({ tab, query }: { tab: Tab; query: string }) {
   const queries = useQueryClient();
   const views = useQuery({
     queryKey: KEY,
-    queryFn: () => data<{ items: SavedView[] }>(api.GET("/api/v1/views", { params: { query: { limit: 200 } } })),
+    queryFn: () =>
+      data<{ items: SavedView[] }>(api.GET("/api/v1/views", { params: { query: { limit: 200 } } })),
     staleTime: 60_000,
   });
   const kept = views.data?.items ?? [];
