@@ -150,8 +150,10 @@ async fn no_call_acts_on_what_changed_since_it_was_read() {
             "rejectPatch",
             "retryIssue",
             "setAutonomy",
+            "snoozeIssue",
             "triageIssue",
-            "unfreeze"
+            "unfreeze",
+            "wakeIssue"
         ]
     );
     assert_eq!(world.ledger.store().head().0, head, "nothing is on record");
