@@ -5,6 +5,8 @@
 //! the line and what is valid.
 
 use crate::external::{self, ExternalConfig};
+use crate::login::{OidcConfig, ProxyConfig};
+use selfheal_api::ProxyOptions;
 use selfheal_domain::agent::CheckCommand;
 use selfheal_mcp::McpConfig;
 use selfheal_model::ModelLimits;
@@ -99,6 +101,8 @@ struct Server {
     allowed_origins: Vec<String>,
     embed_in: Vec<String>,
     tls: Option<Tls>,
+    proxy: Option<ProxyConfig>,
+    oidc: Option<OidcConfig>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -135,6 +139,8 @@ impl Default for Server {
             allowed_origins: Vec::new(),
             embed_in: Vec::new(),
             tls: None,
+            proxy: None,
+            oidc: None,
         }
     }
 }
@@ -386,6 +392,10 @@ pub(crate) struct Config {
     pub secure_cookies: bool,
     /// Certificate and key, where the host has TLS of its own.
     pub tls: Option<TlsFiles>,
+    /// Proxies that are believed.
+    pub proxy: ProxyOptions,
+    /// The provider of identities.
+    pub oidc: Option<OidcConfig>,
     /// Origins that may use the cookie, besides the server's own.
     pub allowed_origins: Vec<String>,
     /// Origins of applications whose pages may show the issues in a frame.
@@ -553,6 +563,18 @@ impl Config {
         if let Some(files) = &tls {
             outside(&repository, &files.key).map_err(|why| wrong("server.tls.key", why))?;
         }
+        let proxy = document.server.proxy.map(ProxyConfig::options).transpose();
+        let proxy = proxy.map_err(|(key, why)| wrong(&format!("server.proxy.{key}"), why))?;
+        let proxy = proxy.unwrap_or_default();
+        let mut oidc = document.server.oidc;
+        if let Some(oidc) = &mut oidc {
+            for file in oidc.files_mut() {
+                *file = base.join(&file);
+                outside(&repository, file).map_err(|why| wrong("server.oidc", why))?;
+            }
+            oidc.check()
+                .map_err(|(key, why)| wrong(&format!("server.oidc.{key}"), why))?;
+        }
         if let Err(message) = check_services(&document.services) {
             return Err(wrong("service", message));
         }
@@ -564,6 +586,8 @@ impl Config {
             listen: document.server.listen,
             secure_cookies: document.server.secure_cookies,
             tls,
+            proxy,
+            oidc,
             allowed_origins: document.server.allowed_origins,
             embed_in: document.server.embed_in,
             diagnosis_budget,
@@ -599,7 +623,17 @@ impl Config {
     /// Files of the host's own that agents must not read, besides keys of models.
     pub(crate) fn secret_files(&self) -> impl Iterator<Item = PathBuf> {
         let tls = self.tls.iter().map(|tls| &tls.key);
-        tls.filter_map(|file| file.canonicalize().ok())
+        let oidc = self.oidc.iter();
+        let oidc = oidc.filter_map(|oidc| oidc.client_secret_file.as_ref());
+        tls.chain(oidc).filter_map(|file| file.canonicalize().ok())
+    }
+
+    /// Secrets that no record may hold, as far as they can be read.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        let mut keys = self.agent.keys();
+        let secret = self.oidc.as_ref().map(OidcConfig::secret);
+        keys.extend(secret.and_then(Result::ok).flatten());
+        keys
     }
 
     /// Where the host is reached, by the configuration alone.
@@ -689,6 +723,39 @@ mod tests {
             let text = format!("[application]\nrepository = \"/\"\n[agent]\n{agent}\n");
             let error = parse(&text).unwrap_err();
             assert!(error.contains(expected), "{agent}: {error}");
+        }
+        for (server, expected) in [
+            ("[server.proxy]\ntrusted = []", "server.proxy.trusted"),
+            ("[server.proxy]\ntrusted = [\"10.0.0.0/64\"]", "10.0.0.0/64"),
+            (
+                "[server.proxy]\ntrusted = [\"::1\"]\nuser_header = \"a b\"",
+                "server.proxy.user_header",
+            ),
+            (
+                "[server.proxy]\ntrusted = [\"::1\"]\nunknown_users = \"admin\"",
+                "server.proxy.unknown_users",
+            ),
+            ("[server.tls]\ncertificate = \"c\"", "key"),
+        ] {
+            let error = parse(&format!("[application]\nrepository = \"/\"\n{server}\n"));
+            let error = error.unwrap_err();
+            assert!(error.contains(expected), "{server}: {error}");
+        }
+        let oidc = "[application]\nrepository = \"/\"\n[server.oidc]\nissuer = \"https://i\"\n\
+            client_id = \"c\"\nredirect_url = \"https://h/\"\n";
+        assert!(parse(oidc).is_ok());
+        for (wrong, expected) in [
+            ("unknown_users = \"hook\"", "server.oidc.unknown_users"),
+            ("role_claim = \"groups\"", "server.oidc.role_claim"),
+            ("roles = { staff = \"user\" }", "server.oidc.role_claim"),
+            (
+                "client_secret_env = \"A\"\nclient_secret_file = \"/b\"",
+                "server.oidc.client_secret_env",
+            ),
+            ("users = { \"a@b\" = \"No Name\" }", "No Name"),
+        ] {
+            let error = parse(&format!("{oidc}{wrong}\n")).unwrap_err();
+            assert!(error.contains(expected), "{wrong}: {error}");
         }
         let error = parse("[application]\nrepository = \"/nowhere-at-all\"\n").unwrap_err();
         assert!(

@@ -7,6 +7,7 @@ mod compose;
 mod config;
 mod external;
 mod failure;
+mod login;
 mod machine;
 mod mask;
 

@@ -23,6 +23,7 @@ mod hook_others;
 mod mcp;
 mod measured;
 mod model;
+mod oidc;
 mod openapi;
 mod pack;
 mod policy;

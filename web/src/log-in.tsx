@@ -1,9 +1,20 @@
 // Where everybody without a session ends up; the address stays, to go on from there.
+import { useQuery } from "@tanstack/react-query";
 import { type FormEvent, useEffect, useRef, useState } from "react";
+import { api, data } from "./api/client";
+import { framed } from "./embed/framed";
 import { useSpeech } from "./i18n";
 import { useLogIn } from "./session";
 import { Preferences } from "./shell";
 import { useProblemText } from "./ui/toast";
+
+const REASONS = ["refused", "unknown", "unavailable"] as const;
+
+/** Why the provider's answer was not enough, as the address says. */
+function reason(search: string) {
+  const said = new URLSearchParams(search).get("login");
+  return REASONS.find((known) => known === said) ?? null;
+}
 
 export function LogInPage() {
   const { t } = useSpeech();
@@ -17,6 +28,16 @@ export function LogInPage() {
     document.title = `${t("login.title")} · Selfheal`;
   }, [t]);
   useEffect(() => name.current?.focus(), []);
+  const options = useQuery({
+    queryKey: ["login"],
+    queryFn: () => data(api.GET("/api/v1/session/options")),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+  // A provider shows itself in no frame.
+  const provider = framed ? undefined : options.data?.provider;
+  const { pathname, search } = location;
+  const came = reason(search);
+  const here = came === null ? pathname + search : "/";
 
   const send = async (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
@@ -49,6 +70,11 @@ export function LogInPage() {
             <span>{t("login.password")}</span>
             <input name="password" type="password" autoComplete="current-password" required />
           </label>
+          {refused === null && came !== null && (
+            <p className="field-error" role="alert">
+              {t(`login.${came}`)}
+            </p>
+          )}
           {refused !== null && (
             <p className="field-error" role="alert">
               {sentence(refused)}
@@ -57,6 +83,14 @@ export function LogInPage() {
           <button className="primary wide" disabled={busy} type="submit">
             {t("login.enter")}
           </button>
+          {provider && (
+            <a
+              className="button wide"
+              href={`${provider.url}?returnTo=${encodeURIComponent(here)}`}
+            >
+              {t("login.provider", { name: provider.label })}
+            </a>
+          )}
         </form>
         <Preferences />
       </main>

@@ -83,6 +83,7 @@ fn save_in_journal(
         token_digest: Some(token.digest),
         password_hash,
         tokens: Vec::new(),
+        subject: None,
     };
     record(store, Event::UserSaved(account))?;
     Ok(token.token)

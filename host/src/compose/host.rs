@@ -6,10 +6,11 @@ use super::agents::agent_of;
 use super::{BenchParts, identity, keeper_of, masker, patch_limits, workbench};
 use crate::config::Config;
 use crate::failure::{Because, Exit, Failure};
+use crate::login::OidcConfig;
 use crate::machine::Machine;
 use crate::mask::Mask;
 use selfheal_agent::{BenchRules, CheckerConfig, SandboxWorkbench};
-use selfheal_api::{ApiOptions, ApiState, Identity, SecureCookies};
+use selfheal_api::{ApiOptions, ApiState, Identity, SecureCookies, SignInOptions};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{Event, Record};
 use selfheal_domain::ledger::Ledger;
@@ -44,6 +45,8 @@ pub(crate) struct Host {
     watcher: Option<JoinHandle<()>>,
     /// Who the host is to browsers, where it has TLS of its own.
     certificate: Option<Identity>,
+    /// Where else people log in.
+    sign_in: Option<SignInOptions>,
     config: Config,
 }
 
@@ -52,10 +55,12 @@ impl Host {
     pub(crate) fn open(config: Config) -> Result<Self, Failure> {
         let certificate = config.tls.as_ref().map(super::tls::identity).transpose();
         let certificate = certificate.because(Exit::Usage)?;
+        let sign_in = config.oidc.as_ref().map(OidcConfig::sign_in).transpose();
+        let sign_in = sign_in.because(Exit::Usage)?;
         // The keeper writes generations: never beside another host's.
         let claim = JournalStore::claim(&config.data).because(Exit::Unavailable)?;
         let keeper = keeper_of(&config)?;
-        let (policy, keys) = (keeper.config(), config.agent.keys());
+        let (policy, keys) = (keeper.config(), config.keys());
         let policies: Arc<dyn PolicyHost> = keeper.host();
         let journal = Arc::new(
             JournalStore::open_claimed(claim, Options::new(masker(&policy, &keys)?))
@@ -187,6 +192,7 @@ impl Host {
             worker: None,
             watcher: None,
             certificate,
+            sign_in,
             config,
         })
     }
@@ -221,6 +227,8 @@ impl Host {
             } else {
                 SecureCookies::No
             },
+            proxy: config.proxy.clone(),
+            sign_in: self.sign_in.clone(),
             hsts: config.tls.as_ref().map_or(Duration::ZERO, |tls| tls.hsts),
             ..ApiOptions::default()
         };

@@ -129,6 +129,7 @@ const POWERS: &[Power] = &[
             ),
             ("host/crates/model/", "the configured model"),
             ("host/crates/mcp/", "the configured servers, for the broker"),
+            ("host/crates/oidc/", "the configured provider of identities"),
             ("host/crates/policy-source/", "registries of modules"),
             (
                 "host/crates/services/",

@@ -12,7 +12,7 @@ use std::process::Command;
 
 /// Which of our crates may depend on which; dev-dependencies are free. A crate
 /// that is not listed may depend on none of ours.
-const EDGES: [(&str, &[&str]); 22] = [
+const EDGES: [(&str, &[&str]); 23] = [
     ("selfheal-domain", &[]),
     ("selfheal-audit", &["selfheal-domain"]),
     ("selfheal-store", &["selfheal-domain", "selfheal-audit"]),
@@ -41,6 +41,7 @@ const EDGES: [(&str, &[&str]); 22] = [
         "selfheal-api",
         &["selfheal-domain", "selfheal-evidence", "selfheal-pipeline"],
     ),
+    ("selfheal-oidc", &["selfheal-domain"]),
     ("selfheal-guest-build", &[]),
     ("selfheal-policy-sdk", &[]),
     ("selfheal-faults", &[]),
@@ -61,6 +62,7 @@ const EDGES: [(&str, &[&str]); 22] = [
             "selfheal-model",
             "selfheal-external-agent",
             "selfheal-mcp",
+            "selfheal-oidc",
             "selfheal-services",
             "selfheal-pipeline",
             "selfheal-api",
@@ -73,7 +75,7 @@ const EDGES: [(&str, &[&str]); 22] = [
 const GUEST_PREFIX: &str = "selfheal-policy-";
 
 /// Engines, and the only crates that name them.
-const ENGINES: [(&str, &[&str]); 12] = [
+const ENGINES: [(&str, &[&str]); 13] = [
     ("sled", &["selfheal-store"]),
     ("wasmtime", &["selfheal-policy-host"]),
     ("git2", &["selfheal-worktree"]),
@@ -83,6 +85,7 @@ const ENGINES: [(&str, &[&str]); 12] = [
         &["selfheal-policy-source", "selfheal-worktree"],
     ),
     ("ring", &["selfheal-audit"]),
+    ("openidconnect", &["selfheal-oidc"]),
     ("oci-client", &["selfheal-policy-source"]),
     ("reqwest", &["selfheal-mcp", "selfheal-model"]),
     (

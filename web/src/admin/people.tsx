@@ -53,6 +53,7 @@ export default function PeoplePage() {
                     {[
                       person.hasToken && t("people.token"),
                       person.hasPassword && t("people.password"),
+                      person.hasProvider && t("people.provider"),
                     ]
                       .filter(Boolean)
                       .join(", ")}

@@ -29,6 +29,12 @@ export const de: Words = {
   "login.name": "Benutzername",
   "login.password": "Passwort oder Token",
   "login.enter": "Anmelden",
+  "login.provider": "Anmelden mit {name}",
+  "login.refused": "Die Anmeldung dort hat nicht geklappt. Versuchen Sie es noch einmal.",
+  "login.unknown":
+    "Dort sind Sie bekannt, haben hier aber kein Konto. Bitten Sie einen Admin darum.",
+  "login.unavailable":
+    "Der Anbieter ist gerade nicht erreichbar. Melden Sie sich mit dem Passwort an.",
 
   "nav.main": "Hauptmenü",
   "nav.skip": "Zum Inhalt springen",
@@ -435,6 +441,7 @@ export const de: Words = {
   "people.by": "Meldet sich an mit",
   "people.token": "Token",
   "people.password": "Passwort",
+  "people.provider": "Anbieter",
   "people.password.optional": "Passwort (12 Zeichen; freiwillig)",
   "people.add": "Anlegen",
   "people.once": "Das Token von {name}, nur dieses eine Mal gezeigt:",

@@ -27,6 +27,10 @@ export const en = {
   "login.name": "User name",
   "login.password": "Password or token",
   "login.enter": "Log in",
+  "login.provider": "Log in with {name}",
+  "login.refused": "The log-in there did not work. Try again.",
+  "login.unknown": "You are known there, but have no account here. Ask an admin for one.",
+  "login.unavailable": "The provider cannot be reached just now. Log in with your password.",
 
   "nav.main": "Main menu",
   "nav.skip": "Skip to the content",
@@ -430,6 +434,7 @@ export const en = {
   "people.by": "Logs in by",
   "people.token": "token",
   "people.password": "password",
+  "people.provider": "provider",
   "people.password.optional": "Password (12 characters; optional)",
   "people.add": "Add",
   "people.once": "The token of {name}, shown this once:",

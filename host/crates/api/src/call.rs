@@ -2,6 +2,7 @@
 
 use crate::preconditions;
 use crate::problem::Problem;
+use crate::proxy::Seen;
 use crate::routes::Route;
 use crate::sessions::SessionKey;
 use crate::state::Shared;
@@ -28,6 +29,8 @@ pub(crate) enum Credential {
     Token([u8; 32]),
     /// A cookie session.
     Session(SessionKey),
+    /// The word of a trusted proxy.
+    Proxy,
     /// The local control socket.
     Socket,
 }
@@ -57,6 +60,7 @@ pub(crate) struct Call {
     pub(crate) route: &'static Route,
     pub(crate) visitor: Option<Visitor>,
     pub(crate) source: IpAddr,
+    pub(crate) seen: Seen,
     pub(crate) path: Vec<(String, String)>,
     pub(crate) query: Vec<(String, String)>,
     pub(crate) headers: HeaderMap,
@@ -87,7 +91,7 @@ impl Call {
         let visitor = self.visitor()?;
         Ok(match visitor.credential {
             Credential::Socket => Actor::Operator,
-            Credential::Session(_) | Credential::Token(_) => {
+            Credential::Session(_) | Credential::Token(_) | Credential::Proxy => {
                 Actor::User(visitor.caller.name.clone())
             }
         })
@@ -186,7 +190,7 @@ impl Call {
 
     /// Query parameters that the route does not know, or twice the same.
     pub(crate) fn check_query(&self) -> Result<(), Problem> {
-        if self.route.is_page() {
+        if self.route.is_page() || self.route.is_callback() {
             return Ok(());
         }
         let known: Vec<&str> = self

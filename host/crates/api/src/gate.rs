@@ -8,6 +8,7 @@ use crate::handlers::hook;
 use crate::hook::{MAX_QUESTION, MAX_REPORT};
 use crate::idempotency::{Answer, Claim};
 use crate::limits::source_key;
+use crate::outside;
 use crate::preconditions;
 use crate::problem::Problem;
 use crate::routes::{Route, Verb, Who};
@@ -17,7 +18,7 @@ use crate::state::Shared;
 use crate::tls::Peer;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, Uri, header};
+use axum::http::{HeaderName, HeaderValue, Response, Uri, header};
 use axum::response::IntoResponse;
 use futures::StreamExt;
 use selfheal_domain::digest::Digest;
@@ -72,12 +73,10 @@ async fn walk(
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     let route = route_of(rows, parts.method.as_str())?;
-    let source = parts
-        .extensions
-        .get::<ConnectInfo<Peer>>()
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| {
-            source_key(info.0.0.ip())
-        });
+    let peer = parts.extensions.get::<ConnectInfo<Peer>>();
+    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.0.ip());
+    let seen = shared.options.proxy.see(peer, &parts.headers);
+    let source = source_key(seen.source);
     if door == Door::Network {
         let taken = shared.by_source.take(source, Instant::now());
         taken.map_err(|wait| Problem::too_many("too many requests from your address", wait))?;
@@ -87,6 +86,7 @@ async fn walk(
         route,
         visitor: None,
         source,
+        seen,
         path,
         query: query_of(&parts.uri),
         headers: parts.headers,
@@ -153,7 +153,7 @@ fn admit(mut call: Call, door: Door) -> Result<Call, Problem> {
         });
         return Ok(call);
     }
-    let known = identify(&call.shared, &call.headers);
+    let known = identify(&call);
     if call.route.who == Who::Anyone {
         // Whoever is not known (or whose token is wrong) is nobody here.
         call.visitor = known.unwrap_or_default();
@@ -195,7 +195,8 @@ fn admit(mut call: Call, door: Door) -> Result<Call, Problem> {
 ///
 /// # Errors
 /// A token or session that is not (or no longer) valid.
-pub(crate) fn identify(shared: &Shared, headers: &HeaderMap) -> Result<Option<Visitor>, Problem> {
+fn identify(call: &Call) -> Result<Option<Visitor>, Problem> {
+    let (shared, headers) = (&call.shared, &call.headers);
     let credential = match headers.get(header::AUTHORIZATION) {
         Some(value) => {
             let text = value.to_str().unwrap_or_default();
@@ -207,6 +208,7 @@ pub(crate) fn identify(shared: &Shared, headers: &HeaderMap) -> Result<Option<Vi
             }
             Credential::Token(digest_of(token.trim()))
         }
+        None if call.seen.user.is_some() => return proxied(call),
         None => match cookie_of(headers) {
             Some(key) => Credential::Session(key),
             None => return Ok(None),
@@ -216,15 +218,52 @@ pub(crate) fn identify(shared: &Shared, headers: &HeaderMap) -> Result<Option<Vi
         Some(visitor) => Ok(Some(visitor)),
         None => Err(Problem::unauthenticated(match credential {
             Credential::Session(_) => "the session has ended; log in again",
-            Credential::Token(_) | Credential::Socket => {
+            Credential::Token(_) | Credential::Proxy | Credential::Socket => {
                 "the token is not valid, or has expired or been revoked"
             }
         })),
     }
 }
 
+/// Whom the trusted proxy names.
+fn proxied(call: &Call) -> Result<Option<Visitor>, Problem> {
+    let Some(Ok(name)) = &call.seen.user else {
+        let why = "the proxy names nobody who can be a user here";
+        return Err(Problem::unauthenticated(why));
+    };
+    let newcomers = call.shared.options.proxy.newcomers;
+    let account = outside::named_by_proxy(&call.shared, name, newcomers)?;
+    call.shared.introduce(name)?;
+    Ok(Some(Visitor {
+        caller: Caller {
+            name: account.name,
+            role: account.role,
+        },
+        credential: Credential::Proxy,
+        token: None,
+    }))
+}
+
+/// Whether somebody who was let in is still who they were.
+pub(crate) fn is_still(shared: &Shared, caller: &Caller, credential: Credential) -> bool {
+    let now = match credential {
+        Credential::Proxy => shared.accounts().ok().and_then(|accounts| {
+            let found = accounts
+                .iter()
+                .find(|account| account.name == caller.name)?;
+            Some(found.role)
+        }),
+        Credential::Token(_) | Credential::Session(_) | Credential::Socket => {
+            let visitor = bearer(shared, credential).ok().flatten();
+            let visitor = visitor.filter(|visitor| visitor.caller.name == caller.name);
+            visitor.map(|visitor| visitor.caller.role)
+        }
+    };
+    now == Some(caller.role)
+}
+
 /// Whose credential this is, as of now.
-pub(crate) fn bearer(shared: &Shared, credential: Credential) -> Result<Option<Visitor>, Problem> {
+fn bearer(shared: &Shared, credential: Credential) -> Result<Option<Visitor>, Problem> {
     let accounts = shared.accounts()?;
     let found = match credential {
         Credential::Token(digest) => {
@@ -239,7 +278,7 @@ pub(crate) fn bearer(shared: &Shared, credential: Credential) -> Result<Option<V
             }
             None => None,
         },
-        Credential::Socket => None,
+        Credential::Proxy | Credential::Socket => None,
     };
     Ok(found.map(|(account, token)| Visitor {
         caller: Caller {
@@ -277,7 +316,8 @@ fn owner_of<'a>(
 fn check_origin(call: &Call) -> Result<(), Problem> {
     let origin = call.headers.get(header::ORIGIN);
     let credential = call.visitor.as_ref().map(|visitor| visitor.credential);
-    let by_cookie = matches!(credential, Some(Credential::Session(_)));
+    // What a proxy adds comes along by itself, as cookies do.
+    let by_cookie = matches!(credential, Some(Credential::Session(_) | Credential::Proxy));
     if !by_cookie && (origin.is_none() || call.visitor.is_some()) {
         return Ok(());
     }
@@ -288,14 +328,17 @@ fn check_origin(call: &Call) -> Result<(), Problem> {
     let Ok(origin) = origin.to_str() else {
         return refused("the Origin header is not readable");
     };
-    let host = call
-        .headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
+    let host = call.headers.get(header::HOST);
+    let host = host.and_then(|host| host.to_str().ok());
+    let host = call.seen.host.as_deref().or(host);
     // Where the host is reached over TLS, a page that came without it may be anybody's.
     let plain = call.shared.options.secure_cookies == SecureCookies::No;
     let own = origin.split_once("://").is_some_and(|(scheme, authority)| {
-        (scheme == "https" || (plain && scheme == "http")) && host == Some(authority)
+        let reached = match call.seen.scheme.as_deref() {
+            Some(seen) => scheme == seen,
+            None => scheme == "https" || scheme == "http",
+        };
+        reached && (scheme == "https" || plain) && host == Some(authority)
     });
     if own
         || call

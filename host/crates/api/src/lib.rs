@@ -17,8 +17,10 @@ pub mod hook;
 mod idempotency;
 mod limits;
 mod openapi;
+mod outside;
 mod preconditions;
 mod problem;
+mod proxy;
 mod routes;
 mod secrets;
 mod server;
@@ -32,12 +34,13 @@ mod views;
 pub use gate::is_origin;
 pub use openapi::document as openapi_document;
 pub use problem::{PROBLEM_JSON, Problem};
+pub use proxy::{Network, ProxyOptions};
 pub use routes::{CONTROL_ROUTES, Parameter, ROUTES, Route, Verb, Who, control_router, router};
 pub use secrets::{
     MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, NewToken, SecretError, hash_password, new_token,
 };
 pub use server::{serve, serve_control, serve_tls};
 pub use sessions::SecureCookies;
-pub use state::{ApiOptions, ApiState};
+pub use state::{ApiOptions, ApiState, SignInOptions};
 pub use tls::{Identity, IdentityError};
 pub use views::token::{token_view, tokens_view};

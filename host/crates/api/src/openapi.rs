@@ -28,10 +28,12 @@ const SOME_TAG: &str = "\"7.0123456789abcdef\"";
     admin::CloseRequest,
     admin::Health,
     admin::HookRequest,
+    admin::LogInOptions,
     admin::LogInRequest,
     admin::NewUser,
     admin::EnforcementAge,
     admin::PolicyModule,
+    admin::Provider,
     admin::Service,
     admin::ServiceDetails,
     admin::ServiceHealth,
@@ -215,7 +217,7 @@ fn schema_ref(name: &str) -> Value {
 
 fn tag(route: &Route) -> &'static str {
     match route.path {
-        path if path.ends_with("/session") => "session",
+        path if path.contains("/session") => "session",
         path if path.starts_with("/api/v1/issues") || path.ends_with("/stream") => "issues",
         path if path.starts_with("/api/v1/audit") || path.starts_with("/api/v1/decisions") => {
             "audit"
@@ -558,7 +560,9 @@ fn refusals(route: &Route) -> Vec<(&'static str, &'static str)> {
         ),
         (
             // Changes of policies may name a generation, or a trial, that is not there.
-            route.path.contains('{') || (takes_body && route.path.contains("/policies")),
+            route.path.contains('{')
+                || route.path.ends_with("/oidc")
+                || (takes_body && route.path.contains("/policies")),
             ("404", "There is none, or none the caller may know of."),
         ),
         (

@@ -5,8 +5,8 @@ use crate::call::Call;
 use crate::gate::{self, Door};
 use crate::handlers::issues::MAX_WORDS_CHARS;
 use crate::handlers::{
-    accounts, assets, audit, hook, issues, operations, pack, patches, policies, services, session,
-    streams, tokens, views,
+    accounts, assets, audit, hook, issues, oidc, operations, pack, patches, policies, services,
+    session, streams, tokens, views,
 };
 use crate::problem::Problem;
 use crate::state::{ApiState, Shared};
@@ -186,6 +186,11 @@ impl Route {
     /// where a second answer must be a new one: a session, a question about an agent's act.
     pub fn takes_key(&self) -> bool {
         self.verb == Verb::Post && !self.is_session() && self.hook.is_none()
+    }
+
+    /// Whether others write its query.
+    pub(crate) fn is_callback(&self) -> bool {
+        self.path.ends_with("/oidc/callback")
     }
 
     pub(crate) fn is_session(&self) -> bool {
@@ -400,6 +405,10 @@ pub static ROUTES: &[Route] = &[
     row(Post, "/api/v1/session", Anyone, ("logIn", "Logs in by password (or by token in its place) and sets the session cookie. 429 after repeated failures."), "Session", session::log_in).takes("LogInRequest"),
     row(Get, "/api/v1/session", Anyone, ("whoAmI", "Who is logged in; 401 when nobody is."), "Session", session::who_am_i),
     row(Delete, "/api/v1/session", Anyone, ("logOut", "Logs out."), "", session::log_out).answers(204, Content::Nothing),
+
+    row(Get, "/api/v1/session/options", Anyone, ("logInOptions", "How people log in, besides with name and password."), "LogInOptions", oidc::options),
+    row(Get, "/api/v1/session/oidc", Anyone, ("logInElsewhere", "Sends the browser to the provider of identities. It comes back logged in, at `returnTo`."), "", oidc::begin).query(&[text("returnTo", "A path of this host to go on at.")]).answers(303, Content::Nothing),
+    row(Get, "/api/v1/session/oidc/callback", Anyone, ("finishLogIn", "Where the provider sends the browser back to. Whoever is refused goes on at `/?login=…`."), "", oidc::finish).answers(303, Content::Nothing),
 
     row(Get, "/api/v1/issues", Reader, ("listIssues", "Issues, newest first unless the query says otherwise; users see their own. A page looks at a bounded number of issues and may be short or empty although `nextCursor` is there."), "IssuePage", issues::list).query(ISSUE_FILTER),
     row(Post, "/api/v1/issues", Reporter, ("reportIssue", "Reports something."), "Issue", issues::report).takes("ReportRequest").answers(201, Content::Schema("Issue")),

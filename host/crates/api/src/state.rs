@@ -1,27 +1,41 @@
 //! What every request shares.
 
 use crate::call::{Credential, Visitor};
+use crate::handlers::oidc::Finished;
 use crate::idempotency::Answers;
 use crate::limits::{Lockout, RateLimit};
 use crate::problem::Problem;
+use crate::proxy::ProxyOptions;
 use crate::sessions::{SecureCookies, Sessions};
 use axum::http::StatusCode;
 use chrono::{DateTime, TimeDelta, Utc};
 use selfheal_domain::event::Event;
 use selfheal_domain::ids::IssueNumber;
 use selfheal_domain::ports::EventStore;
+use selfheal_domain::sign_in::SignIn;
 use selfheal_domain::token::token_id;
-use selfheal_domain::user::{Account, Actor, UserName};
+use selfheal_domain::user::{Account, Actor, Role, UserName};
 use selfheal_pipeline::desk::IssueDesk;
 use selfheal_pipeline::feed::{Feed, FeedItem};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, watch};
 
 /// Items that a slow stream may lag behind before it reads the log again.
 const FEED_LAG: usize = 512;
+
+/// A provider of identities.
+#[derive(Clone, Debug)]
+pub struct SignInOptions {
+    /// The provider.
+    pub provider: Arc<dyn SignIn>,
+    /// What the log-in page calls it.
+    pub label: String,
+    /// Role of accounts that are made for people who have none; they are refused without.
+    pub newcomers: Option<Role>,
+}
 
 /// How often the use of a token is put on record.
 const USE_RECORDED_EVERY: TimeDelta = TimeDelta::days(1);
@@ -37,6 +51,10 @@ pub struct ApiOptions {
     pub embed_in: Vec<String>,
     /// Whether session cookies are `Secure`.
     pub secure_cookies: SecureCookies,
+    /// Proxies that are believed, and what.
+    pub proxy: ProxyOptions,
+    /// The provider of identities that people may log in at.
+    pub sign_in: Option<SignInOptions>,
     /// How long browsers shall come over TLS only (`Strict-Transport-Security`); nothing
     /// is said about it where this is zero.
     pub hsts: Duration,
@@ -63,6 +81,8 @@ impl Default for ApiOptions {
             allowed_origins: Vec::new(),
             embed_in: Vec::new(),
             secure_cookies: SecureCookies::No,
+            proxy: ProxyOptions::default(),
+            sign_in: None,
             hsts: Duration::ZERO,
             session_ttl: Duration::from_secs(12 * 3600),
             user_per_minute: 1_200,
@@ -102,6 +122,9 @@ pub(crate) struct Shared {
     accounts: Mutex<Option<CachedAccounts>>,
     /// When each token, by id, was used last, since the host started.
     used: Mutex<HashMap<String, DateTime<Utc>>>,
+    /// Until when whom a proxy names counts as logged in on record.
+    introduced: Mutex<HashMap<UserName, Instant>>,
+    pub(crate) finished: Finished,
     answered: Mutex<BTreeMap<u16, u64>>,
 }
 
@@ -137,6 +160,8 @@ impl ApiState {
             closing,
             accounts: Mutex::default(),
             used: Mutex::default(),
+            introduced: Mutex::default(),
+            finished: Finished::default(),
             answered: Mutex::default(),
         }))
     }
@@ -198,6 +223,24 @@ impl Shared {
         if let Err(error) = self.desk.record_session(Actor::User(name), event) {
             tracing::warn!(%error, "the use of a token could not be recorded");
         }
+    }
+
+    /// Records that a proxy logged somebody in: once for as long as a session lasts.
+    pub(crate) fn introduce(&self, name: &UserName) -> Result<(), Problem> {
+        let now = Instant::now();
+        let introduced = || {
+            self.introduced
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if introduced().get(name).is_some_and(|until| *until > now) {
+            return Ok(());
+        }
+        let opened = Event::SessionOpened { name: name.clone() };
+        self.desk
+            .record_session(Actor::User(name.clone()), opened)?;
+        introduced().insert(name.clone(), now + self.options.session_ttl);
+        Ok(())
     }
 
     /// When the token with this id was used last, since the host started.

@@ -145,6 +145,7 @@ fn patches_digests_and_accounts_come_through_unchanged() {
         token_digest: Some(Digest::of(b"token").to_string()),
         password_hash: Some("$argon2id$v=19$m=1,t=1,p=1$s3cr3t-value$s3cr3t-value".to_owned()),
         tokens: Vec::new(),
+        subject: None,
     });
     assert_eq!(stored(&masker(), &account), account);
 

@@ -112,6 +112,7 @@ fn every_place_of_a_user_is_encrypted_and_erased_with_the_key() {
         token_digest: None,
         password_hash: None,
         tokens: vec![rita_token()],
+        subject: None,
     };
     let approval = || Approval::Admin { name: name("rita") };
     let reviewed = Event::PatchReviewed {

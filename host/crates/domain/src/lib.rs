@@ -24,6 +24,7 @@ pub mod report;
 pub mod risk;
 pub mod run;
 pub mod service;
+pub mod sign_in;
 pub mod state;
 pub mod token;
 pub mod tools;

@@ -265,6 +265,7 @@ mod tests {
             token_digest: Some("ab".repeat(32)),
             password_hash: None,
             tokens: Vec::new(),
+            subject: None,
         }
     }
 

@@ -186,6 +186,10 @@ pub struct Account {
     /// Further tokens.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<AccessToken>,
+    /// SHA-256 of issuer and subject at the provider of identities that its owner logs in
+    /// at, hex; the first that comes with its name is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
 }
 
 /// Why an account stays open.
@@ -215,7 +219,10 @@ impl Account {
         let whole = |token: &AccessToken| {
             token.expires_at.is_none() && Scope::of_role(self.role) == token.scopes
         };
-        self.token_digest.is_some() || self.password_hash.is_some() || self.tokens.iter().any(whole)
+        self.token_digest.is_some()
+            || self.password_hash.is_some()
+            || self.subject.is_some()
+            || self.tokens.iter().any(whole)
     }
 
     /// The account `name` of `all` as it is saved to close it: nobody can use it any more,
@@ -247,6 +254,7 @@ impl Account {
             token_digest: None,
             password_hash: None,
             tokens: Vec::new(),
+            subject: None,
         })
     }
 }
@@ -263,6 +271,7 @@ mod tests {
             token_digest: token.map(str::to_owned),
             password_hash: None,
             tokens: Vec::new(),
+            subject: None,
         };
         let all = [
             account("ann", Role::Admin, Some("a")),

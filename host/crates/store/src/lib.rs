@@ -243,6 +243,7 @@ impl JournalStore {
                 token_digest: None,
                 password_hash: None,
                 tokens: Vec::new(),
+                subject: None,
                 ..account
             };
             let record = NewRecord {

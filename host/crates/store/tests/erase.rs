@@ -27,6 +27,7 @@ fn account(text: &str, role: Role) -> Event {
         token_digest: Some("5e".repeat(32)),
         password_hash: None,
         tokens: Vec::new(),
+        subject: None,
     })
 }
 

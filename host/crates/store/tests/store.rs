@@ -29,6 +29,7 @@ fn account(name: &str) -> Account {
         token_digest: Some("5e".repeat(32)),
         password_hash: Some("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA".to_owned()),
         tokens: Vec::new(),
+        subject: None,
     }
 }
 

@@ -11,7 +11,7 @@ use selfheal_domain::user::{Account, NotClosed, UserName};
 use std::sync::{Mutex, PoisonError};
 
 /// Makes looking at accounts and saving one of them one step.
-pub(super) static MAKING: Mutex<()> = Mutex::new(());
+pub(crate) static MAKING: Mutex<()> = Mutex::new(());
 
 pub(crate) fn list(call: &Call) -> Result<Response<Body>, Problem> {
     let accounts = call.shared.accounts()?;
@@ -51,6 +51,7 @@ pub(crate) fn add(call: &Call) -> Result<Response<Body>, Problem> {
         token_digest: Some(made.digest),
         password_hash,
         tokens: Vec::new(),
+        subject: None,
     };
     let _one_at_a_time = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     if call

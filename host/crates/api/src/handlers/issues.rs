@@ -86,7 +86,7 @@ pub(crate) fn report(call: &Call) -> Result<Response<Body>, Problem> {
     }
     let request: ReportRequest = call.json()?;
     let source = match call.visitor()?.credential {
-        Credential::Session(_) => Source::Web,
+        Credential::Session(_) | Credential::Proxy => Source::Web,
         Credential::Token(_) | Credential::Socket => Source::Api,
     };
     let issue = call.shared.desk.report(caller, request.into(), source)?;

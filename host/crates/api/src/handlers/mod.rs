@@ -5,6 +5,7 @@ pub(crate) mod assets;
 pub(crate) mod audit;
 pub(crate) mod hook;
 pub(crate) mod issues;
+pub(crate) mod oidc;
 pub(crate) mod operations;
 pub(crate) mod pack;
 pub(crate) mod patches;

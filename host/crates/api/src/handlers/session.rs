@@ -4,6 +4,7 @@ use crate::call::{Call, Credential, json};
 use crate::problem::Problem;
 use crate::secrets::{digest_of, is_digest, verify_password};
 use crate::sessions::set_cookie;
+use crate::state::Shared;
 use crate::views::admin::{LogInRequest, Session};
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
@@ -16,29 +17,30 @@ use std::time::{Duration, Instant};
 const MAX_CHECKS: usize = 4;
 static CHECKS: AtomicUsize = AtomicUsize::new(0);
 
-struct CheckSlot;
+/// A place among those who log in at the same time.
+pub(super) struct Slot(&'static AtomicUsize);
 
-impl CheckSlot {
-    fn take() -> Result<Self, Problem> {
-        if CHECKS.fetch_add(1, Ordering::SeqCst) >= MAX_CHECKS {
-            CHECKS.fetch_sub(1, Ordering::SeqCst);
+impl Slot {
+    pub(super) fn take(taken: &'static AtomicUsize, most: usize) -> Result<Self, Problem> {
+        if taken.fetch_add(1, Ordering::SeqCst) >= most {
+            taken.fetch_sub(1, Ordering::SeqCst);
             let detail = "many people log in right now; try again";
             return Err(Problem::too_many(detail, Duration::from_secs(1)));
         }
-        Ok(Self)
+        Ok(Self(taken))
     }
 }
 
-impl Drop for CheckSlot {
+impl Drop for Slot {
     fn drop(&mut self) {
-        CHECKS.fetch_sub(1, Ordering::SeqCst);
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 pub(crate) fn log_in(call: &Call) -> Result<Response<Body>, Problem> {
     let request: LogInRequest = call.json()?;
     let shared = &call.shared;
-    let slot = CheckSlot::take()?;
+    let slot = Slot::take(&CHECKS, MAX_CHECKS)?;
     let attempt = shared
         .lockout
         .attempt(&request.username, call.source, Instant::now());
@@ -52,13 +54,30 @@ pub(crate) fn log_in(call: &Call) -> Result<Response<Body>, Problem> {
     let right = proves(account, &request.password);
     drop(slot);
     let Some(account) = account.filter(|_| right) else {
-        let name = request.username.chars().take(64).collect();
-        shared
-            .desk
-            .record_session(Actor::Host, Event::SessionRefused { name })?;
+        refused_by_record(shared, &request.username)?;
         return Err(Problem::unauthenticated("user name or password is wrong"));
     };
     shared.lockout.succeeded(&request.username, call.source);
+    let cookie = open_session(call, account)?;
+    let view = Session {
+        username: account.name.to_string(),
+        role: account.role,
+        expires_in: Some(shared.sessions.ttl().as_secs()),
+    };
+    with_cookie(json(StatusCode::OK, &view)?, &cookie)
+}
+
+/// Records that somebody could not log in.
+pub(super) fn refused_by_record(shared: &Shared, name: &str) -> Result<(), Problem> {
+    let name = name.chars().take(64).collect();
+    let refused = Event::SessionRefused { name };
+    shared.desk.record_session(Actor::Host, refused)?;
+    Ok(())
+}
+
+/// Opens a session for somebody who proved who they are; the cookie that holds it.
+pub(super) fn open_session(call: &Call, account: &Account) -> Result<String, Problem> {
+    let shared = &call.shared;
     let name = account.name.clone();
     // Recorded first: without the record there is no session.
     let actor = Actor::User(name.clone());
@@ -73,15 +92,7 @@ pub(crate) fn log_in(call: &Call) -> Result<Response<Body>, Problem> {
             Problem::internal()
         })?;
     let ttl = shared.sessions.ttl();
-    let view = Session {
-        username: account.name.to_string(),
-        role: account.role,
-        expires_in: Some(ttl.as_secs()),
-    };
-    with_cookie(
-        json(StatusCode::OK, &view)?,
-        &set_cookie(&id, ttl, shared.options.secure_cookies),
-    )
+    Ok(set_cookie(&id, ttl, shared.options.secure_cookies))
 }
 
 /// By password, or by the initial token in its place: one with scopes of its own opens
@@ -94,9 +105,12 @@ fn proves(account: Option<&Account>, password: &str) -> bool {
     by_token || by_password
 }
 
-fn with_cookie(mut response: Response<Body>, cookie: &str) -> Result<Response<Body>, Problem> {
+pub(super) fn with_cookie(
+    mut response: Response<Body>,
+    cookie: &str,
+) -> Result<Response<Body>, Problem> {
     let value = HeaderValue::try_from(cookie).map_err(|_| Problem::internal())?;
-    response.headers_mut().insert(header::SET_COOKIE, value);
+    response.headers_mut().append(header::SET_COOKIE, value);
     Ok(response)
 }
 

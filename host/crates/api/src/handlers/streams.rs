@@ -5,7 +5,7 @@
 //! feed is. Whoever loses their account, role or session loses the stream.
 
 use crate::call::{Call, Credential};
-use crate::gate::bearer;
+use crate::gate::is_still;
 use crate::problem::Problem;
 use crate::state::{Shared, Wake};
 use crate::views::record::EventView;
@@ -250,8 +250,7 @@ impl Watcher {
 
     /// The next records for the caller; none when the stream must end.
     fn read(&mut self) -> Option<Batch> {
-        let visitor = bearer(&self.shared, self.credential).ok().flatten()?;
-        if visitor.caller != self.caller {
+        if !is_still(&self.shared, &self.caller, self.credential) {
             return None;
         }
         let records = self.shared.store().records(self.only, self.next, CHUNK);

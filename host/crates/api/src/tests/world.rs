@@ -653,6 +653,7 @@ impl World {
                 token_digest: Some(made.digest),
                 password_hash: None,
                 tokens: Vec::new(),
+                subject: None,
             };
             desk.record_account(Actor::Operator, Event::UserSaved(account))
                 .unwrap();

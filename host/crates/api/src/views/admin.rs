@@ -35,6 +35,26 @@ pub(crate) struct Session {
     pub(crate) expires_in: Option<u64>,
 }
 
+/// How people log in, besides with name and password.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct LogInOptions {
+    /// The provider of identities, where one is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) provider: Option<Provider>,
+}
+
+/// A provider of identities.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LogInProvider)]
+pub(crate) struct Provider {
+    /// What to call it.
+    #[schema(example = "Example ID")]
+    pub(crate) label: String,
+    /// Where to send the browser.
+    #[schema(example = "/api/v1/session/oidc")]
+    pub(crate) url: &'static str,
+}
+
 /// An account.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -44,6 +64,8 @@ pub(crate) struct User {
     pub(crate) role: Role,
     pub(crate) has_token: bool,
     pub(crate) has_password: bool,
+    /// Its owner has logged in at the provider of identities.
+    pub(crate) has_provider: bool,
 }
 
 impl From<&Account> for User {
@@ -53,6 +75,7 @@ impl From<&Account> for User {
             role: account.role,
             has_token: account.token_digest.is_some() || !account.tokens.is_empty(),
             has_password: account.password_hash.is_some(),
+            has_provider: account.subject.is_some(),
         }
     }
 }

@@ -205,6 +205,7 @@ fn prune(event: &Event, mut data: Value) -> Value {
         Event::UserSaved(account) => {
             object.remove("token_digest");
             object.remove("password_hash");
+            object.remove("subject");
             let names = account.tokens.iter();
             let names = names.map(|token| Value::from(token.name.as_str()));
             object.insert("tokens".to_owned(), names.collect());
@@ -535,6 +536,7 @@ mod tests {
             token_digest: Some("d".repeat(64)),
             password_hash: Some("$argon2id$secret".into()),
             tokens: vec![a_token()],
+            subject: None,
         });
         let (kind, data) = parts(&event);
         let text = data.unwrap().to_string();
