@@ -42,6 +42,11 @@ test("report, approve, watch, review, healed: live for admin and reporter", {
   await diff.getByRole("button", { name: /unchanged lines/ }).click();
   await expect(diff.getByText("def cheapest(prices):")).toBeVisible();
 
+  const other = await host.report("bob", "Totals are off by a tenth");
+  await page.getByLabel("Issue number").fill(`#${other}`);
+  await page.getByRole("button", { name: "Relate" }).click();
+  await expect(page.getByRole("link", { name: "Totals are off by a tenth" })).toBeVisible();
+
   const comment = page.getByLabel("Your comment");
   await comment.fill("**Looks right** to me.");
   await page.getByRole("button", { name: "Comment" }).click();

@@ -89,4 +89,8 @@ test("pictures", async ({ page, as, host }) => {
     await page.waitForTimeout(800);
     await all(place);
   }
+  await page.goto("/host");
+  await page.locator(".last-week summary").click();
+  at = ".last-week";
+  await all("levels");
 });

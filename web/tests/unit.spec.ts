@@ -101,7 +101,7 @@ test("a control sets one term of a query and leaves the others", { tag: "@sample
 test("a term is completed by key, then by value", { tag: "@sample" }, () => {
   const at = (text: string) => completionsAt(text, text.length).all.map(({ text }) => text);
   expect(at("cart sev")).toEqual(["severity:"]);
-  expect(at("-s")).toEqual(["-status:", "-severity:", "-source:", "-service:", "-sort:"]);
+  expect(at("-s")).toEqual(["-status:", "-severity:", "-source:", "-service:"]);
   expect(at("status:open,pat")).toEqual(["status:open,patch-pending", "status:open,patching"]);
   expect(at("cart")).toEqual([]);
   expect(completionsAt("a b", 3).from).toBe(2);

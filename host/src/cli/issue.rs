@@ -220,6 +220,13 @@ enum Action {
         #[arg(long = "for", value_name = "TIME")]
         length: Option<String>,
     },
+    /// Relates two issues to each other
+    Relate {
+        /// Number or id
+        issue: String,
+        /// Number or id of the other one
+        other: String,
+    },
     /// Ends a snooze
     Wake {
         /// Number or id
@@ -346,6 +353,9 @@ impl Issue {
                     }
                 };
                 server.send("PUT", &at(issue, "/snooze"), Some(body))?
+            }
+            Action::Relate { issue, other } => {
+                server.send("PUT", &at(issue, &format!("/related/{other}")), None)?
             }
             Action::Wake { issue } => server.send("DELETE", &at(issue, "/snooze"), None)?,
             Action::Show { issue } => server.send("GET", &at(issue, ""), None)?,

@@ -30,7 +30,7 @@ function Numbers({ preview }: { preview: AutonomyPreview }) {
       {patches.length === 0 ? (
         <Empty>{t("preview.none")}</Empty>
       ) : (
-        <div className="scroll-x">
+        <section className="scroll-x" tabIndex={0} aria-labelledby="last-week">
           <table>
             <thead>
               <tr>
@@ -67,7 +67,7 @@ function Numbers({ preview }: { preview: AutonomyPreview }) {
               ))}
             </tbody>
           </table>
-        </div>
+        </section>
       )}
       {observed > 0 && (
         <p className="soft small">

@@ -241,6 +241,8 @@ export const de: Words = {
   "issue.reported": "Die Meldung",
   "issue.occurrences": "So oft gesehen",
   "issue.related": "Verwandt",
+  "issue.relate": "Verknüpfen",
+  "issue.relate.number": "Issue-Nummer",
   "lane.title": "Was geschieht",
   "lane.attempt": "Versuch {number}",
   "lane.evidence": "Belege",

@@ -235,6 +235,8 @@ export const en = {
   "issue.reported": "The report",
   "issue.occurrences": "Seen so often",
   "issue.related": "Related",
+  "issue.relate": "Relate",
+  "issue.relate.number": "Issue number",
   "lane.title": "What happens",
   "lane.attempt": "Attempt {number}",
   "lane.evidence": "Evidence",

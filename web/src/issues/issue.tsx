@@ -1,6 +1,6 @@
 // The page of one issue: plain words for its reporter, everything for admins and auditors.
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { lazy, Suspense, useEffect, useReducer, useRef, useState } from "react";
+import { type FormEvent, lazy, Suspense, useEffect, useReducer, useRef, useState } from "react";
 import { Link, Navigate, useParams } from "react-router";
 import { api, data, type Event, type Issue } from "../api/client";
 import { useSpeech } from "../i18n";
@@ -10,9 +10,10 @@ import { PriorityTag, SeverityTag, SnoozeNote, StatusBadge, Time } from "../ui/b
 import { Live } from "../ui/live";
 import { Failure, Loading } from "../ui/states";
 import { useTitle } from "../ui/title";
+import { useTell } from "../ui/toast";
 import { useReadingPlace } from "./anchor";
 import { Commits } from "./commits";
-import { ControlBar } from "./control";
+import { ControlBar, useIssueAction } from "./control";
 import { Findings } from "./findings";
 import { Lane, type Note } from "./lane";
 import { Progress } from "./progress";
@@ -144,6 +145,7 @@ function Found({ issue }: { issue: Issue }) {
 /** What the reporter said, as they said it. */
 function Report({ issue }: { issue: Issue }) {
   const { t } = useSpeech();
+  const { role } = useSession();
   const parts = [
     [t("report.stepsToReproduce"), issue.stepsToReproduce],
     [t("report.expectedBehavior"), issue.expectedBehavior],
@@ -166,13 +168,14 @@ function Report({ issue }: { issue: Issue }) {
             </dd>
           </div>
         ))}
-        {issue.relatedIssueIds.length > 0 && (
+        {(issue.relatedIssueIds.length > 0 || may.decide(role)) && (
           <div>
             <dt>{t("issue.related")}</dt>
             <dd>
               {issue.relatedIssueIds.map((id) => (
                 <Related key={id} id={id} />
               ))}
+              {may.decide(role) && <Relate number={issue.number} />}
             </dd>
           </div>
         )}
@@ -193,7 +196,41 @@ function Related({ id }: { id: string }) {
     <p>
       <Link to={`/issues/${other.data.number}`}>
         #{other.data.number} <bdi>{other.data.title}</bdi>
-      </Link>
+      </Link>{" "}
+      <StatusBadge status={other.data.status} />
     </p>
+  );
+}
+
+/** Relates the issue to another one, by its number. */
+function Relate({ number }: { number: number }) {
+  const { t } = useSpeech();
+  const { failed } = useTell();
+  const settle = useIssueAction(number);
+  const relate = async (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    const form = event.currentTarget;
+    const id = String(new FormData(form).get("other")).trim().replace(/^#/, "");
+    const path = { issue: String(number), id };
+    try {
+      await settle(api.PUT("/api/v1/issues/{issue}/related/{id}", { params: { path }, body: {} }));
+      form.reset();
+    } catch (error) {
+      failed(error);
+    }
+  };
+  return (
+    <form className="relate" onSubmit={relate}>
+      <input
+        name="other"
+        required
+        inputMode="numeric"
+        pattern="#?[0-9]+"
+        maxLength={12}
+        aria-label={t("issue.relate.number")}
+        placeholder={t("issue.relate.number")}
+      />
+      <button type="submit">{t("issue.relate")}</button>
+    </form>
   );
 }

@@ -54,7 +54,9 @@ export function completionsAt(text: string, caret: number): { from: number; all:
   const from = caret - typed.length;
   const colon = bare.indexOf(":");
   if (colon < 0) {
-    const keys = Object.keys(KEYS).filter((key) => key.startsWith(bare) && bare !== "");
+    const fits = (key: string) => key.startsWith(bare) && bare !== "";
+    // There is no opposite of an order.
+    const keys = Object.keys(KEYS).filter((key) => fits(key) && !(sign && key === "sort"));
     return { from, all: keys.map((key) => ({ text: `${sign}${key}:`, whole: false })) };
   }
   const key = bare.slice(0, colon);

@@ -368,6 +368,8 @@ fn path_parameters(path: &str) -> Vec<Value> {
     let parameter = |name: &str| {
         let about = match name {
             "issue" => "Number or id of the issue.",
+            "id" if path.contains("/related/") => "Number or id of the other issue.",
+            "name" if path.contains("/views/") => "Name of the view.",
             "id" => "Id of the decision, or its position in the log.",
             "name" if !path.contains("/services/") => "Name of the user.",
             "token" => "Id of the token.",

@@ -423,6 +423,7 @@ pub static ROUTES: &[Route] = &[
     row(Patch, "/api/v1/issues/{issue}/reject", Admin, ("rejectIssue", "Closes an open issue."), "Issue", issues::reject).takes("ReasonRequest").within(Scope::Triage),
     row(Patch, "/api/v1/issues/{issue}/priority", Admin, ("triageIssue", "Sets priority, severity, or both."), "Issue", issues::triage).takes("TriageRequest").within(Scope::Triage),
     row(Put, "/api/v1/issues/{issue}/snooze", Admin, ("snoozeIssue", "Puts an issue out of the way until a time, or until something happens to it."), "Issue", issues::snooze).takes("SnoozeRequest").within(Scope::Triage),
+    row(Put, "/api/v1/issues/{issue}/related/{id}", Admin, ("relateIssue", "Relates two issues to each other; the other one by number or id."), "Issue", issues::relate).takes("EmptyRequest").within(Scope::Triage),
     row(Delete, "/api/v1/issues/{issue}/snooze", Admin, ("wakeIssue", "Ends a snooze."), "Issue", issues::wake).within(Scope::Triage),
     row(Post, "/api/v1/issues/{issue}/abort", Admin, ("abortIssue", "Stops the issue and undoes what was applied."), "Issue", issues::abort).takes("ReasonRequest").within(Scope::Triage),
     row(Post, "/api/v1/issues/{issue}/retry", Admin, ("retryIssue", "Starts another attempt; counts as a new approval."), "Issue", issues::retry).takes("EmptyRequest").within(Scope::Triage),

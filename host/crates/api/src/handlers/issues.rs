@@ -158,6 +158,12 @@ pub(crate) fn wake(call: &Call) -> Result<Response<Body>, Problem> {
     shown(call, &desk.wake(call.caller()?, call.param("issue")?)?)
 }
 
+pub(crate) fn relate(call: &Call) -> Result<Response<Body>, Problem> {
+    let EmptyRequest {} = call.json()?;
+    let (desk, key) = (&call.shared.desk, call.param("issue")?);
+    shown(call, &desk.relate(call.caller()?, key, call.param("id")?)?)
+}
+
 pub(crate) fn abort(call: &Call) -> Result<Response<Body>, Problem> {
     let request: ReasonRequest = call.json()?;
     let desk = call.desk()?;

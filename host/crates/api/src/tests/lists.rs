@@ -115,6 +115,46 @@ async fn a_snooze_hides_an_issue_until_its_time_its_news_or_a_word() {
 }
 
 #[tokio::test]
+async fn issues_are_related_both_ways_and_once() {
+    let world = World::new();
+    let one = world.report("ada").await;
+    let two = world.report("bob").await;
+    let put = |path: String| {
+        let world = &world;
+        async move { world.call("admin", "PUT", &path, Value::Null).await }
+    };
+    let first = put(format!("/api/v1/issues/{one}/related/{two}"))
+        .await
+        .json();
+    let again = put(format!("/api/v1/issues/{two}/related/{one}"))
+        .await
+        .json();
+    assert_eq!(first["relatedIssueIds"], json!([again["id"]]));
+    assert_eq!(again["relatedIssueIds"], json!([first["id"]]));
+    let (_, errors) = put(format!("/api/v1/issues/{one}/related/{one}"))
+        .await
+        .problem(422);
+    assert!(errors[0].1.contains("itself"), "{errors:?}");
+    put(format!("/api/v1/issues/{one}/related/99"))
+        .await
+        .problem(404);
+    let events = world
+        .get("admin", &format!("/api/v1/issues/{one}/events"))
+        .await
+        .json();
+    let related = |event: &&Value| event["type"] == "issue.related";
+    assert_eq!(
+        events["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(related)
+            .count(),
+        1
+    );
+}
+
+#[tokio::test]
 async fn views_are_kept_per_person_and_shared_by_admins() {
     let world = World::new();
     let names = |page: Value| -> Vec<String> {

@@ -50,6 +50,7 @@ const EXPECTED: &[(&str, &str, [&str; 7])] = &[
     ("PATCH",  "/api/v1/issues/{issue}/reject",         ["401", "403", "403", "403", "403", "ok",  "403"]),
     ("PATCH",  "/api/v1/issues/{issue}/priority",       ["401", "403", "403", "403", "403", "ok",  "403"]),
     ("PUT",    "/api/v1/issues/{issue}/snooze",         ["401", "403", "403", "403", "403", "ok",  "403"]),
+    ("PUT",    "/api/v1/issues/{issue}/related/{id}",   ["401", "403", "403", "403", "403", "ok",  "403"]),
     ("DELETE", "/api/v1/issues/{issue}/snooze",         ["401", "403", "403", "403", "403", "ok",  "403"]),
     ("GET",    "/api/v1/views",                         ["401", "403", "ok",  "ok",  "ok",  "ok",  "403"]),
     ("PUT",    "/api/v1/views/{name}",                  ["401", "403", "ok",  "ok",  "403", "ok",  "403"]),
@@ -134,6 +135,7 @@ const SCOPES: &[(Scope, &[&str])] = &[
         "PATCH /api/v1/issues/{issue}/priority", "POST /api/v1/issues/{issue}/abort",
         "POST /api/v1/issues/{issue}/retry", "PATCH /api/v1/issues/{issue}/patch/approve",
         "PATCH /api/v1/issues/{issue}/patch/reject",
+        "PUT /api/v1/issues/{issue}/related/{id}",
         "PUT /api/v1/issues/{issue}/snooze", "DELETE /api/v1/issues/{issue}/snooze",
     ]),
     (Scope::Operate, &[

@@ -97,6 +97,29 @@ impl IssueDesk {
         self.record(caller, issue.number, Event::IssueWoken)
     }
 
+    /// Relates two issues to each other, on record at both. Nothing is recorded where they
+    /// are related already.
+    ///
+    /// # Errors
+    /// [`DeskError::NotFound`] for either; [`DeskError::Invalid`] for one and the same.
+    pub fn relate(&self, caller: &Caller, key: &str, other: &str) -> Result<Issue, DeskError> {
+        self.must_decide(caller)?;
+        let issue = self.issue(caller, key)?;
+        let other = self.issue(caller, other)?;
+        if issue.number == other.number {
+            return Err(invalid("id", "an issue is not related to itself"));
+        }
+        let relate = |one: &Issue, to: &Issue| -> Result<Issue, DeskError> {
+            if one.related.contains(&to.id) {
+                return Ok(one.clone());
+            }
+            let event = Event::IssueRelated { other: to.id };
+            Ok(self.ledger.record(one.number, caller.actor(), event)?)
+        };
+        relate(&other, &issue)?;
+        relate(&issue, &other)
+    }
+
     /// Views that the caller keeps, then those that others share.
     ///
     /// # Errors
