@@ -21,6 +21,7 @@ RULES = {
     "must be a time to come": "a snooze does not end in the past",
     "days away": "nor farther away than a year",
     "names nothing that is in this list": "the cursors of some lists are names of their items",
+    "is not related to itself": "two places of a path may name one issue",
     "is above the ceiling": "the autonomy level ends at the ceiling of policy.toml",
     "is set by an admin after the report": "who may set a priority depends on the role",
     "cursor this cursor is not valid here": "the cursors of issues carry a checksum",

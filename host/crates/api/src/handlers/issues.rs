@@ -160,7 +160,7 @@ pub(crate) fn wake(call: &Call) -> Result<Response<Body>, Problem> {
 
 pub(crate) fn relate(call: &Call) -> Result<Response<Body>, Problem> {
     let EmptyRequest {} = call.json()?;
-    let (desk, key) = (&call.shared.desk, call.param("issue")?);
+    let (desk, key) = (call.desk()?, call.param("issue")?);
     shown(call, &desk.relate(call.caller()?, key, call.param("id")?)?)
 }
 

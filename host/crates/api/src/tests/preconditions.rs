@@ -148,6 +148,7 @@ async fn no_call_acts_on_what_changed_since_it_was_read() {
             "freeze",
             "rejectIssue",
             "rejectPatch",
+            "relateIssue",
             "retryIssue",
             "setAutonomy",
             "snoozeIssue",

@@ -105,19 +105,23 @@ impl IssueDesk {
     pub fn relate(&self, caller: &Caller, key: &str, other: &str) -> Result<Issue, DeskError> {
         self.must_decide(caller)?;
         let issue = self.issue(caller, key)?;
+        let seen = self.seen.as_ref();
+        self.ledger.while_seen(issue.number, seen, || ())?;
         let other = self.issue(caller, other)?;
         if issue.number == other.number {
             return Err(invalid("id", "an issue is not related to itself"));
         }
-        let relate = |one: &Issue, to: &Issue| -> Result<Issue, DeskError> {
-            if one.related.contains(&to.id) {
-                return Ok(one.clone());
-            }
-            let event = Event::IssueRelated { other: to.id };
-            Ok(self.ledger.record(one.number, caller.actor(), event)?)
+        let relation = |to: &Issue| Event::IssueRelated { other: to.id };
+        let related = if issue.related.contains(&other.id) {
+            issue.clone()
+        } else {
+            self.record(caller, issue.number, relation(&other))?
         };
-        relate(&other, &issue)?;
-        relate(&issue, &other)
+        if !other.related.contains(&issue.id) {
+            let actor = caller.actor();
+            self.ledger.record(other.number, actor, relation(&issue))?;
+        }
+        Ok(related)
     }
 
     /// Views that the caller keeps, then those that others share.
