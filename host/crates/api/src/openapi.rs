@@ -563,7 +563,7 @@ fn refusals(route: &Route) -> Vec<(&'static str, &'static str)> {
         (
             // Changes of policies may name a generation, or a trial, that is not there.
             route.path.contains('{')
-                || route.path.ends_with("/oidc")
+                || route.path.contains("/oidc")
                 || (takes_body && route.path.contains("/policies")),
             ("404", "There is none, or none the caller may know of."),
         ),

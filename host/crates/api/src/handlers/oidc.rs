@@ -10,6 +10,7 @@ use crate::outside;
 use crate::problem::Problem;
 use crate::secrets::digest_of;
 use crate::sessions::SecureCookies;
+use crate::state::SignInOptions;
 use crate::views::admin::{LogInOptions, Provider};
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
@@ -99,12 +100,16 @@ fn redirect(place: &str) -> Result<Response<Body>, Problem> {
     Ok(response)
 }
 
+fn configured(call: &Call) -> Result<&SignInOptions, Problem> {
+    let sign_in = call.shared.options.sign_in.as_ref();
+    sign_in.ok_or_else(|| {
+        Problem::not_found("no provider of identities is configured; log in by password")
+    })
+}
+
 pub(crate) fn begin(call: &Call) -> Result<Response<Body>, Problem> {
     let options = &call.shared.options;
-    let sign_in = options.sign_in.as_ref();
-    let sign_in = sign_in.ok_or_else(|| {
-        Problem::not_found("no provider of identities is configured; log in by password")
-    })?;
+    let sign_in = configured(call)?;
     let slot = Slot::take(&ASKING, MAX_ASKING)?;
     let begun = sign_in.provider.begin();
     drop(slot);
@@ -148,17 +153,17 @@ fn begun_by(call: &Call) -> Option<(Begun, String)> {
 
 pub(crate) fn finish(call: &Call) -> Result<Response<Body>, Problem> {
     let secure = call.shared.options.secure_cookies;
+    let sign_in = configured(call)?;
     let gone = cookie("", secure);
-    match walk(call) {
+    match walk(call, sign_in) {
         Ok(response) => with_cookie(response, &gone),
         Err(why) => with_cookie(redirect(&format!("/?login={why}"))?, &gone),
     }
 }
 
 /// Why nobody is logged in, in a word that the log-in page knows.
-fn walk(call: &Call) -> Result<Response<Body>, &'static str> {
+fn walk(call: &Call, sign_in: &SignInOptions) -> Result<Response<Body>, &'static str> {
     let shared = &call.shared;
-    let sign_in = shared.options.sign_in.as_ref().ok_or("unavailable")?;
     let refuse = |why: &str| {
         tracing::warn!(why, "a log-in at the provider is refused");
         // Nothing hangs on it: nobody gets in.

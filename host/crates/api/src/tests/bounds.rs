@@ -1,6 +1,7 @@
 //! What goes in: shapes, bounds, rates, idempotency; and the headers that come out.
 
-use super::world::{Reply, World};
+use super::reply::Reply;
+use super::world::World;
 use crate::ApiOptions;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};

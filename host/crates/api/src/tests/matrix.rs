@@ -38,7 +38,7 @@ const EXPECTED: &[(&str, &str, [&str; 7])] = &[
     ("GET",    "/api/v1/session/options",               ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
     // Nothing is configured: nobody finds it.
     ("GET",    "/api/v1/session/oidc",                  ["ok",  "ok",  "404", "ok",  "ok",  "ok",  "ok"]),
-    ("GET",    "/api/v1/session/oidc/callback",         ["ok",  "ok",  "ok",  "ok",  "ok",  "ok",  "ok"]),
+    ("GET",    "/api/v1/session/oidc/callback",         ["ok",  "ok",  "404", "ok",  "ok",  "ok",  "ok"]),
     ("GET",    "/api/v1/issues",                        ["401", "403", "ok",  "ok",  "ok",  "ok",  "403"]),
     ("POST",   "/api/v1/issues",                        ["401", "403", "ok",  "ok",  "403", "ok",  "403"]),
     ("GET",    "/api/v1/issues/{issue}",                ["401", "403", "404", "ok",  "ok",  "ok",  "403"]),

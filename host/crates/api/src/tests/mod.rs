@@ -9,6 +9,7 @@ mod patches;
 mod policies;
 mod preconditions;
 mod repeats;
+mod reply;
 mod sessions;
 mod sockets;
 mod streams;

@@ -1,6 +1,7 @@
 //! Entity tags: reading again, and acting on what was read and on nothing else.
 
-use super::world::{Reply, World};
+use super::reply::Reply;
+use super::world::World;
 use crate::routes::{ROUTES, Verb};
 use crate::{Route, openapi_document};
 use axum::body::Body;

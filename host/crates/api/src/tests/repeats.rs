@@ -1,6 +1,7 @@
 //! Requests that are sent twice, lists in pages, and other origins: the same on every route.
 
-use super::world::{Reply, World};
+use super::reply::Reply;
+use super::world::World;
 use crate::{ROUTES, Route, Verb, openapi_document};
 use axum::body::Body;
 use axum::http::{Request, header};

@@ -1,6 +1,7 @@
 //! Logging in and out, cookies, origins, accounts.
 
-use super::world::{Reply, World};
+use super::reply::Reply;
+use super::world::World;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use serde_json::json;

@@ -1,10 +1,11 @@
 //! A host without an agent: the healer is never started, so issues stay where the
 //! tests put them.
 
+use super::reply::Reply;
 use crate::{ApiOptions, ApiState, control_router, new_token, router};
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::http::{Request, StatusCode, header};
 use chrono::{DateTime, Duration as ChronoDuration, TimeZone, Utc};
 use selfheal_audit::Masker;
 use selfheal_domain::agent::{Agent, AgentError, Diagnosis, DiagnosisBrief, Draft, Effort};
@@ -537,51 +538,6 @@ pub(super) struct World {
     tokens: Vec<(&'static str, String)>,
     _directory: tempfile::TempDir,
 }
-
-/// An answer, read to its end.
-pub(super) struct Reply {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) text: String,
-}
-
-impl Reply {
-    pub(super) fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
-    }
-
-    /// Checks that this is a well-formed problem and returns its detail and field errors.
-    pub(super) fn problem(&self, status: u16) -> (String, Vec<(String, String)>) {
-        assert_eq!(self.status.as_u16(), status, "{}", self.text);
-        assert_eq!(
-            self.headers[header::CONTENT_TYPE],
-            "application/problem+json"
-        );
-        let body = self.json();
-        assert_eq!(body["status"], status);
-        for field in ["type", "title", "detail"] {
-            assert!(
-                body[field].as_str().is_some_and(|text| !text.is_empty()),
-                "{field}: {body}"
-            );
-        }
-        let errors = body["errors"].as_array().cloned().unwrap_or_default();
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let errors = errors
-            .iter()
-            .map(|error| (text(&error["field"]), text(&error["message"])));
-        (text(&body["detail"]), errors.collect())
-    }
-}
-
-pub(super) const NAMES: [(&str, Role); 6] = [
-    ("admin", Role::Admin),
-    ("auditor", Role::Auditor),
-    ("ada", Role::User),
-    ("bob", Role::User),
-    ("guest", Role::Guest),
-    ("hook", Role::Hook),
-];
 
 impl World {
     pub(super) fn new() -> Self {
