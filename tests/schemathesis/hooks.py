@@ -18,6 +18,7 @@ def wasm(ctx, value):
 RULES = {
     "at most 65536 are allowed": "texts are bounded in bytes, a schema counts characters",
     "(at character ": "a query has a grammar",
+    "characters on one line": "the name of a view is bounded without the white space around it",
     "must be a time to come": "a snooze does not end in the past",
     "days away": "nor farther away than a year",
     "names nothing that is in this list": "the cursors of some lists are names of their items",

@@ -483,6 +483,9 @@ impl Projection {
         self.settle()?;
         let left = self.settled.load(Ordering::Acquire).saturating_sub(from);
         let count = usize::try_from(left).unwrap_or(usize::MAX).min(limit);
+        if count == 0 {
+            return Ok(Vec::new());
+        }
         let places = self.places.get(from, count)?;
         let numbered = (from..).zip(places);
         numbered

@@ -390,6 +390,10 @@ fn a_page_costs_the_page_not_the_table() {
     let (records, before) = (5, store.rows_read());
     assert_eq!(store.records(None, 300, records).unwrap()[0].seq, 300);
     assert_eq!(store.rows_read() - before, 5, "a record each");
+    for behind in [store.head().0, u64::MAX] {
+        assert_eq!(store.records(None, behind, records).unwrap(), []);
+        assert_eq!(store.record(behind).unwrap(), None);
+    }
 }
 
 #[test]
