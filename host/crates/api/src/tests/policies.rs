@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use serde_json::{Value, json};
 
-async fn post(world: &World, path: &str, body: Value) -> super::world::Reply {
+async fn post(world: &World, path: &str, body: Value) -> super::reply::Reply {
     world
         .call("admin", "POST", &format!("/api/v1/policies{path}"), body)
         .await

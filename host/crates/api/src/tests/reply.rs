@@ -38,12 +38,3 @@ impl Reply {
         (text(&body["detail"]), errors.collect())
     }
 }
-
-pub(super) const NAMES: [(&str, Role); 6] = [
-    ("admin", Role::Admin),
-    ("auditor", Role::Auditor),
-    ("ada", Role::User),
-    ("bob", Role::User),
-    ("guest", Role::Guest),
-    ("hook", Role::Hook),
-];

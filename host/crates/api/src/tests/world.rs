@@ -539,6 +539,15 @@ pub(super) struct World {
     _directory: tempfile::TempDir,
 }
 
+pub(super) const NAMES: [(&str, Role); 6] = [
+    ("admin", Role::Admin),
+    ("auditor", Role::Auditor),
+    ("ada", Role::User),
+    ("bob", Role::User),
+    ("guest", Role::Guest),
+    ("hook", Role::Hook),
+];
+
 impl World {
     pub(super) fn new() -> Self {
         Self::with(ApiOptions::default())
