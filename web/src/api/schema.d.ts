@@ -580,6 +580,26 @@ export interface paths {
         patch: operations["rejectIssue"];
         trace?: never;
     };
+    "/api/v1/issues/{issue}/related/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Relates two issues to each other; the other one by number or id.
+         * @description For admins; by token with the scope `triage`.
+         */
+        put: operations["relateIssue"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/issues/{issue}/retry": {
         parameters: {
             query?: never;
@@ -4927,6 +4947,67 @@ export interface operations {
             503: components["responses"]["Problem503"];
         };
     };
+    relateIssue: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Only if it is still as the answer with this `ETag` showed it.
+                 * @example "7.0123456789abcdef"
+                 */
+                "If-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description Number or id of the issue.
+                 * @example 42
+                 */
+                issue: string;
+                /**
+                 * @description Number or id of the other issue.
+                 * @example 118
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /** @example {} */
+                "application/json": components["schemas"]["EmptyRequest"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    "Content-Location"?: string;
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Issue"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            412: components["responses"]["Problem412"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
     retryIssue: {
         parameters: {
             query?: never;
@@ -6345,7 +6426,10 @@ export interface operations {
     logInElsewhere: {
         parameters: {
             query?: {
-                /** @description A path of this host to go on at. */
+                /**
+                 * @description A path of this host to go on at.
+                 * @example web
+                 */
                 returnTo?: string;
             };
             header?: never;
@@ -6361,51 +6445,11 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description There is none, or none the caller may know of. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description A field or parameter is wrong or unknown. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Too many requests; see Retry-After. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The host made a mistake. */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The host cannot do this now. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            404: components["responses"]["Problem404"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     finishLogIn: {
@@ -6424,48 +6468,23 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description A field or parameter is wrong or unknown. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Too many requests; see Retry-After. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The host made a mistake. */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The host cannot do this now. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            404: components["responses"]["Problem404"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     logInOptions: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description Not if the answer would be the one with this `ETag`.
+                 * @example "7.0123456789abcdef"
+                 */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -6474,48 +6493,34 @@ export interface operations {
             /** @description Done. */
             200: {
                 headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["LogInOptions"];
                 };
             };
-            /** @description A field or parameter is wrong or unknown. */
-            422: {
+            /** @description The caller has it already. */
+            304: {
                 headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
-            /** @description Too many requests; see Retry-After. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The host made a mistake. */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The host cannot do this now. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     stream: {
@@ -7037,7 +7042,7 @@ export interface operations {
             header?: never;
             path: {
                 /**
-                 * @description Name of the user.
+                 * @description Name of the view.
                  * @example web
                  */
                 name: string;
@@ -7090,7 +7095,7 @@ export interface operations {
             header?: never;
             path: {
                 /**
-                 * @description Name of the user.
+                 * @description Name of the view.
                  * @example web
                  */
                 name: string;
