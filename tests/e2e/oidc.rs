@@ -97,6 +97,10 @@ fn a_provider_of_identities_logs_in_whom_it_vouches_for_and_nobody_else() {
     // The name belongs to the first who came with it.
     let other = json!({"sub": "4712", "preferred_username": "ann"});
     assert_eq!(log_in("/", other, Forgery::None), none("/?login=unknown"));
+    // No name that somebody may have chosen is an admin's.
+    host.user(&project, "boss", "admin");
+    let boss = json!({"sub": "2", "preferred_username": "boss"});
+    assert_eq!(log_in("/", boss, Forgery::None), none("/?login=unknown"));
     let hook = host.user(&project, "robot", "hook");
     let robot = json!({"sub": "1", "preferred_username": "robot"});
     assert_eq!(log_in("/", robot, Forgery::None), none("/?login=unknown"));

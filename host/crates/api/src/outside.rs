@@ -32,7 +32,8 @@ pub(crate) fn named_by_proxy(
 }
 
 /// The account of somebody whom a provider of identities vouches for. It belongs to the
-/// first subject that came with its name; its role follows the provider's claims only
+/// first subject that came with its name, an admin's or auditor's only to one that the
+/// operators listed; its role follows the provider's claims only
 /// where they decide about roles, and never out of being closed.
 pub(crate) fn identified(
     shared: &Shared,
@@ -56,6 +57,14 @@ pub(crate) fn identified(
             )));
         }
         Some(_) => {}
+        // At many providers people choose what they are called.
+        None if !person.listed && matches!(account.role, Role::Admin | Role::Auditor) => {
+            return Err(Problem::unauthenticated(format!(
+                "{} is an {} here already; [server.oidc.users] ties such an account to a person \
+                 of the provider",
+                person.name, account.role
+            )));
+        }
         None => account.subject = Some(person.subject.clone()),
     }
     if let Some(role) = person.role.filter(|_| account.role != Role::Guest) {

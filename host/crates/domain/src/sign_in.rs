@@ -20,6 +20,8 @@ pub struct Begun {
 pub struct Identified {
     /// The account that is meant.
     pub name: UserName,
+    /// The operators listed what they are called at the provider, with this account.
+    pub listed: bool,
     /// SHA-256 of issuer and subject, hex: stays the same whatever else changes.
     pub subject: String,
     /// The role, where claims decide about it.

@@ -220,7 +220,8 @@ fn person(config: &OidcConfig, claims: &Value) -> Result<Identified, SignInError
             "the provider has not verified the address".to_owned(),
         ));
     }
-    let name = match config.users.get(said) {
+    let listed = config.users.get(said);
+    let name = match listed {
         Some(name) => name.clone(),
         None => UserName::new(said).map_err(|_| {
             refused(format!(
@@ -238,6 +239,7 @@ fn person(config: &OidcConfig, claims: &Value) -> Result<Identified, SignInError
     };
     Ok(Identified {
         name,
+        listed: listed.is_some(),
         subject: Digest::of(format!("{}\0{subject}", config.issuer).as_bytes()).to_string(),
         role,
     })
@@ -385,6 +387,7 @@ mod tests {
     fn claims_name_an_account_or_nobody() {
         let ann = json!({"sub": "1", "preferred_username": "ann", "email": "ann@example.org"});
         let found = person(&config(), &ann).unwrap();
+        assert!(!found.listed);
         assert_eq!((found.name, found.role), (name("ann"), None));
         let again = json!({"sub": "2", "preferred_username": "ann"});
         assert_ne!(person(&config(), &again).unwrap().subject, found.subject);
@@ -404,7 +407,8 @@ mod tests {
         assert!(person(&by_mail, &ann).is_err(), "nobody verified it");
         let mut verified = ann.clone();
         verified["email_verified"] = json!(true);
-        assert_eq!(person(&by_mail, &verified).unwrap().name, name("ann"));
+        let found = person(&by_mail, &verified).unwrap();
+        assert_eq!((found.name, found.listed), (name("ann"), true));
     }
 
     #[test]
