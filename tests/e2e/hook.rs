@@ -244,7 +244,8 @@ fn without_a_host_everything_is_denied() {
         );
         agent.must_deny(&ran, "does not answer");
         let ran = ask(&project, agent, "nonsense", "sfh_any", &input);
-        agent.must_deny(&ran, "does not answer");
+        agent.must_deny(&ran, "nonsense/api/v1/hook");
+        agent.must_deny(&ran, "cannot be asked");
         // No token, and nothing that names a host.
         let ran = ask(&project, agent, &url, "", &input);
         agent.must_deny(&ran, "nothing says which host to ask");

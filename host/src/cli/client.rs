@@ -10,6 +10,11 @@ pub(super) struct Client {
     authorities: Option<Authorities>,
 }
 
+/// What to say of a request that cannot be made of what was given.
+pub(super) fn no_request(url: &str, error: &ureq::http::Error) -> String {
+    format!("{url} cannot be asked ({error}); a host is named as in http://127.0.0.1:7700")
+}
+
 /// Whether what the environment says of proxies counts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Proxies {

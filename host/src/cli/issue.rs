@@ -1,6 +1,6 @@
 //! `selfheal issue`: a thin client of the HTTP API.
 
-use super::client::{Client, Proxies};
+use super::client::{Client, Proxies, no_request};
 use super::output::{self, Colour};
 use crate::failure::{Because, Exit, Failure};
 use crate::machine::Machine;
@@ -446,7 +446,7 @@ impl Server {
         let request = request
             .header("content-type", "application/json")
             .body(text.into_bytes())
-            .because(Exit::Usage)?;
+            .map_err(|error| Failure::new(Exit::Usage, no_request(&url, &error)))?;
         let response = client.run(&url, request);
         let mut response = response.map_err(|why| Failure::new(Exit::Unavailable, why))?;
         let status = response.status().as_u16();

@@ -1,7 +1,7 @@
 //! The host that a hook asks: over HTTP with the hook's own token, or beside it
 //! through the operator's local socket.
 
-use crate::cli::client::{Client, Proxies};
+use crate::cli::client::{Client, Proxies, no_request};
 use crate::compose::accounts::control_socket;
 use crate::config::Config;
 use clap::Args;
@@ -134,7 +134,7 @@ impl Credentials {
             .header("authorization", format!("Bearer {}", self.token))
             .header("content-type", "application/json")
             .body(event.to_vec())
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| no_request(&url, &error))?;
         let mut response = client.run(&url, request)?;
         let status = response.status().as_u16();
         if status != 200 {

@@ -1,7 +1,7 @@
 //! The running host that the commands about its policies talk to: over HTTP with an
 //! admin's token, or beside it through the operator's local socket.
 
-use crate::cli::client::{Client, Proxies};
+use crate::cli::client::{Client, Proxies, no_request};
 use crate::cli::issue::{exit_of, problem};
 use crate::compose::accounts::control_socket;
 use crate::config::Config;
@@ -133,7 +133,9 @@ impl Host {
         for (name, value) in sent.headers {
             request = request.header(name, value);
         }
-        let request = request.body(sent.body).because(Exit::Usage)?;
+        let request = request.body(sent.body);
+        let request =
+            request.map_err(|error| Failure::new(Exit::Usage, no_request(&url, &error)))?;
         let response = client.run(&url, request);
         let mut response = response.map_err(|why| Failure::new(Exit::Unavailable, why))?;
         let status = response.status().as_u16();
