@@ -6,15 +6,17 @@ use crate::grow::{Grower, Grown};
 use crate::harden::ProjectionError;
 use crate::journal::{self, Journal};
 use crate::lock::{Claim, DirectoryLock, LockError};
+use crate::places::Places;
 use crate::projection::{Projection, Refusal};
 use crate::publish::{self, PublishedError, Publisher};
-use crate::reader::{JOURNAL, JournalReader, StoredRecord, VerifyError};
+use crate::reader::{JOURNAL, JournalReader, Location, StoredRecord, VerifyError};
 use crate::rows::Meta;
 use crate::signing::{self, KeyError};
 use crate::staged::Staged;
 use crate::subjects::SubjectKeys;
 use crate::verify::{hold_against, missing_tiles};
 use crate::writer::BATCH_RECORDS;
+use selfheal_domain::digest::Digest;
 use selfheal_domain::event::NewRecord;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -202,45 +204,136 @@ pub(crate) fn open(
     })
 }
 
+/// A journal being read, while the tree over it grows and its places are compared.
+struct Walk {
+    reader: JournalReader,
+    grower: Grower,
+    /// How many records are in the tree, and the hash of the last one, which stands for
+    /// all of them: it ends their chain.
+    grown: (u64, Digest),
+    places: Box<dyn Iterator<Item = Option<Location>>>,
+    /// So many records from the first on lie where the projection says.
+    placed: u64,
+}
+
+impl Walk {
+    fn begin(
+        data: &Path,
+        signed: u64,
+        grower: Grower,
+        subjects: &Arc<SubjectKeys>,
+    ) -> Result<Self, VerifyError> {
+        let mut walk = Self {
+            reader: JournalReader::with_keys(data, Arc::clone(subjects))?,
+            grower,
+            grown: (0, Digest([0; 32])),
+            places: Box::new(std::iter::empty()),
+            placed: 0,
+        };
+        walk.reader.expect(signed);
+        if let Ok(places) = Places::written(&data.join("projection")) {
+            walk.places = Box::new(places);
+        }
+        Ok(walk)
+    }
+
+    /// Reads what is there again, from the first record on.
+    fn begin_again(self, data: &Path, subjects: &Arc<SubjectKeys>) -> Result<Self, VerifyError> {
+        let grown = self.grown;
+        let again = Self::begin(data, 0, self.grower, subjects)?;
+        Ok(Self { grown, ..again })
+    }
+
+    fn advance(&mut self) -> Result<Option<(Digest, Location)>, VerifyError> {
+        let Some((hash, location)) = self.reader.advance()? else {
+            return Ok(None);
+        };
+        let read = self.reader.records_read();
+        if self.placed + 1 == read && self.places.next() == Some(Some(location)) {
+            self.placed = read;
+        }
+        if read > self.grown.0 {
+            self.grower.push(hash);
+            self.grown = (read, hash);
+        } else if read == self.grown.0 && hash != self.grown.1 {
+            let why = "the journal was changed while it was read".to_owned();
+            return Err(self.reader.at_end(read - 1, why));
+        }
+        Ok(Some((hash, location)))
+    }
+}
+
+/// Opens the projection while the journal is read: neither needs the other, and with a
+/// million issues each takes half a second. Reading knows nothing yet of what the
+/// projection has acknowledged or lacks, so where that matters it begins again.
+fn open_while_reading(
+    data: &Path,
+    signed: u64,
+    grower: Grower,
+    subjects: &Arc<SubjectKeys>,
+) -> Result<(Result<Projection, ProjectionError>, Walk), VerifyError> {
+    let mut walk = Walk::begin(data, signed, grower, subjects)?;
+    let (projection, read) = std::thread::scope(|scope| {
+        let opening = scope.spawn(|| Projection::open(data, Arc::clone(subjects)));
+        let mut read = Ok(());
+        while !opening.is_finished() {
+            match walk.advance() {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(error) => {
+                    read = Err(error);
+                    break;
+                }
+            }
+        }
+        let projection = opening.join().unwrap_or_else(|_| {
+            let reason = "the thread that opens the projection".to_owned();
+            Err(ProjectionError::Panicked(reason))
+        });
+        (projection, read)
+    });
+    read?;
+    if let Ok(open) = &projection {
+        let applied = open.meta().applied;
+        if walk.reader.torn().is_some() || walk.reader.records_read() > applied {
+            walk = walk.begin_again(data, subjects)?;
+        }
+        walk.reader.expect(applied.max(signed));
+    }
+    Ok((projection, walk))
+}
+
 /// Verifies the whole journal and replays what the projection has not seen. The first
 /// `signed` records are known to others.
 fn bring_up(
     data: &Path,
     signed: Option<u64>,
-    mut grower: Grower,
+    grower: Grower,
     subjects: &Arc<SubjectKeys>,
 ) -> Result<(Projection, JournalReader, Grown), Unfit> {
     let damaged = |error| Unfit::Fatal(OpenError::Damaged(error));
-    // The journal first: when it is damaged nothing else is touched.
-    let mut reader = JournalReader::with_keys(data, Arc::clone(subjects)).map_err(damaged)?;
-    let projection = Projection::open(data, Arc::clone(subjects));
+    let (projection, mut walk) =
+        open_while_reading(data, signed.unwrap_or(0), grower, subjects).map_err(damaged)?;
     let known = match &projection {
         Ok(projection) => projection.meta(),
         Err(_) => Meta::default(),
     };
-    reader.expect(known.applied.max(signed.unwrap_or(0)));
     let mut staged = projection.as_ref().ok().map(Projection::stage);
-    let mut agrees = known.applied == 0;
-    let mut places = match &projection {
-        Ok(projection) => Some(projection.places()?),
-        Err(_) => None,
-    };
-    let mut placed = true;
-    while let Some((hash, location)) = reader.advance().map_err(damaged)? {
-        grower.push(hash);
-        let seq = reader.records_read() - 1;
-        if seq < known.applied {
-            placed = placed && places.as_mut().and_then(Iterator::next) == Some(Some(location));
-            agrees |= seq + 1 == known.applied && hash == known.head;
+    let mut agrees =
+        walk.reader.records_read() == known.applied && walk.reader.head() == known.head;
+    while let Some((hash, location)) = walk.advance().map_err(damaged)? {
+        let read = walk.reader.records_read();
+        if read <= known.applied {
+            agrees |= read == known.applied && hash == known.head;
             continue;
         }
         let (Ok(projection), Some(batch)) = (&projection, &mut staged) else {
             continue;
         };
-        if !agrees || !placed {
+        if !agrees || walk.placed < known.applied {
             continue;
         }
-        let stored = reader.latest(hash, location).map_err(damaged)?;
+        let stored = walk.reader.latest(hash, location).map_err(damaged)?;
         replay(projection, batch, &stored)?;
         if batch.len() >= BATCH_RECORDS {
             let meta = batch.meta().clone();
@@ -249,14 +342,21 @@ fn bring_up(
         }
     }
     let projection = projection?;
-    if reader.records_read() < known.applied {
+    let Walk {
+        reader,
+        grower,
+        grown: (grown, _),
+        placed,
+        ..
+    } = walk;
+    if reader.records_read() < known.applied.max(grown) {
         return Err(Unfit::Fatal(OpenError::Shortened {
             found: reader.records_read(),
-            known: known.applied,
+            known: known.applied.max(grown),
             projection: data.join("projection"),
         }));
     }
-    if !agrees || !placed {
+    if !agrees || placed < known.applied {
         return Err(Unfit::Disagrees);
     }
     if let Some(batch) = staged

@@ -12,6 +12,8 @@ use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+/// Name of the file.
+const FILE: &str = "places";
 /// Bytes of a row.
 const ROW_BYTES: usize = 20;
 
@@ -44,7 +46,7 @@ impl Places {
             .write(true)
             .create(true)
             .truncate(false)
-            .open(projection.join("places"))?;
+            .open(projection.join(FILE))?;
         Ok(Self { file })
     }
 
@@ -63,10 +65,12 @@ impl Places {
         rows.chunks(ROW_BYTES).map(get).collect()
     }
 
-    /// All rows, from the first record on, for a comparison.
-    pub(crate) fn all(&self) -> io::Result<impl Iterator<Item = Option<Location>> + use<>> {
-        let mut rows = BufReader::with_capacity(1 << 16, self.file.try_clone()?);
-        io::Seek::rewind(&mut rows)?;
+    /// All rows of the file as it is, from the first record on, for a comparison.
+    pub(crate) fn written(
+        projection: &Path,
+    ) -> io::Result<impl Iterator<Item = Option<Location>> + use<>> {
+        let file = File::open(projection.join(FILE))?;
+        let mut rows = BufReader::with_capacity(1 << 16, file);
         Ok(std::iter::repeat_with(move || {
             let mut row = [0; ROW_BYTES];
             rows.read_exact(&mut row).ok()?;
@@ -97,7 +101,7 @@ mod tests {
         places.put(2, (9..11).map(at)).unwrap();
         assert_eq!(places.get(1, 3).unwrap(), [at(1), at(9), at(10)]);
         assert!(places.get(3, 2).is_err());
-        let all: Vec<_> = places.all().unwrap().take(5).collect();
+        let all: Vec<_> = Places::written(dir.path()).unwrap().take(5).collect();
         assert_eq!(
             all,
             [Some(at(0)), Some(at(1)), Some(at(9)), Some(at(10)), None]

@@ -153,13 +153,6 @@ impl Projection {
         lock(&self.pending).meta().clone()
     }
 
-    /// Where the records lie, for a comparison with the journal.
-    pub(crate) fn places(
-        &self,
-    ) -> Result<impl Iterator<Item = Option<Location>> + use<>, ProjectionError> {
-        Ok(self.places.all()?)
-    }
-
     /// Rows and records read so far.
     pub(crate) fn touched(&self) -> u64 {
         self.touched.load(Ordering::Relaxed)
