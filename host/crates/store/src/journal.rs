@@ -95,13 +95,47 @@ pub(crate) fn set_aside(data: &Path, torn: &TornTail) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
+/// Bytes that are read and written again at once.
+const AGAIN_BYTES: usize = 1 << 20;
+
+/// Where in the segment that begins with record `first`, and has `length` bytes, that
+/// begins of which nobody knows whether an earlier host got it to disk. `unsigned` is the
+/// first record behind the signed head. A segment is only begun when the one before it
+/// is on disk.
+fn doubtful(first: u64, length: u64, unsigned: Option<Location>) -> u64 {
+    match unsigned {
+        Some(record) if record.segment == first => record.offset,
+        Some(_) => 0,
+        None if length <= HEADER_BYTES as u64 => 0,
+        None => length,
+    }
+}
+
+/// Writes the bytes from `begin` on over themselves, and flushes. After a flush that
+/// failed the kernel may hold pages that it takes for written and that are not on disk;
+/// another flush alone would say that all is well.
+fn write_again(file: &File, begin: u64) -> io::Result<()> {
+    let mut offset = begin;
+    let mut bytes = vec![0; AGAIN_BYTES];
+    loop {
+        let read = file.read_at(&mut bytes, offset)?;
+        let Some(piece) = bytes.get(..read).filter(|piece| !piece.is_empty()) else {
+            return file.sync_all();
+        };
+        file.write_all_at(piece, offset)?;
+        offset += read as u64;
+    }
+}
+
 impl Journal {
     /// Opens the last of the verified segments in `data`, or makes the first one.
-    /// `count` and `head` are what is in them.
+    /// `count` and `head` are what is in them, `unsigned` is where the first record behind
+    /// the signed head lies.
     pub(crate) fn open(
         data: &Path,
         count: u64,
         head: Digest,
+        unsigned: Option<Location>,
         segment_bytes: u64,
     ) -> io::Result<Self> {
         let directory = data.join(JOURNAL);
@@ -116,7 +150,7 @@ impl Journal {
                 let file = OpenOptions::new().read(true).write(true).open(path)?;
                 // What a host that was killed wrote is verified, but may not be on disk
                 // yet; what follows must not be durable before it.
-                file.sync_all()?;
+                write_again(&file, doubtful(first, file.metadata()?.len(), unsigned))?;
                 (first, file)
             }
             None => (count, create_segment(&directory, count, head)?),
@@ -180,5 +214,42 @@ impl Journal {
     #[cfg(test)]
     pub(crate) fn replace_medium(&mut self, medium: Box<dyn Medium>) {
         self.medium = medium;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_no_signed_head_covers_is_doubtful() {
+        let record = |segment| {
+            Some(Location {
+                segment,
+                offset: 4_000,
+                length: 9,
+            })
+        };
+        assert_eq!(doubtful(7, 9_000, record(7)), 4_000);
+        assert_eq!(doubtful(7, 9_000, record(3)), 0, "an earlier segment");
+        assert_eq!(doubtful(7, 9_000, None), 9_000, "all is signed");
+        assert_eq!(doubtful(7, HEADER_BYTES as u64, None), 0, "a header alone");
+    }
+
+    #[test]
+    fn what_is_written_again_stays_what_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("segment");
+        let bytes: Vec<u8> = (0..AGAIN_BYTES + 4_321).map(|n| (n % 251) as u8).collect();
+        std::fs::write(&path, &bytes).unwrap();
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .unwrap();
+        for begin in [0, 1, 4_000, AGAIN_BYTES as u64, bytes.len() as u64] {
+            write_again(&file, begin).unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        }
     }
 }

@@ -91,6 +91,15 @@ pub(crate) struct Opened {
     pub(crate) rebuilt: bool,
 }
 
+/// A projection that is as far as its journal.
+struct Brought {
+    projection: Projection,
+    reader: JournalReader,
+    grown: Grown,
+    /// Where the first record behind the signed head lies.
+    unsigned: Option<Location>,
+}
+
 /// Why a projection was given up.
 enum Unfit {
     Broken(ProjectionError),
@@ -149,12 +158,11 @@ pub(crate) fn open(
         let (on_full, missing) = missing_tiles(&published, thorough);
         let grower =
             Grower::start(watched, on_full).map_err(|e| Unfit::Fatal(OpenError::Thread(e)))?;
-        bring_up(data, watched, grower, subjects)
-            .map(|(projection, reader, grown)| (projection, reader, grown, missing))
+        bring_up(data, watched, grower, subjects).map(|brought| (brought, missing))
     };
 
     let projection = data.join("projection");
-    let (brought, rebuilt) = match attempt(false) {
+    let ((brought, missing), rebuilt) = match attempt(false) {
         Ok(brought) => (brought, false),
         Err(Unfit::Fatal(error)) => return Err(error),
         Err(unfit) => {
@@ -177,7 +185,12 @@ pub(crate) fn open(
             }
         }
     };
-    let (projection, reader, grown, missing) = brought;
+    let Brought {
+        projection,
+        reader,
+        grown,
+        unsigned,
+    } = brought;
     if let Some(signed) = &signed {
         hold_against(&reader, &grown, signed, None).map_err(OpenError::Damaged)?;
     }
@@ -191,8 +204,14 @@ pub(crate) fn open(
             "the last batch was never flushed, so never acknowledged; it was moved aside"
         );
     }
-    let journal = Journal::open(data, reader.records_read(), reader.head(), segment_bytes)
-        .map_err(failed(&directory))?;
+    let journal = Journal::open(
+        data,
+        reader.records_read(),
+        reader.head(),
+        unsigned,
+        segment_bytes,
+    )
+    .map_err(failed(&directory))?;
     let missing = std::mem::take(&mut *missing.lock().unwrap_or_else(PoisonError::into_inner));
     let publisher = Publisher::open(published, signer, grown.tree, reader.head(), missing)?;
     Ok(Opened {
@@ -214,6 +233,9 @@ struct Walk {
     places: Box<dyn Iterator<Item = Option<Location>>>,
     /// So many records from the first on lie where the projection says.
     placed: u64,
+    /// Records under the signed head, and where the first one behind it lies.
+    signed: u64,
+    unsigned: Option<Location>,
 }
 
 impl Walk {
@@ -229,6 +251,8 @@ impl Walk {
             grown: (0, Digest([0; 32])),
             places: Box::new(std::iter::empty()),
             placed: 0,
+            signed,
+            unsigned: None,
         };
         walk.reader.expect(signed);
         if let Ok(places) = Places::written(&data.join("projection")) {
@@ -240,7 +264,7 @@ impl Walk {
     /// Reads what is there again, from the first record on.
     fn begin_again(self, data: &Path, subjects: &Arc<SubjectKeys>) -> Result<Self, VerifyError> {
         let grown = self.grown;
-        let again = Self::begin(data, 0, self.grower, subjects)?;
+        let again = Self::begin(data, self.signed, self.grower, subjects)?;
         Ok(Self { grown, ..again })
     }
 
@@ -251,6 +275,9 @@ impl Walk {
         let read = self.reader.records_read();
         if self.placed + 1 == read && self.places.next() == Some(Some(location)) {
             self.placed = read;
+        }
+        if self.signed + 1 == read {
+            self.unsigned = Some(location);
         }
         if read > self.grown.0 {
             self.grower.push(hash);
@@ -310,7 +337,7 @@ fn bring_up(
     signed: Option<u64>,
     grower: Grower,
     subjects: &Arc<SubjectKeys>,
-) -> Result<(Projection, JournalReader, Grown), Unfit> {
+) -> Result<Brought, Unfit> {
     let damaged = |error| Unfit::Fatal(OpenError::Damaged(error));
     let (projection, mut walk) =
         open_while_reading(data, signed.unwrap_or(0), grower, subjects).map_err(damaged)?;
@@ -347,6 +374,7 @@ fn bring_up(
         grower,
         grown: (grown, _),
         placed,
+        unsigned,
         ..
     } = walk;
     if reader.records_read() < known.applied.max(grown) {
@@ -368,7 +396,12 @@ fn bring_up(
     let grown = grower
         .finish()
         .map_err(|error| Unfit::Fatal(OpenError::Thread(error)))?;
-    Ok((projection, reader, grown))
+    Ok(Brought {
+        projection,
+        reader,
+        grown,
+        unsigned,
+    })
 }
 
 fn replay(projection: &Projection, batch: &mut Staged, stored: &StoredRecord) -> Result<(), Unfit> {
