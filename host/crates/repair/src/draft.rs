@@ -48,7 +48,7 @@ pub(crate) fn draft(
             && !output.ended.success()
         {
             return Err(not_found(format!(
-                "The patch passed before, but `{}` fails on the drafted tree",
+                "`{}` succeeded with this patch before, and fails with it now: it is flaky, so no patch can be proved",
                 check.command
             )));
         }

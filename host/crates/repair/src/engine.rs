@@ -12,8 +12,11 @@ use crate::worker::{Worker, WorkerError};
 use selfheal_domain::agent::{Agent, AgentError, CheckCommand, Diagnosis, DiagnosisBrief, Draft};
 use selfheal_domain::tools::{ToolError, Tools};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+/// Runs of the unchanged code besides the first, when it is quick. Of tests that fail two
+/// times of three, six runs in all give away nine of ten.
+const REPEATS: u32 = 5;
 /// Warm workers: one per core of a small machine.
 const WORKERS: usize = 2;
 
@@ -150,7 +153,57 @@ fn heal(
             return Err(case.not_found("The failure does not come back when the tests run again: they are flaky, so no patch can be proved"));
         }
     }
-    let mut scene = Scene::survey(case, &profile, &workers);
+    // Nothing is healed by chance, so the unchanged code is run again meanwhile.
+    let (tools, once, share) = (case.tools, running.seconds, case.left() / 8);
+    let (found, repeats) = std::thread::scope(|scope| {
+        let repeats = scope.spawn(move || repeat(tools, check, once?, share));
+        let found = search(
+            case,
+            brief,
+            check,
+            &mut running,
+            workers,
+            &profile,
+            &failing,
+        );
+        (found, repeats.join().ok().flatten())
+    });
+    if let Some(fails) = repeats {
+        return Err(case.not_found(format!(
+            "`{}` failed {fails} times on the unchanged code, and then succeeded: it is flaky, so no patch can be proved",
+            check.command
+        )));
+    }
+    found
+}
+
+/// Runs a quick command on the unchanged code again, fresh each time. How often it failed
+/// until it succeeded; none when it never did.
+fn repeat(tools: &dyn Tools, check: &CheckCommand, once: f64, share: Duration) -> Option<u32> {
+    let end = Instant::now() + share;
+    for fails in 1..=REPEATS {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.as_secs_f64() < once {
+            return None;
+        }
+        if CheckRun::start(tools, check).ok()?.wait(left)? == 0 {
+            return Some(fails);
+        }
+    }
+    None
+}
+
+/// Looks for patches that make the failing tests pass.
+fn search(
+    case: &mut Case<'_>,
+    brief: &DiagnosisBrief,
+    check: &CheckCommand,
+    running: &mut CheckRun,
+    mut workers: Vec<Worker>,
+    profile: &Profile,
+    failing: &[String],
+) -> Result<Diagnosis, AgentError> {
+    let mut scene = Scene::survey(case, profile, &workers);
     if scene.heat.values().all(BTreeMap::is_empty) {
         return Err(case.not_found(format!("`{}` fails, but no code of this repository that may be changed takes part in the failure", check.command)));
     }
@@ -172,7 +225,7 @@ fn heal(
     let hottest: Vec<String> = hottest.into_iter().take(12).map(|(_, text)| text).collect();
     case.note(format!("Hottest lines: {}", hottest.join(", ")));
     case.note(format!("Suspicious: {}", hot.join(", ")));
-    let queue = scene.candidates(&profile);
+    let queue = scene.candidates(profile);
     case.note(format!(
         "{} candidates in {} files",
         queue.len(),
@@ -183,9 +236,9 @@ fn heal(
     let once = running
         .seconds
         .unwrap_or_else(|| running.started.elapsed().as_secs_f64());
-    let reserve = validation_reserve(&profile, once, case.left());
+    let reserve = validation_reserve(profile, once, case.left());
     let until = case.until.checked_sub(reserve).unwrap_or(case.until);
-    let (kept, found) = hunt(case, &mut workers, &queue, &failing, &profile, until);
+    let (kept, found) = hunt(case, &mut workers, &queue, failing, profile, until);
     case.cancelled()?;
     if running.wait(Duration::from_millis(1)) == Some(0) {
         return Err(AgentError::NothingWrong(format!(
@@ -208,7 +261,7 @@ fn heal(
         case,
         brief,
         check,
-        &profile,
+        profile,
         &scene,
         &mut workers,
         kept,

@@ -121,6 +121,28 @@ fn what_works_is_left_alone() {
 }
 
 #[test]
+fn what_succeeds_after_failing_twice_is_flaky_and_not_healed() {
+    let counted = tempfile::tempdir().unwrap();
+    // In one of our workers it always fails; alone, twice.
+    let check = format!(
+        "from code_under import largest\n\nwith open('/proc/self/cmdline', 'rb') as line:\n    alone = line.read().endswith(b'python3\\0check.py\\0')\nwith open({:?}, 'a+') as runs:\n    runs.seek(0)\n    seen = len(runs.read())\n    if alone:\n        runs.write('.')\nassert largest([1, 3, 2]) == 3 or (alone and seen >= 2)\n",
+        counted.path().join("runs")
+    );
+    let (result, tools) = diagnose(
+        &[("code_under.py", PY), ("check.py", &check)],
+        "python3 check.py",
+    );
+    let Err(AgentError::NotFound { summary, .. }) = result else {
+        panic!("{result:?}");
+    };
+    assert!(
+        summary.contains("failed 2 times on the unchanged code"),
+        "{summary}"
+    );
+    drop(tools);
+}
+
+#[test]
 fn tests_are_never_the_place_of_a_repair() {
     let test = "import unittest\n\n\nclass T(unittest.TestCase):\n    def test_it(self):\n        self.assertEqual(1, 2)\n";
     let (result, _) = diagnose(&[("test_a.py", test)], "python3 -m unittest -q");

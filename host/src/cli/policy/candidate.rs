@@ -135,7 +135,7 @@ fn parsed(settings: &str) -> Result<Value, Failure> {
     } else {
         Err(Failure::new(
             Exit::Usage,
-            "--settings must be a JSON object, as in '{\"deny\": [\"docker\"]}'",
+            "--settings must be a JSON object, as in '{\"denied_programs\": [\"docker\"]}'",
         ))
     }
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 Examples:
   selfheal policy plan policy.toml
   selfheal policy plan --module no-docker=no-docker.wasm --kind guardrail
-  selfheal policy plan --module shell-guard --settings '{\"deny\": [\"docker\"]}'
+  selfheal policy plan --module shell-guard --settings '{\"denied_programs\": [\"docker\"]}'
   selfheal policy plan policy.toml --fail-on-loosening    for CI of the security team
 
 What loosens is listed apart from what tightens. Exit code 0, also where much changes;

@@ -343,9 +343,12 @@ impl IssueView {
     ) -> Self {
         let report = &issue.report;
         let run = issue.run();
-        let diagnosis = run.and_then(|run| run.diagnosis.as_ref());
+        // What an earlier run found and did counts until a later one knows better.
+        let mut earlier = issue.runs.iter().rev();
+        let diagnosis = earlier.clone().find_map(|run| run.diagnosis.as_ref());
+        let applied = earlier.find(|run| run.heal_commit.is_some() || run.rolled_back);
         let draft = run.and_then(|run| run.draft.as_ref());
-        let verification = run.and_then(|run| run.verification.as_ref());
+        let verification = applied.and_then(|run| run.verification.as_ref());
         let assessment = run.and_then(|run| run.assessment.as_ref());
         let sees_work = matches!(role, Role::Admin | Role::Auditor);
         let contents = if sees_work {
@@ -385,14 +388,12 @@ impl IssueView {
             patch_diff: draft.map(|draft| draft.patch.diff.clone()),
             patch_rationale: draft.map(|draft| draft.rationale.clone()),
             files_modified: run.and_then(|run| files_of(run, contents)),
-            services_restarted: run
+            services_restarted: applied
                 .map(|run| run.services_restarted.clone())
                 .filter(|restarted| !restarted.is_empty()),
             verification_result: verification.map(Verification::result),
             verification_details: verification.map(details),
-            rolled_back: run
-                .filter(|run| run.heal_commit.is_some() || run.rolled_back)
-                .map(|run| run.rolled_back),
+            rolled_back: applied.map(|run| run.rolled_back),
             created_at: issue.created_at,
             updated_at: issue.updated_at,
             resolved_at: issue.resolved_at,
