@@ -108,7 +108,7 @@ fn a_heal_after_which_a_service_logs_a_new_error_is_rolled_back() {
     let before = project.read("cart.py");
     let host = TestHost::start(&project, |config, _| {
         config.push_str(SERVICE);
-        *config = config.replace("max_attempts = 3", "max_attempts = 1");
+        *config = config.replace("max_attempts = 3", "max_attempts = 2");
     });
     host.level(3);
     let number = host.report(&host.admin.clone(), "The discount starts too late");
