@@ -4,6 +4,8 @@
 //! Unknown keys, wrong types and impossible values are errors that name the file,
 //! the line and what is valid.
 
+mod place;
+
 use crate::external::{self, ExternalConfig};
 use crate::login::{OidcConfig, ProxyConfig};
 use selfheal_api::ProxyOptions;
@@ -40,15 +42,21 @@ pub(crate) enum ConfigError {
         message: String,
     },
     /// A value cannot be.
-    #[error("{}: {key}: {message}", path.display())]
+    #[error("{}, {}{key}: {message}", path.display(), at(*line))]
     Value {
         /// The file.
         path: PathBuf,
+        /// Where the key, or its table, stands in it.
+        line: Option<usize>,
         /// The key, dotted.
         key: String,
         /// What is wrong and what is valid.
         message: String,
     },
+}
+
+fn at(line: Option<usize>) -> String {
+    line.map_or_else(String::new, |line| format!("line {line}: "))
 }
 
 /// Most agents that may be at work at once.
@@ -447,6 +455,7 @@ impl Config {
         })?;
         let wrong = |key: &str, message: String| ConfigError::Value {
             path: file.to_owned(),
+            line: place::line(text, key),
             key: key.to_owned(),
             message,
         };
@@ -471,11 +480,17 @@ impl Config {
                 "must be a number of seconds, 0 or more".to_owned(),
             )
         })?;
-        if document.agent.max_attempts == 0 || document.agent.budget_seconds == 0 {
-            return Err(wrong(
-                "agent",
-                "max_attempts and budget_seconds must be at least 1".to_owned(),
-            ));
+        for (key, is_none) in [
+            ("agent.max_attempts", document.agent.max_attempts == 0),
+            ("agent.budget_seconds", document.agent.budget_seconds == 0),
+        ] {
+            if is_none {
+                return Err(wrong(key, "must be at least 1".to_owned()));
+            }
+        }
+        for probe in &verification.probes {
+            let key = format!("verification.probe.{}.url", probe.name);
+            probe.check().map_err(|message| wrong(&key, message))?;
         }
         let timeout = |seconds: Option<u64>| {
             Duration::from_secs(seconds.unwrap_or(verification.timeout_seconds))
@@ -575,8 +590,10 @@ impl Config {
             oidc.check()
                 .map_err(|(key, why)| wrong(&format!("server.oidc.{key}"), why))?;
         }
-        if let Err(message) = check_services(&document.services) {
-            return Err(wrong("service", message));
+        if let Err(error) = check_services(&document.services) {
+            let name = error.service.map(|name| format!(".{name}"));
+            let key = format!("service{}", name.unwrap_or_default());
+            return Err(wrong(&key, error.message));
         }
         Ok(Self {
             policy_file: base.join("policy.toml"),
@@ -744,6 +761,19 @@ mod tests {
         let oidc = "[application]\nrepository = \"/\"\n[server.oidc]\nissuer = \"https://i\"\n\
             client_id = \"c\"\nredirect_url = \"https://h/\"\n";
         assert!(parse(oidc).is_ok());
+        for (agent, line) in [
+            ("max_attempts = 0", "line 5"),
+            ("concurrency = 0", "line 5"),
+        ] {
+            let text = format!("[application]\nrepository = \"/\"\n# here\n[agent]\n{agent}\n");
+            let error = parse(&text).unwrap_err();
+            assert!(error.contains(line), "{agent}: {error}");
+        }
+        let error = parse("[application]\nrepository = \"/\"\n[[verification.probe]]\nname = \"a\"\nurl = \"nonsense\"\n").unwrap_err();
+        assert!(
+            error.contains("line 5") && error.contains("nonsense"),
+            "{error}"
+        );
         for (wrong, expected) in [
             ("unknown_users = \"hook\"", "server.oidc.unknown_users"),
             ("role_claim = \"groups\"", "server.oidc.role_claim"),

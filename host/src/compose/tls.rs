@@ -18,7 +18,7 @@ const FORBIDDEN: u32 = 0o037;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
     /// A file cannot be read.
-    #[error("{} cannot be read", path.display())]
+    #[error("server.tls: {} cannot be read", path.display())]
     Read {
         /// Which.
         path: PathBuf,

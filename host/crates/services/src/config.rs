@@ -4,6 +4,7 @@ use crate::order::start_order;
 use selfheal_sandbox::signal_number;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -303,14 +304,16 @@ impl ServiceConfig {
 ///
 /// # Errors
 /// What is wrong, with the name of the service, for the person who wrote it.
-pub fn check_services(configs: &[ServiceConfig]) -> Result<Vec<usize>, String> {
+pub fn check_services(configs: &[ServiceConfig]) -> Result<Vec<usize>, WrongService> {
     let mut names = BTreeSet::new();
     for config in configs {
-        config
-            .check()
-            .map_err(|message| format!("service {}: {message}", config.name))?;
+        let wrong = |message| WrongService {
+            service: Some(config.name.clone()),
+            message,
+        };
+        config.check().map_err(wrong)?;
         if !names.insert(config.name.as_str()) {
-            return Err(format!("service {}: the name is used twice", config.name));
+            return Err(wrong("the name is used twice".to_owned()));
         }
     }
     let items: Vec<_> = configs
@@ -319,6 +322,26 @@ pub fn check_services(configs: &[ServiceConfig]) -> Result<Vec<usize>, String> {
         .collect();
     start_order(&items)
 }
+
+/// Services that cannot be as they are configured.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WrongService {
+    /// The one that cannot be; none where several are to blame.
+    pub service: Option<String>,
+    /// What is wrong and what is valid.
+    pub message: String,
+}
+
+impl fmt::Display for WrongService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(service) = &self.service {
+            write!(f, "service {service}: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for WrongService {}
 
 /// Who runs a service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -581,7 +604,7 @@ mod tests {
             ),
             (vec![named("a", &["x"])], "\"x\""),
         ] {
-            let error = check_services(&configs).unwrap_err();
+            let error = check_services(&configs).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
     }

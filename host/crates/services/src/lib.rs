@@ -28,7 +28,7 @@ mod probes;
 mod shared;
 mod watch;
 
-pub use config::{Health, Kind, Ready, RestartPolicy, ServiceConfig, check_services};
+pub use config::{Health, Kind, Ready, RestartPolicy, ServiceConfig, WrongService, check_services};
 pub use manager::{ServiceManager, ServicePlaces};
 pub use probes::{HttpProbes, ProbeConfig};
 pub use shared::{Notice, ServiceHooks};

@@ -54,9 +54,9 @@ impl ServiceManager {
         clock: Arc<dyn Clock>,
         hooks: ServiceHooks,
     ) -> Result<Self, ServiceError> {
-        let order = check_services(&configs).map_err(|message| ServiceError::Failed {
+        let order = check_services(&configs).map_err(|error| ServiceError::Failed {
             name: "configuration".to_owned(),
-            message,
+            message: error.to_string(),
         })?;
         stop_unknown(&places.records, &configs, &hooks);
         let mut services = Vec::new();

@@ -1,5 +1,6 @@
 //! In which order services come up.
 
+use crate::config::WrongService;
 use std::collections::BTreeSet;
 
 /// A service by its name, and those that come up before it.
@@ -10,17 +11,20 @@ pub(crate) type Item<'a> = (&'a str, &'a [String]);
 ///
 /// # Errors
 /// A name that is none of them, or a cycle; the text names both ends, or all of it.
-pub(crate) fn start_order(items: &[Item<'_>]) -> Result<Vec<usize>, String> {
+pub(crate) fn start_order(items: &[Item<'_>]) -> Result<Vec<usize>, WrongService> {
     for (name, after) in items {
         if let Some(missing) = after
             .iter()
             .find(|wanted| !items.iter().any(|(known, _)| known == wanted))
         {
             let known: Vec<&str> = items.iter().map(|(known, _)| *known).collect();
-            return Err(format!(
-                "service {name}: `after` names {missing:?}, which is none of the services: {}",
-                known.join(", ")
-            ));
+            return Err(WrongService {
+                service: Some((*name).to_owned()),
+                message: format!(
+                    "`after` names {missing:?}, which is none of the services: {}",
+                    known.join(", ")
+                ),
+            });
         }
     }
     let mut order = Vec::with_capacity(items.len());
@@ -30,10 +34,14 @@ pub(crate) fn start_order(items: &[Item<'_>]) -> Result<Vec<usize>, String> {
             !up.contains(name) && after.iter().all(|wanted| up.contains(wanted.as_str()))
         });
         let Some(next) = next else {
-            return Err(format!(
+            let message = format!(
                 "services wait for each other: {}",
                 cycle(items, &up).join(" after ")
-            ));
+            );
+            return Err(WrongService {
+                service: None,
+                message,
+            });
         };
         up.extend(items.get(next).map(|(name, _)| *name));
         order.push(next);
@@ -74,7 +82,7 @@ mod tests {
             .iter()
             .map(|(name, after)| (*name, after.as_slice()))
             .collect();
-        let order = start_order(&items)?;
+        let order = start_order(&items).map_err(|error| error.to_string())?;
         Ok(order.into_iter().map(|at| items[at].0.to_owned()).collect())
     }
 
@@ -119,8 +127,8 @@ mod tests {
                         }
                     }
                 }
-                Err(text) => {
-                    let cycle: Vec<&str> = text.rsplit(": ").next().unwrap().split(" after ").collect();
+                Err(error) => {
+                    let cycle: Vec<&str> = error.message.rsplit(": ").next().unwrap().split(" after ").collect();
                     prop_assert!(cycle.len() >= 2);
                     prop_assert_eq!(cycle.first(), cycle.last());
                     for pair in cycle.windows(2) {

@@ -31,6 +31,21 @@ pub struct ProbeConfig {
     pub timeout_seconds: u64,
 }
 
+impl ProbeConfig {
+    /// # Errors
+    /// Its address is none that can be asked; the text says what is valid.
+    pub fn check(&self) -> Result<(), String> {
+        let host = self.url.strip_prefix("http://");
+        if host.is_none_or(|host| host.is_empty() || host.starts_with('/')) {
+            return Err(format!(
+                "{:?} is no address of the application, as in \"http://127.0.0.1:8080/health\"",
+                self.url
+            ));
+        }
+        Ok(())
+    }
+}
+
 fn get() -> String {
     "GET".to_owned()
 }
