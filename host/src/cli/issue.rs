@@ -7,6 +7,7 @@ use crate::machine::Machine;
 use clap::{Args, Subcommand};
 use selfheal_domain::ports::Clock;
 use selfheal_domain::query::parse_age;
+use selfheal_domain::run::RetryFrom;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -236,6 +237,10 @@ enum Action {
     Retry {
         /// Number or id
         issue: String,
+        /// The step to begin with; what comes before it is kept from the last attempt.
+        /// All gates are passed again
+        #[arg(long, value_name = "STEP", default_value = "diagnose", value_parser = RetryFrom::ALL.map(RetryFrom::as_str))]
+        from: String,
     },
     /// Adds a comment
     Comment {
@@ -370,7 +375,9 @@ impl Issue {
                 &at(issue, "/abort"),
                 Some(json!({ "reason": reason })),
             )?,
-            Action::Retry { issue } => server.send("POST", &at(issue, "/retry"), None)?,
+            Action::Retry { issue, from } => {
+                server.send("POST", &at(issue, "/retry"), Some(json!({ "from": from })))?
+            }
             Action::Comment { issue, content } => server.send(
                 "POST",
                 &at(issue, "/comments"),

@@ -196,7 +196,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Decisions of one kind, on tool calls unless said otherwise, oldest first. A page looks at a bounded part of the log and may be short or empty although `nextCursor` is there.
+         * Decisions of one kind, on tool calls unless said otherwise. A page looks at a bounded part of the log and may be short or empty although `nextCursor` is there.
          * @description For admins and auditors; by token with the scope `read`.
          */
         get: operations["listDecisions"];
@@ -610,7 +610,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Starts another attempt; counts as a new approval.
+         * Starts another attempt, on request with the diagnosis or the patch of the last one; counts as a new approval.
          * @description For admins; by token with the scope `triage`.
          */
         post: operations["retryIssue"];
@@ -1903,6 +1903,11 @@ export interface components {
          * @enum {string}
          */
         DecisionKind: "toolCall" | "patch" | "risk" | "autonomy" | "admission";
+        /**
+         * @description Which decisions come first.
+         * @enum {string}
+         */
+        DecisionOrder: "oldest" | "newest";
         /** @description A page of decisions, oldest first. */
         DecisionPage: {
             items: components["schemas"]["Decision"][];
@@ -2809,6 +2814,16 @@ export interface components {
              */
             title: string & unknown;
         };
+        /**
+         * @description The step that another attempt begins with: the search for the cause, the draft with
+         *     the diagnosis kept, or the proof with the patch kept too.
+         * @enum {string}
+         */
+        RetryFrom: "diagnose" | "draft" | "prove";
+        /** @description Where another attempt begins. */
+        RetryRequest: {
+            from?: null | components["schemas"]["RetryFrom"];
+        };
         /** @description One reason for the risk score. */
         RiskFactor: {
             evidence: string;
@@ -3688,6 +3703,11 @@ export interface operations {
                  * @example toolCall
                  */
                 kind?: components["schemas"]["DecisionKind"];
+                /**
+                 * @description Which come first; the oldest without it. A cursor is good for the order that gave it.
+                 * @example oldest
+                 */
+                order?: components["schemas"]["DecisionOrder"];
                 /**
                  * @description Largest number of items.
                  * @example 50
@@ -5035,7 +5055,7 @@ export interface operations {
         requestBody?: {
             content: {
                 /** @example {} */
-                "application/json": components["schemas"]["EmptyRequest"];
+                "application/json": components["schemas"]["RetryRequest"];
             };
         };
         responses: {

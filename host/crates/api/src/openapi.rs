@@ -44,6 +44,7 @@ const SOME_TAG: &str = "\"7.0123456789abcdef\"";
     admin::UserPage,
     admin::UserRequest,
     decision::DecisionKind,
+    decision::DecisionOrder,
     decision::DecisionPage,
     decision::DecisionView,
     decision::External,
@@ -56,6 +57,7 @@ const SOME_TAG: &str = "\"7.0123456789abcdef\"";
     issue::IssueView,
     issue::ReasonRequest,
     issue::ReportRequest,
+    issue::RetryRequest,
     issue::RunView,
     issue::Snooze,
     issue::SnoozeRequest,
@@ -280,7 +282,7 @@ fn operation(route: &Route, schemas: &Map<String, Value>) -> Value {
         }
         if let Some(request) = route.request {
             let body = json!({
-                "required": request != "EmptyRequest",
+                "required": !matches!(request, "EmptyRequest" | "RetryRequest"),
                 "content": { "application/json": {
                     "schema": schema_ref(request), "example": example(request)
                 } }

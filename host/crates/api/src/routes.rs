@@ -324,6 +324,11 @@ const DECISION_FILTER: &[Parameter] = &[
         "DecisionKind",
         "What was decided on; tool calls without it.",
     ),
+    value(
+        "order",
+        "DecisionOrder",
+        "Which come first; the oldest without it. A cursor is good for the order that gave it.",
+    ),
     LIMIT,
     CURSOR,
 ];
@@ -426,7 +431,7 @@ pub static ROUTES: &[Route] = &[
     row(Put, "/api/v1/issues/{issue}/related/{id}", Admin, ("relateIssue", "Relates two issues to each other; the other one by number or id."), "Issue", issues::relate).takes("EmptyRequest").within(Scope::Triage),
     row(Delete, "/api/v1/issues/{issue}/snooze", Admin, ("wakeIssue", "Ends a snooze."), "Issue", issues::wake).within(Scope::Triage),
     row(Post, "/api/v1/issues/{issue}/abort", Admin, ("abortIssue", "Stops the issue and undoes what was applied."), "Issue", issues::abort).takes("ReasonRequest").within(Scope::Triage),
-    row(Post, "/api/v1/issues/{issue}/retry", Admin, ("retryIssue", "Starts another attempt; counts as a new approval."), "Issue", issues::retry).takes("EmptyRequest").within(Scope::Triage),
+    row(Post, "/api/v1/issues/{issue}/retry", Admin, ("retryIssue", "Starts another attempt, on request with the diagnosis or the patch of the last one; counts as a new approval."), "Issue", issues::retry).takes("RetryRequest").within(Scope::Triage),
     row(Get, "/api/v1/issues/{issue}/patch", Admin, ("getPatch", "The current patch with everything a review needs; 404 when there is none."), "PatchReview", patches::get),
     row(Patch, "/api/v1/issues/{issue}/patch/approve", Admin, ("approvePatch", "Approves exactly the patch with this digest."), "Issue", patches::approve).takes("PatchApprovalRequest").within(Scope::Triage),
     row(Patch, "/api/v1/issues/{issue}/patch/reject", Admin, ("rejectPatch", "Rejects the pending patch, for good or to have another one drafted."), "Issue", patches::reject).takes("PatchRejectionRequest").within(Scope::Triage),
@@ -477,7 +482,7 @@ pub static ROUTES: &[Route] = &[
     row(Get, "/api/v1/audit/proof/{index}", AdminOrAuditor, ("proveRecord", "Proof that a record is in the audit log, under its signed head."), "InclusionProof", audit::proof),
     row(Get, "/api/v1/audit/tlog/checkpoint", AdminOrAuditor, ("tlogCheckpoint", "The signed head alone (C2SP tlog-checkpoint). `/api/v1/audit/tlog` is the prefix of the log for tools that speak C2SP tlog-tiles."), "", audit::tlog_checkpoint).answers(200, Content::Text("text/plain")),
     row(Get, "/api/v1/audit/tlog/tile/{*tile}", AdminOrAuditor, ("tlogTile", "A tile or an entry bundle, full or partial (C2SP tlog-tiles), as in `0/x001/067.p/8` and `entries/000`. The entry of a record is its hash."), "", audit::tlog_tile).answers(200, Content::Bytes("application/octet-stream")),
-    row(Get, "/api/v1/decisions", AdminOrAuditor, ("listDecisions", "Decisions of one kind, on tool calls unless said otherwise, oldest first. A page looks at a bounded part of the log and may be short or empty although `nextCursor` is there."), "DecisionPage", audit::decisions).query(DECISION_FILTER),
+    row(Get, "/api/v1/decisions", AdminOrAuditor, ("listDecisions", "Decisions of one kind, on tool calls unless said otherwise. A page looks at a bounded part of the log and may be short or empty although `nextCursor` is there."), "DecisionPage", audit::decisions).query(DECISION_FILTER),
     row(Get, "/api/v1/decisions/{id}", AdminOrAuditor, ("getDecision", "One decision, on a tool call by id, any by position in the log, with the facts it was made on and its outcome."), "Decision", audit::decision),
 
     row(Post, "/api/v1/hook/claude-code", Hook, ("hookClaudeCode", "A hook event of Claude Code, answered in its format. Always 200: what cannot be understood, judged or recorded is an explicit denial. Unknown fields are accepted."), "", hook::claude_code).takes("HookRequest").asked_by(ExternalAgent::ClaudeCode).answers(200, Content::Json).locally(),

@@ -10,6 +10,7 @@ use selfheal_domain::event::{Approval, Event, NewRecord, ReviewAnswer};
 use selfheal_domain::ids::{CommentId, IssueId, IssueNumber};
 use selfheal_domain::issue::{Category, Comment, CommentRole, Priority, Severity, Source};
 use selfheal_domain::report::Report;
+use selfheal_domain::run::RetryFrom;
 use selfheal_domain::token::{AccessToken, Scope};
 use selfheal_domain::user::{Account, Actor, ERASED, Role, TrustClass, UserName};
 use std::cell::{Cell, RefCell};
@@ -125,7 +126,10 @@ fn every_place_of_a_user_is_encrypted_and_erased_with_the_key() {
         comment(CommentRole::User, "rita"),
         comment(CommentRole::Admin, "rita"),
         Event::IssueApproved(approval()),
-        Event::IssueRetried(approval()),
+        Event::IssueRetried {
+            approval: approval(),
+            from: RetryFrom::Prove,
+        },
         Event::SessionOpened { name: name("rita") },
         Event::SessionClosed { name: name("rita") },
         Event::TokenCreated {

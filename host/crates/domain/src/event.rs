@@ -16,6 +16,7 @@ use crate::policy_control::{
 };
 use crate::report::Report;
 use crate::risk::{Assessment, AutonomyDecision, AutonomyLevel};
+use crate::run::RetryFrom;
 use crate::service::{ServiceNotice, ServiceOperation};
 use crate::token::AccessToken;
 use crate::user::{Account, Actor, TrustClass, UserName};
@@ -320,7 +321,14 @@ pub enum Event {
     },
     /// An admin wants another attempt.
     #[serde(rename = "issue.retried")]
-    IssueRetried(Approval),
+    IssueRetried {
+        /// Whose word it is.
+        #[serde(flatten)]
+        approval: Approval,
+        /// Where it begins.
+        #[serde(default, skip_serializing_if = "RetryFrom::is_diagnose")]
+        from: RetryFrom,
+    },
     /// It came back.
     #[serde(rename = "issue.reopened")]
     IssueReopened {
@@ -636,7 +644,7 @@ impl Event {
             Self::IssueEscalated { .. } => K::IssueEscalated,
             Self::AbortStarted { .. } => K::AbortStarted,
             Self::IssueAborted { .. } => K::IssueAborted,
-            Self::IssueRetried(_) => K::IssueRetried,
+            Self::IssueRetried { .. } => K::IssueRetried,
             Self::IssueReopened { .. } => K::IssueReopened,
             Self::HostStarted { .. }
             | Self::HostStopped

@@ -5,7 +5,7 @@ use crate::event::{Approval, Event, NewRecord, ReviewAnswer};
 use crate::ids::{CommentId, IssueId, IssueNumber, RunNumber};
 use crate::report::Report;
 use crate::risk::AutonomyAction;
-use crate::run::{DraftedPatch, Run, RunStatus};
+use crate::run::{DraftedPatch, Kept, RetryFrom, Run, RunStatus};
 use crate::state::{IllegalTransition, IssueStatus, Phase};
 use crate::user::{Actor, TrustClass, UserName};
 use crate::verification::VerificationResult;
@@ -185,6 +185,9 @@ pub struct Issue {
     pub runs: Vec<Run>,
     /// Runs that count against the limit since the last approval by a person.
     pub attempts: u32,
+    /// What the next attempts keep of an earlier one, until there is a new draft.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
     /// Comments, oldest first.
     pub comments: Vec<Comment>,
     /// Related issues.
@@ -224,6 +227,9 @@ pub enum FoldError {
     /// A review, or the intent to apply, is for one exact patch: the current draft.
     #[error("the event is about another patch than the current draft")]
     OtherPatch,
+    /// A retry keeps what the last attempt did not come to.
+    #[error("the last attempt has nothing that the retry could keep")]
+    NothingKept,
 }
 
 impl Issue {
@@ -252,6 +258,7 @@ impl Issue {
             rejection_reason: None,
             runs: Vec::new(),
             attempts: 0,
+            kept: None,
             comments: Vec::new(),
             related: Vec::new(),
             occurrences: 1,
@@ -285,6 +292,44 @@ impl Issue {
         });
         let run = self.run().and_then(|run| run.trust);
         comments.chain(run).fold(self.report.trust, Ord::min)
+    }
+
+    /// Whether the last attempt has what a retry from this step keeps.
+    ///
+    /// # Errors
+    /// What is missing, in words for whoever asked.
+    pub fn keeps(&self, from: RetryFrom) -> Result<(), String> {
+        if from == RetryFrom::Diagnose {
+            return Ok(());
+        }
+        let run = self
+            .run()
+            .ok_or("there was no attempt that anything could be kept of")?;
+        let missing = |what: &str, instead: &str| {
+            let number = run.number;
+            Err(format!("attempt {number} {what}; retry from {instead}"))
+        };
+        match (from, &run.diagnosis, &run.draft) {
+            (RetryFrom::Diagnose, ..) | (RetryFrom::Draft, Some(_), _) => Ok(()),
+            (RetryFrom::Draft | RetryFrom::Prove, None, _) => {
+                missing("found no cause", RetryFrom::Diagnose.as_str())
+            }
+            (RetryFrom::Prove, Some(_), None) => {
+                missing("wrote no patch", RetryFrom::Draft.as_str())
+            }
+            (RetryFrom::Prove, Some(_), Some(_)) if run.sent_back => missing(
+                "has a patch that a reviewer sent back",
+                RetryFrom::Draft.as_str(),
+            ),
+            (RetryFrom::Prove, Some(_), Some(_)) => Ok(()),
+        }
+    }
+
+    /// The earlier attempt that the current one keeps something of, and what.
+    pub fn kept_run(&self) -> Option<(&Run, RetryFrom)> {
+        let kept = self.kept?;
+        let run = self.runs.iter().find(|run| run.number == kept.run)?;
+        Some((run, kept.from))
     }
 
     /// The issue after one more record: legality first, then the data.
@@ -327,13 +372,17 @@ impl Issue {
             }
             Event::IssueSnoozed(end) => self.snooze = Some(*end),
             Event::IssueWoken => self.snooze = None,
-            Event::IssueApproved(approval) | Event::IssueRetried(approval) => {
-                self.approval = Some(approval.clone());
-                self.approved_at = Some(at);
-                self.rejection_reason = None;
-                self.end_reason = None;
-                self.attempts = 0;
-                self.end_run(RunStatus::Failed, at, "retried");
+            Event::IssueApproved(approval) => self.start(approval, at),
+            Event::IssueRetried { approval, from } => {
+                self.keeps(*from).map_err(|_| FoldError::NothingKept)?;
+                self.kept = match (from, self.run()) {
+                    (RetryFrom::Diagnose, _) | (_, None) => None,
+                    (&from, Some(run)) => Some(Kept {
+                        run: run.number,
+                        from,
+                    }),
+                };
+                self.start(approval, at);
             }
             Event::IssueRejected { reason } => self.rejection_reason = Some(reason.clone()),
             Event::DiagnosisStarted {
@@ -371,6 +420,7 @@ impl Issue {
                     autonomy: None,
                     approvals: Vec::new(),
                     review_comments: Vec::new(),
+                    sent_back: false,
                     probes_before: Vec::new(),
                     heal_commit: None,
                     services_restarted: Vec::new(),
@@ -404,7 +454,9 @@ impl Issue {
                 judgement,
                 log: _,
             } => {
+                self.kept = None;
                 let run = self.run_mut()?;
+                run.sent_back = false;
                 run.draft = Some(DraftedPatch {
                     patch: patch.clone(),
                     rationale: rationale.clone(),
@@ -546,6 +598,16 @@ impl Issue {
         Ok(())
     }
 
+    /// From now on an agent may start.
+    fn start(&mut self, approval: &Approval, at: DateTime<Utc>) {
+        self.approval = Some(approval.clone());
+        self.approved_at = Some(at);
+        self.rejection_reason = None;
+        self.end_reason = None;
+        self.attempts = 0;
+        self.end_run(RunStatus::Failed, at, "retried");
+    }
+
     /// Something happened that whoever snoozed it may have waited for.
     fn news(&mut self) {
         if self.snooze == Some(SnoozeEnd::News) {
@@ -577,6 +639,7 @@ impl Issue {
                 run.review_comments.push(reason.clone());
                 if reviewer_name.is_some() {
                     run.discard_draft();
+                    run.sent_back = true;
                 }
                 run.approvals.clear();
             }

@@ -43,9 +43,10 @@ impl From<FoldError> for RecordError {
     fn from(error: FoldError) -> Self {
         match error {
             FoldError::Illegal(illegal) => Self::Illegal(illegal),
-            other @ (FoldError::Beginning | FoldError::NoRun | FoldError::OtherPatch) => {
-                Self::Misfit(other)
-            }
+            other @ (FoldError::Beginning
+            | FoldError::NoRun
+            | FoldError::OtherPatch
+            | FoldError::NothingKept) => Self::Misfit(other),
         }
     }
 }

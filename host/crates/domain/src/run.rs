@@ -33,6 +33,50 @@ pub enum RunStatus {
     Interrupted,
 }
 
+/// The step that another attempt begins with. What comes before it is kept from the
+/// attempt before; the step itself and all after it are done anew, with every gate.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RetryFrom {
+    /// The search for the cause: nothing is kept.
+    #[default]
+    Diagnose,
+    /// The draft: the diagnosis is kept.
+    Draft,
+    /// The proof: diagnosis and patch are kept. The patch is judged, proved, scored,
+    /// decided on and reviewed as if it were new.
+    Prove,
+}
+
+impl RetryFrom {
+    /// All of them, in the order of the walk.
+    pub const ALL: [Self; 3] = [Self::Diagnose, Self::Draft, Self::Prove];
+
+    /// As on every wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Diagnose => "diagnose",
+            Self::Draft => "draft",
+            Self::Prove => "prove",
+        }
+    }
+
+    /// Nothing is kept.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+    pub(crate) fn is_diagnose(&self) -> bool {
+        *self == Self::Diagnose
+    }
+}
+
+/// What an attempt keeps of an earlier one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Kept {
+    /// The earlier one.
+    pub run: RunNumber,
+    /// What comes before this step is kept.
+    pub from: RetryFrom,
+}
+
 /// One run, folded from its events.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Run {
@@ -77,6 +121,9 @@ pub struct Run {
     pub approvals: Vec<UserName>,
     /// Comments of reviewers who sent a draft back.
     pub review_comments: Vec<String>,
+    /// A person sent the current draft back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sent_back: bool,
     /// What the probes said before the patch was applied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probes_before: Vec<CheckEvidence>,

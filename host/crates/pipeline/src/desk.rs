@@ -20,6 +20,7 @@ use selfheal_domain::policy_control::PolicyControl;
 use selfheal_domain::ports::{Clock, IdSource, Services, StoreError};
 use selfheal_domain::report::{FieldError, Report, ReportDraft, check_text};
 use selfheal_domain::risk::{Admission, AutonomyAction, AutonomyLevel};
+use selfheal_domain::run::RetryFrom;
 use selfheal_domain::state::Phase;
 use selfheal_domain::user::{Account, Actor, Role, TrustClass, UserName};
 use std::sync::Arc;
@@ -494,18 +495,37 @@ impl IssueDesk {
         Ok(self.healer.abort(number, caller.actor(), reason, seen)?)
     }
 
-    /// Starts another attempt; counts as a new approval.
+    /// Starts another attempt; counts as a new approval. What comes before `from` is kept
+    /// from the last one.
     ///
     /// # Errors
-    /// [`DeskError::Conflict`] unless it failed, was escalated, aborted or observed.
-    pub fn retry(&self, caller: &Caller, key: &str) -> Result<Issue, DeskError> {
+    /// [`DeskError::Conflict`] unless it failed, was escalated, aborted or observed, and
+    /// where there is nothing to keep, or at OBSERVE nothing to do with it.
+    pub fn retry(&self, caller: &Caller, key: &str, from: RetryFrom) -> Result<Issue, DeskError> {
         self.must_decide(caller)?;
         let issue = self.issue(caller, key)?;
         self.must_be_other_eyes(caller, &issue)?;
         let approval = Approval::Admin {
             name: caller.name.clone(),
         };
-        let issue = self.record(caller, issue.number, Event::IssueRetried(approval))?;
+        let level = self.healer.level()?;
+        let seen = self.seen.as_ref();
+        let (issue, _) = self
+            .ledger
+            .record_seen(issue.number, caller.actor(), seen, |issue| {
+                let event = Event::IssueRetried { approval, from };
+                // That it cannot be retried at all says more than what is missing.
+                if event.kind().is_some_and(|it| issue.phase.apply(it).is_ok()) {
+                    issue.keeps(from)?;
+                    if from != RetryFrom::Diagnose && level == AutonomyLevel::Observe {
+                        return Err(format!(
+                            "at level {level} no attempt goes on after the diagnosis; raise the level or retry from {}",
+                            RetryFrom::Diagnose.as_str()
+                        ));
+                    }
+                }
+                Ok(event)
+            })?;
         self.healer.enqueue(issue.number);
         Ok(issue)
     }

@@ -233,7 +233,7 @@ impl Warden {
             "it did not insist on its record"
         };
         points.push(point(format!("{name}:record"), refused, detail));
-        for tools in [tools, mute] {
+        for (tools, what) in [(tools, "files"), (mute, "files unrecorded")] {
             if let Marked::Writing(tools) = tools {
                 let written = tools.changes();
                 let (refused, detail) = match &written {
@@ -241,7 +241,7 @@ impl Warden {
                     Ok(_) => (false, "a refused call wrote a file".to_owned()),
                     Err(error) => (false, error.clone()),
                 };
-                points.push(point(format!("{name}:files"), refused, detail));
+                points.push(point(format!("{name}:{what}"), refused, detail));
             }
         }
     }

@@ -8,7 +8,7 @@ use selfheal_domain::issue::Issue;
 use selfheal_domain::patch::{FileChange, Patch};
 use selfheal_domain::ports::Fit;
 use selfheal_domain::risk::{AutonomyAction, AutonomyLevel};
-use selfheal_domain::run::RunStatus;
+use selfheal_domain::run::{RetryFrom, RunStatus};
 use selfheal_domain::state::Phase;
 use selfheal_domain::user::Actor;
 use selfheal_pipeline::desk::{DeskError, Freeze, Redraft};
@@ -247,7 +247,9 @@ fn an_abort_works_in_every_room() {
         );
         // A new attempt is not stopped by the old abort.
         if room != "open" {
-            host.desk.retry(&admin("ada"), "1").unwrap();
+            host.desk
+                .retry(&admin("ada"), "1", RetryFrom::Diagnose)
+                .unwrap();
             let end = if room == "pending" {
                 Phase::PatchPending
             } else {
@@ -433,7 +435,9 @@ fn a_tree_that_keeps_moving_does_not_keep_an_agent_busy() {
     assert_eq!(live(&world), BROKEN);
     // An admin's retry has its own count.
     world.set(|it| it.fits = true);
-    host.desk.retry(&admin("ada"), "1").unwrap();
+    host.desk
+        .retry(&admin("ada"), "1", RetryFrom::Diagnose)
+        .unwrap();
     host.rests_in(Phase::Resolved);
 }
 
@@ -484,7 +488,9 @@ fn a_merge_goes_live_only_if_it_holds() {
 
     // One that holds, in a tree that stands still.
     world.set(|it| it.fit = moved_on("x = 2\n# more\n"));
-    host.desk.retry(&admin("ada"), "1").unwrap();
+    host.desk
+        .retry(&admin("ada"), "1", RetryFrom::Diagnose)
+        .unwrap();
     host.rests_in(Phase::Resolved);
     assert_eq!(count(&world, begun), 1);
 }
@@ -510,7 +516,9 @@ fn a_run_that_never_ends_with_its_host_is_handed_to_people() {
             .unwrap()
             .contains("8 runs were interrupted")
     );
-    host.desk.retry(&admin("ada"), "1").unwrap();
+    host.desk
+        .retry(&admin("ada"), "1", RetryFrom::Diagnose)
+        .unwrap();
     host.rests_in(Phase::Resolved);
 }
 

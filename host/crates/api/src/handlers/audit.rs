@@ -3,7 +3,7 @@
 use crate::call::{Call, bytes_of, json};
 use crate::problem::Problem;
 use crate::state::Shared;
-use crate::views::decision::{DecisionKind, DecisionPage, DecisionView};
+use crate::views::decision::{DecisionKind, DecisionOrder, DecisionPage, DecisionView};
 use crate::views::record::{
     AuditPage, AuditRecord, Checkpoint, EventPage, EventView, InclusionProofView,
 };
@@ -47,6 +47,32 @@ fn collect(
             return Ok((kept, None));
         }
     }
+}
+
+/// Decisions before `before` that `keep` keeps, newest first, until there are `limit` or
+/// `most` were looked at; and where to go on, if there may be more.
+fn latest(
+    shared: &Shared,
+    before: Option<u64>,
+    (limit, most): (usize, usize),
+    keep: impl Fn(&Record) -> bool,
+) -> Result<(Vec<Record>, Option<u64>), StoreError> {
+    let (mut kept, mut next) = (Vec::new(), before);
+    for _ in 0..most.div_ceil(CHUNK) {
+        let chunk = shared.store().decisions(next, CHUNK)?;
+        let last = chunk.len() < CHUNK;
+        for seq in chunk {
+            if kept.len() == limit {
+                return Ok((kept, next));
+            }
+            next = Some(seq);
+            kept.extend(shared.store().record(seq)?.filter(&keep));
+        }
+        if last {
+            return Ok((kept, None));
+        }
+    }
+    Ok((kept, next))
 }
 
 pub(crate) fn issue_events(call: &Call) -> Result<Response<Body>, Problem> {
@@ -115,8 +141,18 @@ pub(crate) fn decisions(call: &Call) -> Result<Response<Body>, Problem> {
     let kind = call.query_enum::<DecisionKind>("kind")?;
     let kind = kind.unwrap_or(DecisionKind::ToolCall);
     let keep = |record: &Record| DecisionKind::of(&record.event) == Some(kind);
-    let (records, next) =
-        collect(&call.shared, None, call.log_cursor()?, bounds, keep).map_err(DeskError::from)?;
+    let cursor = call.log_cursor()?;
+    let found = match call
+        .query_enum::<DecisionOrder>("order")?
+        .unwrap_or_default()
+    {
+        DecisionOrder::Oldest => collect(&call.shared, None, cursor, bounds, keep),
+        DecisionOrder::Newest => {
+            let before = call.query("cursor").map(|_| cursor);
+            latest(&call.shared, before, bounds, keep)
+        }
+    };
+    let (records, next) = found.map_err(DeskError::from)?;
     let page = DecisionPage {
         items: records.iter().filter_map(DecisionView::of).collect(),
         next_cursor: next.map(|next| next.to_string()),

@@ -5,7 +5,7 @@ use crate::preconditions::of_version;
 use crate::problem::Problem;
 use crate::views::issue::{
     CommentRequest, CommentView, EmptyRequest, FileContents, IssueItem, IssuePage, IssueView,
-    ReasonRequest, ReportRequest, SnoozeRequest, TriageRequest,
+    ReasonRequest, ReportRequest, RetryRequest, SnoozeRequest, TriageRequest,
 };
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
@@ -172,7 +172,8 @@ pub(crate) fn abort(call: &Call) -> Result<Response<Body>, Problem> {
 }
 
 pub(crate) fn retry(call: &Call) -> Result<Response<Body>, Problem> {
-    let EmptyRequest {} = call.json()?;
-    let issue = call.desk()?.retry(call.caller()?, call.param("issue")?)?;
-    shown(call, &issue)
+    let request: RetryRequest = call.json()?;
+    let (desk, key) = (call.desk()?, call.param("issue")?);
+    let from = request.from.unwrap_or_default();
+    shown(call, &desk.retry(call.caller()?, key, from)?)
 }

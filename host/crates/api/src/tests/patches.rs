@@ -104,6 +104,42 @@ async fn a_patch_is_sent_back_or_rejected_with_a_reason() {
 }
 
 #[tokio::test]
+async fn another_attempt_begins_where_it_is_asked_to() {
+    let world = World::new();
+    let number = world.report("ada").await;
+    let at = |rest: &str| format!("/api/v1/issues/{number}{rest}");
+    let retry = |body| world.call("admin", "POST", "/api/v1/issues/1/retry", body);
+    assert_eq!(number, 1);
+    world
+        .call("admin", "PATCH", &at("/approve"), json!({}))
+        .await
+        .json();
+    world.draft_patch(number);
+    let (detail, _) = retry(json!({"from": "prove"})).await.problem(409);
+    assert!(detail.contains("PATCH_PENDING"), "{detail}");
+    world
+        .call("admin", "POST", &at("/abort"), json!({"reason": "later"}))
+        .await
+        .json();
+    let (_, fields) = retry(json!({"from": "verify"})).await.problem(422);
+    assert_eq!(fields[0].0, "from");
+    let (detail, _) = retry(json!({"from": "prove"})).await.problem(409);
+    assert!(detail.contains("at level OBSERVE"), "{detail}");
+    let level = json!({"level": 1, "reason": "review"});
+    world
+        .call("admin", "PUT", "/api/v1/autonomy", level)
+        .await
+        .json();
+    let issue = retry(json!({"from": "prove"})).await.json();
+    assert_eq!(issue["status"], "APPROVED");
+    let events = world.get("admin", &at("/events")).await.json();
+    let last = events["items"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["data"]["from"], "prove", "{last}");
+    let said = last["summary"].as_str().unwrap();
+    assert!(said.contains("cause and patch are kept"), "{said}");
+}
+
+#[tokio::test]
 async fn triage_rejection_abort_and_switches() {
     let world = World::new();
     let number = world.report("ada").await;
@@ -391,6 +427,43 @@ async fn every_kind_of_decision_is_shown_with_what_it_was_made_on() {
         .get("auditor", "/api/v1/decisions?kind=admission")
         .await;
     assert_eq!(admitted.json()["items"], json!([]));
-    let wrong = world.get("auditor", "/api/v1/decisions?kind=mood").await;
-    wrong.problem(422);
+    for wrong in ["kind=mood", "order=mood"] {
+        let path = format!("/api/v1/decisions?{wrong}");
+        world.get("auditor", &path).await.problem(422);
+    }
+}
+
+#[tokio::test]
+async fn decisions_are_read_from_either_end() {
+    let world = World::new();
+    for _ in 0..3 {
+        let number = world.report("ada").await;
+        let approve = format!("/api/v1/issues/{number}/approve");
+        world
+            .call("admin", "PATCH", &approve, Value::Null)
+            .await
+            .json();
+        world.draft_patch(number);
+    }
+    let mut read = Vec::new();
+    for order in ["oldest", "newest"] {
+        let (mut issues, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let place = format!("/api/v1/decisions?kind=risk&order={order}&limit=2{cursor}");
+            let page = world.get("auditor", &place).await.json();
+            let items = page["items"].as_array().unwrap();
+            issues.extend(items.iter().map(|item| item["issue"].as_u64().unwrap()));
+            let Some(next) = page["nextCursor"].as_str() else {
+                break;
+            };
+            cursor = format!("&cursor={next}");
+        }
+        read.push(issues);
+    }
+    assert_eq!(read, [[1, 2, 3], [3, 2, 1]]);
+    let none = world
+        .get("auditor", "/api/v1/decisions?order=newest&cursor=0")
+        .await
+        .json();
+    assert_eq!(none["items"], json!([]));
 }

@@ -31,6 +31,17 @@ pub(crate) enum DecisionKind {
     Admission,
 }
 
+/// Which decisions come first.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum DecisionOrder {
+    /// As they stand in the log.
+    #[default]
+    Oldest,
+    /// The other way round.
+    Newest,
+}
+
 impl DecisionKind {
     /// Of a record; none where it is no decision.
     pub(crate) fn of(event: &Event) -> Option<Self> {
@@ -143,7 +154,7 @@ impl From<&ExternalOrigin> for External {
     }
 }
 
-/// A page of decisions, oldest first.
+/// A page of decisions.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DecisionPage {

@@ -9,7 +9,7 @@ use selfheal_domain::issue::{
 use selfheal_domain::ports::IssueSummary;
 use selfheal_domain::report::ReportDraft;
 use selfheal_domain::risk::{AutonomyAction, RiskLevel};
-use selfheal_domain::run::{Run, RunStatus};
+use selfheal_domain::run::{RetryFrom, Run, RunStatus};
 use selfheal_domain::state::IssueStatus;
 use selfheal_domain::user::Role;
 use selfheal_domain::verification::{CheckEvidence, Verification, VerificationResult};
@@ -484,6 +484,18 @@ pub(crate) struct IssuePage {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EmptyRequest {}
+
+/// Where another attempt begins.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RetryRequest {
+    /// What comes before this step is kept from the last attempt; the step itself and all
+    /// after it are done anew, policies and review included. Without it, from the
+    /// beginning.
+    #[serde(default)]
+    #[schema(value_type = Option<vocabulary::RetryFrom>)]
+    pub(crate) from: Option<RetryFrom>,
+}
 
 /// A comment to add.
 #[derive(Deserialize, ToSchema)]

@@ -6,6 +6,7 @@ use selfheal_domain::issue::SnoozeEnd;
 use selfheal_domain::policy_control::Rollout;
 use selfheal_domain::ports::{InclusionProof, SignedHead};
 use selfheal_domain::risk::AutonomyAction;
+use selfheal_domain::run::RetryFrom;
 use selfheal_domain::service::ServiceNotice;
 use selfheal_domain::user::{Actor, Role};
 use selfheal_domain::verdict::Verdict;
@@ -460,7 +461,15 @@ pub(crate) fn summary(event: &Event) -> String {
             format!("aborting, undoing what was applied: {}", short(reason))
         }
         Event::IssueAborted { reason } => format!("aborted: {}", short(reason)),
-        Event::IssueRetried(_) => "an admin started another attempt".to_owned(),
+        Event::IssueRetried { from, .. } => match from {
+            RetryFrom::Diagnose => "an admin started another attempt".to_owned(),
+            RetryFrom::Draft => {
+                "an admin started another attempt; the cause that was found is kept".to_owned()
+            }
+            RetryFrom::Prove => {
+                "an admin started another attempt; cause and patch are kept".to_owned()
+            }
+        },
         Event::IssueReopened { reason } => format!("came back: {}", short(reason)),
         Event::HostStarted { version, .. } => format!("host {version} started"),
         Event::HostStopped => "host stopped".to_owned(),

@@ -41,6 +41,11 @@ schema_enum!(
     Rollout { Full = "full", Shadow = "shadow", Canary = "canary" }
 );
 schema_enum!(
+    /// The step that another attempt begins with: the search for the cause, the draft with
+    /// the diagnosis kept, or the proof with the patch kept too.
+    RetryFrom { Diagnose = "diagnose", Draft = "draft", Prove = "prove" }
+);
+schema_enum!(
     /// How bad it is.
     Severity { Critical = "CRITICAL", High = "HIGH", Medium = "MEDIUM", Low = "LOW" }
 );
@@ -129,6 +134,7 @@ mod tests {
         spelt::<domain::verification::VerificationResult>(super::VerificationResult::VALUES);
         spelt::<domain::risk::RiskLevel>(super::RiskLevel::VALUES);
         spelt::<domain::run::RunStatus>(super::RunStatus::VALUES);
+        spelt::<domain::run::RetryFrom>(super::RetryFrom::VALUES);
         spelt::<domain::user::Role>(super::Role::VALUES);
         spelt::<domain::token::Scope>(super::Scope::VALUES);
         spelt::<domain::policy_control::ChangeSource>(super::ChangeSource::VALUES);

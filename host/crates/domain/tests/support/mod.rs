@@ -23,6 +23,7 @@ use selfheal_domain::report::Report;
 use selfheal_domain::risk::{
     Assessment, AutonomyAction, AutonomyDecision, AutonomyLevel, RiskScore,
 };
+use selfheal_domain::run::RetryFrom;
 use selfheal_domain::user::{Account, Actor, TrustClass, UserName};
 use selfheal_domain::verdict::Judgement;
 use selfheal_domain::verification::{CheckEvidence, Verification, VerificationResult};
@@ -238,7 +239,10 @@ pub fn event(kind: EventKind, salt: u64) -> Event {
         K::IssueEscalated => Event::IssueEscalated { reason },
         K::AbortStarted => Event::AbortStarted { reason },
         K::IssueAborted => Event::IssueAborted { reason },
-        K::IssueRetried => Event::IssueRetried(Approval::Admin { name: name("ada") }),
+        K::IssueRetried => Event::IssueRetried {
+            approval: Approval::Admin { name: name("ada") },
+            from: RetryFrom::Diagnose,
+        },
         K::IssueReopened => Event::IssueReopened { reason },
     }
 }

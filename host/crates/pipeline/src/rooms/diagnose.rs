@@ -10,7 +10,7 @@ use selfheal_domain::ids::{CommentId, RunId, RunNumber, RunRef};
 use selfheal_domain::issue::{Comment, CommentRole, Issue};
 use selfheal_domain::ledger::RecordError;
 use selfheal_domain::ports::CancelToken;
-use selfheal_domain::run::RunStatus;
+use selfheal_domain::run::{RetryFrom, Run, RunStatus};
 use selfheal_domain::user::{Actor, TrustClass};
 
 /// How much of each service's log an agent gets to read, in bytes.
@@ -58,18 +58,30 @@ impl Rooms {
                 );
             }
         };
+        let kept = issue.kept_run();
+        let (agent, actor) = match kept {
+            None => (self.doors.agent.name(), self.agent_actor()),
+            // Those whose work it is; this time they do nothing.
+            Some((run, RetryFrom::Prove)) => (run.agent.clone(), Self::host()),
+            Some((run, _)) => (
+                run.agents().next().unwrap_or_default().to_owned(),
+                Self::host(),
+            ),
+        };
         let started = Event::DiagnosisStarted {
             run: run.id,
             number,
-            agent: self.doors.agent.name(),
+            agent,
             snapshot: snapshot.commit,
             base_commit: snapshot.base,
             live_branch: snapshot.branch,
             policy_generation: set.generation(),
         };
-        let (issue, _permit) =
-            self.ledger
-                .begin_diagnosis(issue.number, self.agent_actor(), started)?;
+        let (begun, _permit) = self.ledger.begin_diagnosis(issue.number, actor, started)?;
+        if let Some((earlier, _)) = kept {
+            return self.keep_diagnosis(&begun, earlier);
+        }
+        let issue = begun;
         self.note(&issue, "looking for the cause");
         let brief = brief(&issue, &self.settings, self.logs(&issue));
         let issue = self.heed(&issue, &brief)?;
@@ -111,6 +123,27 @@ impl Rooms {
                 },
             }
         }
+    }
+
+    /// The cause is the one that an earlier attempt found, under the trust class of all
+    /// that was read then.
+    fn keep_diagnosis(&self, issue: &Issue, earlier: &Run) -> Result<Step, RecordError> {
+        let Some(mut diagnosis) = earlier.diagnosis.clone() else {
+            return self.escalate(issue, "the earlier attempt has no diagnosis to keep");
+        };
+        if let Some(trust) = earlier.trust.filter(|trust| *trust < issue.trust()) {
+            let lowered = Event::TrustLowered {
+                trust,
+                source: format!("attempt {}", earlier.number),
+            };
+            self.record(issue, lowered)?;
+        }
+        let note = format!("Kept from attempt {}.\n\n", earlier.number);
+        diagnosis.log.insert_str(0, &note);
+        self.record(
+            issue,
+            Event::DiagnosisFinished(bounds::diagnosis(diagnosis)),
+        )
     }
 
     /// Who takes over from an agent that is not available, and what that one has to say.

@@ -11,9 +11,11 @@ use selfheal_domain::event::Event;
 use selfheal_domain::issue::Issue;
 use selfheal_domain::ledger::RecordError;
 use selfheal_domain::patch::{FileChange, Patch};
+use selfheal_domain::permit::{DraftPatch, Permit};
 use selfheal_domain::policy::AgentPhase;
 use selfheal_domain::ports::{CancelToken, CommitMessage};
 use selfheal_domain::risk::AutonomyLevel;
+use selfheal_domain::run::{RetryFrom, Run};
 use selfheal_domain::user::Actor;
 
 impl Rooms {
@@ -21,6 +23,9 @@ impl Rooms {
         let level = self.level()?;
         if level == AutonomyLevel::Observe {
             return self.record(issue, Event::RunObserved { level });
+        }
+        if let Some((earlier, RetryFrom::Prove)) = issue.kept_run() {
+            return self.keep_patch(issue, earlier);
         }
         let (issue, permit) = self
             .ledger
@@ -82,63 +87,110 @@ impl Rooms {
                 let draft = bounds::draft(draft);
                 // What counts is what is in the worktree, not what the agent says it wrote.
                 let patch = Patch::of(changes);
-                let rules = self.settings.rules.get();
-                if let Some(broken) = broken_host_limit(&patch, &rules.limits) {
-                    self.close_worktree(&issue, reference);
-                    return self.escalate(&issue, broken);
-                }
                 if excluded(&issue).any(|digest| digest == patch.digest) {
-                    self.close_worktree(&issue, reference);
-                    return self.escalate(
+                    self.escalate(
                         &issue,
                         "the agent wrote a patch again that was refused or did not hold before",
-                    );
-                }
-                let claims = Claims {
-                    confidence: draft.confidence,
-                    rivals: draft.rivals.len(),
-                    proved: Proved::NotYet,
-                    severity: issue.report.severity.as_str().to_owned(),
-                };
-                let mut facts = patch_facts(&patch, claims, &rules.limits.protected);
-                self.inform(&issue, &mut facts)?;
-                let context = self.context(&issue, AgentPhase::Drafting)?;
-                let judgement = self.policies_of(&issue).judge_patch(&context, &facts);
-                let message = CommitMessage {
-                    subject: format!("draft: {}", issue.report.title),
-                    body: draft.rationale.clone(),
-                    trailers: vec![("Assisted-by".to_owned(), agent.name())],
-                };
-                match self
-                    .doors
-                    .repository
-                    .commit_draft(permit, &run.snapshot, &patch, &message)
-                {
-                    Ok(commit) => self
-                        .ledger
-                        .record(
-                            issue.number,
-                            actor,
-                            Event::PatchDrafted {
-                                patch,
-                                rationale: draft.rationale,
-                                confidence: draft.confidence,
-                                rivals: draft.rivals,
-                                commit,
-                                judgement,
-                                log: draft.log,
-                            },
-                        )
-                        .map(|_| Step::On),
-                    Err(error) => self.escalate(
-                        &issue,
-                        format!("the draft could not be committed: {}", chain(&error)),
-                    ),
+                    )
+                } else {
+                    self.commit(&issue, permit, actor, patch, draft)
                 }
             }
         };
         self.close_worktree(&issue, reference);
         step
+    }
+
+    /// The patch is the one that an earlier attempt drafted, where its files are still what
+    /// they were. An admin asked for it, so it may be one that did not hold.
+    fn keep_patch(&self, issue: &Issue, earlier: &Run) -> Result<Step, RecordError> {
+        let (issue, permit) = self.ledger.begin_drafting(issue.number, Self::host())?;
+        let Some((run, kept)) = issue.run().zip(earlier.draft.clone()) else {
+            return self.escalate(&issue, "the earlier attempt has no patch to keep");
+        };
+        let reference = run.reference(issue.number);
+        self.note(&issue, "taking the patch of an earlier attempt");
+        // It makes the run's branch.
+        let worktree = match self.doors.repository.open_worktree(&permit, &run.snapshot) {
+            Ok(worktree) => worktree,
+            Err(error) => {
+                return self.escalate(
+                    &issue,
+                    format!("no worktree could be made: {}", chain(&error)),
+                );
+            }
+        };
+        drop(worktree);
+        let draft = Draft {
+            rationale: kept.rationale,
+            confidence: kept.confidence,
+            files: Vec::new(),
+            rivals: kept.rivals,
+            log: format!("Kept from attempt {}.", earlier.number),
+        };
+        let step = self.commit(&issue, permit, Self::host(), kept.patch, draft);
+        self.close_worktree(&issue, reference);
+        step
+    }
+
+    /// Puts a patch on the run's branch and on record, as the guardrails judge it now.
+    fn commit(
+        &self,
+        issue: &Issue,
+        permit: Permit<DraftPatch>,
+        actor: Actor,
+        patch: Patch,
+        draft: Draft,
+    ) -> Result<Step, RecordError> {
+        let rules = self.settings.rules.get();
+        if let Some(broken) = broken_host_limit(&patch, &rules.limits) {
+            return self.escalate(issue, broken);
+        }
+        let Some(run) = issue.run() else {
+            return self.escalate(issue, "there is no run to draft for");
+        };
+        let claims = Claims {
+            confidence: draft.confidence,
+            rivals: draft.rivals.len(),
+            proved: Proved::NotYet,
+            severity: issue.report.severity.as_str().to_owned(),
+        };
+        let mut facts = patch_facts(&patch, claims, &rules.limits.protected);
+        self.inform(issue, &mut facts)?;
+        let context = self.context(issue, AgentPhase::Drafting)?;
+        let judgement = self.policies_of(issue).judge_patch(&context, &facts);
+        let author = match &actor {
+            Actor::Agent(name) => name,
+            Actor::Host | Actor::User(_) | Actor::Operator => &run.agent,
+        };
+        let message = CommitMessage {
+            subject: format!("draft: {}", issue.report.title),
+            body: draft.rationale.clone(),
+            trailers: vec![("Assisted-by".to_owned(), author.clone())],
+        };
+        let repository = &self.doors.repository;
+        match repository.commit_draft(permit, &run.snapshot, &patch, &message) {
+            Ok(commit) => self
+                .ledger
+                .record(
+                    issue.number,
+                    actor,
+                    Event::PatchDrafted {
+                        patch,
+                        rationale: draft.rationale,
+                        confidence: draft.confidence,
+                        rivals: draft.rivals,
+                        commit,
+                        judgement,
+                        log: draft.log,
+                    },
+                )
+                .map(|_| Step::On),
+            Err(error) => self.escalate(
+                issue,
+                format!("the draft could not be committed: {}", chain(&error)),
+            ),
+        }
     }
 
     fn close_worktree(&self, issue: &Issue, run: selfheal_domain::ids::RunRef) {

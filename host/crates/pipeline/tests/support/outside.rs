@@ -61,6 +61,10 @@ impl Repository for Port {
         _: &CommitMessage,
     ) -> Result<CommitId, RepositoryError> {
         self.0.acts("commit_draft");
+        let stands = |file: &FileChange| self.0.get(|it| it.files.get(&file.path).cloned());
+        if patch.files.iter().any(|file| stands(file) != file.before) {
+            return Err(RepositoryError::Conflict("app.py changed".to_owned()));
+        }
         Ok(commit(&patch.diff))
     }
     fn close_worktree(&self, _: RunRef) -> Result<(), RepositoryError> {
