@@ -18,8 +18,12 @@ const queries = new QueryClient({
   queryCache: new QueryCache({ onError: watch }),
   mutationCache: new MutationCache({ onError: watch }),
   defaultOptions: {
+    mutations: { networkMode: "always" },
     queries: {
       staleTime: 5_000,
+      // Without a network a question fails at once and says so, instead of waiting.
+      networkMode: "always",
+      refetchOnReconnect: true,
       // What is refused stays refused; what did not arrive may arrive.
       retry: (count, error) =>
         count < 2 && error instanceof Problem && (error.status === OFFLINE || error.status === 503),

@@ -3,6 +3,7 @@ import { type ReactNode, useEffect, useRef, useState } from "react";
 import { NavLink, useLocation } from "react-router";
 import type { Role } from "./api/client";
 import { framed } from "./embed/framed";
+import { FrozenBanner } from "./frozen";
 import { type Key, useSpeech } from "./i18n";
 import { may, useLogIn, useSession } from "./session";
 import { setTheme, storedTheme, type Theme } from "./theme";
@@ -60,6 +61,7 @@ export function Shell({ children }: { children: ReactNode }) {
       )}
       <main id="main" ref={main} tabIndex={-1}>
         <OfflineBanner />
+        {may.decide(role) && <FrozenBanner />}
         {children}
       </main>
     </div>

@@ -1,5 +1,48 @@
 import { expect, test } from "./test";
 
+// Before the one below: that one heals what is wrong with this host's application.
+test("an attempt is repeated from one of its steps, and keeps what came before", async ({
+  page,
+  as,
+  host,
+}) => {
+  await host.send("adam", "PUT", "/autonomy", { level: 0, reason: "look first" });
+  const number = await host.report("ann", "Discounts begin one too late", { service: "shop" });
+  await host.send("adam", "PATCH", `/issues/${number}/approve`, {});
+  await as("adam");
+  await page.goto(`/issues/${number}`);
+  const lane = page.getByRole("region", { name: "What happens" });
+  const draft = lane.getByRole("button", { name: "Retry from here: same cause, new patch" });
+  await draft.click();
+  await expect(page.getByText("no attempt goes on after the diagnosis")).toBeVisible();
+
+  await host.send("adam", "PUT", "/autonomy", { level: 1, reason: "review every patch" });
+  await draft.click();
+  await expect(lane.locator(".steps").getByText("the cause that was found is kept")).toBeVisible();
+  const review = page.getByRole("region", { name: "Review this patch" });
+  const digest = review.locator(".digest");
+  await expect(digest).toBeVisible();
+  const first = await digest.textContent();
+  await expect(lane.getByRole("button", { name: /^Retry/ })).toHaveCount(0);
+
+  await host.send("adam", "POST", `/issues/${number}/abort`, { reason: "not now" });
+  await lane.getByRole("button", { name: "Retry from here: same patch" }).first().click();
+  await expect(lane.locator(".steps").getByText("cause and patch are kept")).toBeVisible();
+  await expect(lane.getByRole("heading", { name: /Attempt 3/ })).toBeVisible();
+  await expect(digest).toHaveText(first ?? "");
+  const kept = lane.locator(".steps").last();
+  await expect(kept.getByText("the patch fixes the failure")).toBeVisible();
+  await expect(kept.getByText("tool call")).toHaveCount(1);
+
+  // Reviewed once more; a rejected one ends it.
+  await review.getByRole("button", { name: "Reject for good…" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Reason").fill("The test is wrong.");
+  await dialog.getByRole("button", { name: "Reject for good" }).click();
+  await expect(page.locator(".issue-head").getByText("Rejected")).toBeVisible();
+  await expect(lane.getByRole("button", { name: /^Retry/ })).toHaveCount(0);
+});
+
 test("report, approve, watch, review, healed: live for admin and reporter", {
   tag: "@sample",
 }, async ({ page, as, beside, host }) => {
@@ -100,13 +143,79 @@ test("a diff of 50,000 lines draws only what is in sight", async ({ page, as, ho
     const response = await route.fetch();
     await route.fulfill({ response, json: { ...(await response.json()), patchDiff } });
   });
+  await page.addInitScript(() => {
+    const tasks: number[] = [];
+    Object.assign(window, { tasks });
+    new PerformanceObserver((list) => {
+      for (const task of list.getEntries()) tasks.push(task.duration);
+    }).observe({ type: "longtask", buffered: true });
+  });
+  /** The longest task of the browser since the last time; below 50 ms it tells of none. */
+  const longest = () =>
+    page.evaluate(() => {
+      const { tasks } = window as unknown as { tasks: number[] };
+      return Math.round(Math.max(0, ...tasks.splice(0)));
+    });
   await page.goto(`/issues/${number}`);
   const diff = page.getByRole("region", { name: "Differences" });
   await expect(diff.getByText("new 3", { exact: true })).toBeVisible();
   expect(await diff.locator(".diff-row").count()).toBeLessThan(300);
+  console.log(`50,000 lines opened: longest task ${await longest()} ms`);
+
+  // From end to end, a screen at a time and in leaps; the last line is there.
+  const frames = await diff.evaluate(async (box) => {
+    const gaps: number[] = [];
+    let last = performance.now();
+    for (let step = 0; step < 200; step++) {
+      const leap = step < 100 ? box.clientHeight : box.scrollHeight / 100;
+      box.scrollBy(0, leap);
+      await new Promise(requestAnimationFrame);
+      gaps.push(performance.now() - last);
+      last = performance.now();
+    }
+    return Math.round(Math.max(...gaps));
+  });
+  console.log(`scrolled: longest task ${await longest()} ms, slowest frame ${frames} ms`);
+  await diff.evaluate((box) => box.scrollTo(0, box.scrollHeight));
+  await expect(diff.getByText("30000").first()).toBeVisible();
+  expect(await diff.locator(".diff-row").count()).toBeLessThan(300);
+  await diff.evaluate((box) => box.scrollTo(0, 0));
+  await expect(diff.getByText("new 3", { exact: true })).toBeVisible();
+
   await diff.focus();
   await page.keyboard.press("n");
   await page.keyboard.press("n");
   await expect(page.getByText("change 2 of 2")).toBeVisible();
   await expect(diff.getByText("30000").first()).toBeVisible();
+  await page.keyboard.press("u");
+  await expect(diff.getByText("30000").first()).toBeAttached();
+  console.log(`next change, other layout: longest task ${await longest()} ms`);
+});
+
+test("side by side, both sides of long lines are in sight", async ({ page, as, host }) => {
+  const number = await host.report("adam", "Long lines");
+  const long = "argument, ".repeat(40);
+  const patchDiff = `diff --git a/a.py b/a.py\n--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-call(${long}1)\n+call(${long}2)\n`;
+  await as("audrey");
+  await page.route(`**/api/v1/issues/${number}`, async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, json: { ...(await response.json()), patchDiff } });
+  });
+  for (const [width, layout] of [
+    [1440, "Side by side"],
+    [390, "Unified"],
+  ] as const) {
+    await page.setViewportSize({ width, height: 900 });
+    await page.goto(`/issues/${number}`);
+    await expect(page.getByRole("button", { name: layout })).toHaveAttribute(
+      "aria-pressed",
+      "true",
+    );
+    const diff = page.getByRole("region", { name: "Differences" });
+    for (const side of [".del mark", ".add mark"]) {
+      await diff.locator(side).scrollIntoViewIfNeeded();
+      await expect(diff.locator(side)).toBeInViewport({ ratio: 1 });
+    }
+    expect(await diff.evaluate((box) => box.scrollWidth - box.clientWidth)).toBe(0);
+  }
 });

@@ -41,23 +41,33 @@ test("a report by keyboard alone: draft kept, sent, followed", { tag: "@sample" 
 test("what is wrong is said at its field, which gets the keyboard", async ({ page, as }) => {
   await as("ann");
   await page.goto("/issues/report");
+  const send = page.getByRole("button", { name: "Send the report" });
+  await send.click();
+  await expect(page.getByLabel("Title")).toBeFocused();
+  await expect(page.getByText("is missing")).toHaveCount(2);
   await page.getByLabel("Title").fill("x".repeat(201));
   await expect(page.getByText("has more than 200 characters")).toBeVisible();
   await page.getByLabel("Title").fill("Blank");
   await page.getByLabel("What is wrong?").fill("   ");
-  await page.getByRole("button", { name: "Send the report" }).click();
+  await send.click();
   await expect(page.getByRole("alert")).toBeVisible();
   await expect(page.getByLabel("What is wrong?")).toHaveAttribute("aria-invalid", "true");
   await expect(page.getByLabel("What is wrong?")).toBeFocused();
 });
 
-test("likely duplicates appear while typing", async ({ page, as, host }) => {
+test("likely duplicates appear while typing, at the title on a phone", async ({
+  page,
+  as,
+  host,
+}) => {
   const number = await host.report("ann", "Invoices arrive twice every Monday");
   await as("ann");
   await page.goto("/issues/report");
   await page.getByLabel("Title").pressSequentially("Invoices sent twice on monday");
   const found = page.getByRole("complementary", { name: "Reported before?" });
   await expect(found.getByRole("link", { name: `#${number}` })).toBeVisible();
+  await page.setViewportSize({ width: 390, height: 844 });
+  await expect(page.locator("#report-title ~ aside").getByRole("link")).toBeInViewport();
 });
 
 test("a lost connection loses nothing", async ({ page, as, context }) => {

@@ -152,6 +152,8 @@ test("what comes in does not move what one reads", async ({ page, as, host }) =>
   await as("adam");
   await page.goto(`/issues/${number}`);
   await expect(page.locator(".markdown")).toHaveCount(3);
+  // The text as it was sent stands there until the renderer is loaded.
+  await expect(page.locator(".markdown > .text")).toHaveCount(0);
   const reading = page.getByText("Comment 1");
   await reading.scrollIntoViewIfNeeded();
   await reading.hover();

@@ -167,13 +167,28 @@ test("a trend counts days, also those on which nothing happened", { tag: "@sampl
     record("rollback.committed", "2026-11-03T12:00:00Z", 2),
     record("issue.reopened", "2026-11-03T12:00:00Z", 2),
     record("issue.resolved", "2026-11-03T12:10:00Z", 2),
+    // Refuted and tried again, then given up; that one failed is said once.
+    record("diagnosis.started", "2026-11-04T10:00:00Z", 3),
+    record("patch.refuted", "2026-11-04T10:01:00Z", 3),
+    record("run.retried", "2026-11-04T10:01:00Z", 3),
+    record("diagnosis.started", "2026-11-04T10:02:00Z", 3),
+    record("run.failed", "2026-11-04T10:03:00Z", 3),
+    record("issue.escalated", "2026-11-04T10:03:00Z", 3),
+    // Stopped by people, or with its host.
+    record("issue.retried", "2026-11-04T11:00:00Z", 3),
+    record("diagnosis.started", "2026-11-04T11:00:00Z", 3),
+    record("run.interrupted", "2026-11-04T11:01:00Z", 3),
+    record("diagnosis.started", "2026-11-04T11:02:00Z", 3),
+    record("issue.aborted", "2026-11-04T11:03:00Z", 3),
+    record("issue.retried", "2026-11-04T11:04:00Z", 3),
   ]);
   expect(trend.days).toEqual([
     { day: "2026-11-01", reported: 2, resolved: 1, failed: 1, undone: 0, minutes: 30 },
     { day: "2026-11-02", reported: 0, resolved: 0, failed: 0, undone: 0 },
     { day: "2026-11-03", reported: 0, resolved: 2, failed: 0, undone: 1, minutes: 1445 },
+    { day: "2026-11-04", reported: 0, resolved: 0, failed: 2, undone: 0 },
   ]);
-  expect(trend.success).toBe(0.75);
+  expect(trend.success).toBe(0.5);
   expect(trend.minutes).toBe(30);
   expect(trendOf([])).toEqual({ days: [] });
 });

@@ -27,7 +27,12 @@ export default function DecisionsPage() {
     queryFn: async ({ pageParam }) => {
       let cursor = pageParam;
       for (let round = 0; ; round++) {
-        const query = { kind, limit: PAGE, ...(cursor && { cursor }) };
+        const query = {
+          kind,
+          order: "newest" as const,
+          limit: PAGE,
+          ...(cursor && { cursor }),
+        };
         const page = await data(api.GET("/api/v1/decisions", { params: { query } }));
         if (page.items.length > 0 || page.nextCursor === undefined || round === MOST_EMPTY) {
           return page;

@@ -2,6 +2,7 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { type Autonomy, api, data } from "../api/client";
+import { AUTONOMY } from "../frozen";
 import { useSpeech } from "../i18n";
 import { useStream } from "../live";
 import { Badge } from "../ui/badges";
@@ -43,10 +44,7 @@ function AutonomyCard() {
   const { done, failed } = useTell();
   const queries = useQueryClient();
   const [asking, setAsking] = useState(false);
-  const autonomy = useQuery({
-    queryKey: ["host", "autonomy"],
-    queryFn: () => data<Autonomy>(api.GET("/api/v1/autonomy")),
-  });
+  const autonomy = useQuery(AUTONOMY);
   if (autonomy.isPending) return <Loading />;
   if (autonomy.data === undefined) {
     return <Failure error={autonomy.error} again={autonomy.refetch} />;
@@ -75,11 +73,6 @@ function AutonomyCard() {
   return (
     <section className="card" aria-labelledby="autonomy">
       <h2 id="autonomy">{t("autonomy.title")}</h2>
-      {frozen && (
-        <p className="banner" role="status">
-          {t("autonomy.frozen")}
-        </p>
-      )}
       <form onSubmit={set} key={level}>
         <fieldset className="levels">
           <legend className="hidden">{t("autonomy.level")}</legend>

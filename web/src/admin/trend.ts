@@ -23,9 +23,12 @@ export type Trend = {
 const COUNTED = {
   "issue.opened": "reported",
   "issue.resolved": "resolved",
-  "run.failed": "failed",
   "rollback.committed": "undone",
 } as const;
+/** What ends an attempt that is under way without a heal, and not by somebody's word. */
+const FAILS = ["run.failed", "run.retried", "issue.escalated", "issue.retried"];
+/** What ends one and is not its failure. */
+const ENDS = ["issue.resolved", "run.interrupted", "run.observed", "issue.aborted"];
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
 
@@ -62,7 +65,15 @@ export function trendOf(records: readonly AuditRecord[]): Trend {
       dayOf(new Date(at).toISOString());
     }
   }
+  const running = new Set<number>();
   for (const { type, at, issue } of records) {
+    if (issue !== undefined) {
+      // Of one that was refuted only what follows tells.
+      const ran = running.has(issue);
+      if (type === "diagnosis.started") running.add(issue);
+      else if (FAILS.includes(type) || ENDS.includes(type)) running.delete(issue);
+      if (type === "run.failed" || (ran && FAILS.includes(type))) dayOf(at).failed += 1;
+    }
     const what = COUNTED[type as keyof typeof COUNTED];
     if (what === undefined) {
       if (type === "issue.reopened" && issue !== undefined) opened.set(issue, Date.parse(at));

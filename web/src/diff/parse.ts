@@ -192,14 +192,3 @@ export function rowsOf(
   }
   return rows;
 }
-
-/** Longest line, in characters. */
-export function columnsOf(files: readonly FileDiff[]): number {
-  let most = 0;
-  for (const file of files) {
-    for (const hunk of file.hunks) {
-      for (const line of hunk.lines) most = Math.max(most, line.text.length);
-    }
-  }
-  return most;
-}

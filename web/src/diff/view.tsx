@@ -2,9 +2,17 @@
 // to hunk. Long ones draw only what is in sight.
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { diffWordsWithSpace } from "diff";
-import { type KeyboardEvent, memo, useMemo, useRef, useState } from "react";
+import {
+  type KeyboardEvent,
+  memo,
+  useEffect,
+  useEffectEvent,
+  useMemo,
+  useRef,
+  useState,
+} from "react";
 import { useSpeech } from "../i18n";
-import { columnsOf, type Layout, type Line, parseDiff, type Row, rowsOf } from "./parse";
+import { type Layout, type Line, parseDiff, type Row, rowsOf } from "./parse";
 
 /** Up to so many rows all are drawn, so that the browser's own search finds everything. */
 const ALL_DRAWN = 500;
@@ -27,14 +35,14 @@ export function DiffView({ diff, originals }: Props) {
   const { t } = useSpeech();
   const [layout, setLayout] = useState(firstLayout);
   const [shown, setShown] = useState<ReadonlySet<string>>(new Set());
-  const [hunk, setHunk] = useState(-1);
+  const [place, setPlace] = useState({ hunk: -1 });
+  const { hunk } = place;
   const scroll = useRef<HTMLElement>(null);
   const files = useMemo(() => parseDiff(diff), [diff]);
   const rows = useMemo(
     () => rowsOf(files, layout, originals, shown),
     [files, layout, originals, shown],
   );
-  const columns = useMemo(() => columnsOf(files), [files]);
   const hunks = useMemo(
     () => rows.flatMap((row, index) => (row.kind === "hunk" ? [index] : [])),
     [rows],
@@ -52,16 +60,19 @@ export function DiffView({ diff, originals }: Props) {
     localStorage.setItem(KEPT, next);
     setLayout(next);
   };
-  const go = (step: number) => {
-    const next = Math.min(Math.max(hunk + step, 0), hunks.length - 1);
-    const row = hunks[next];
+  const go = (step: number) =>
+    setPlace({ hunk: Math.min(Math.max(hunk + step, 0), hunks.length - 1) });
+  const showHunk = useEffectEvent(() => {
+    const row = hunks[hunk];
     if (row === undefined) return;
-    setHunk(next);
     if (drawAll) {
       const element = scroll.current?.querySelector(`[data-row="${row}"]`);
       element?.scrollIntoView({ block: "nearest" });
     } else virtual.scrollToIndex(row, { align: "start" });
-  };
+  });
+  // In another layout one reads on at the same change.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: these are what moves it
+  useEffect(showHunk, [place, layout]);
   const pressed = (event: KeyboardEvent) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "n") go(1);
@@ -80,7 +91,12 @@ export function DiffView({ diff, originals }: Props) {
         key={row.key}
         data-row={index}
         className={`diff-row ${row.kind} ${row.kind === "hunk" && row.index === hunk ? "current" : ""}`}
-        {...(top !== undefined && { style: { transform: `translateY(${top}px)` } })}
+        {...(top !== undefined && {
+          // Long lines wrap: how high a row is, only the browser knows.
+          ref: virtual.measureElement,
+          "data-index": index,
+          style: { transform: `translateY(${top}px)` },
+        })}
       >
         <Content row={row} show={(key) => setShown((before) => new Set(before).add(key))} />
       </div>
@@ -122,15 +138,7 @@ export function DiffView({ diff, originals }: Props) {
         onKeyDown={pressed}
         dir="ltr"
       >
-        <div
-          className="diff-rows"
-          style={
-            {
-              "--columns": Math.min(columns, 2_000),
-              ...(!drawAll && { height: virtual.getTotalSize() }),
-            } as React.CSSProperties
-          }
-        >
+        <div className="diff-rows" {...(!drawAll && { style: { height: virtual.getTotalSize() } })}>
           {drawAll
             ? rows.map((_, index) => draw(index))
             : virtual.getVirtualItems().map((item) => draw(item.index, item.start))}

@@ -193,6 +193,7 @@ export const en = {
   "report.priority": "Priority",
   "report.priority.help": "How soon it should be done.",
   "report.default": "As usual",
+  "report.missing": "is missing",
   "report.long.title": "has more than 200 characters",
   "report.long": "is longer than 64 KiB; cut it down",
   "report.check": "Something in the report needs another look. It is marked below.",
@@ -240,9 +241,11 @@ export const en = {
   "lane.title": "What happens",
   "lane.attempt": "Attempt {number}",
   "lane.evidence": "Evidence",
-  "lane.retry": "Try again from here",
+  "lane.retry.diagnose": "Retry from here",
+  "lane.retry.draft": "Retry from here: same cause, new patch",
+  "lane.retry.prove": "Retry from here: same patch",
   "lane.retry.about":
-    "A new attempt begins with the diagnosis, on the application as it is now. What this one found and tried stays on record.",
+    "A retry is a new attempt on the application as it is now. It keeps what came before the step where it begins; policies, proof and review are asked again. What this attempt found and tried stays on record.",
   "lane.log": "Live log ({count})",
   "lane.log.label": "Live log",
   "lane.call": "1 tool call",
@@ -361,7 +364,7 @@ export const en = {
   "autonomy.ceiling": "policy.toml allows at most {level}.",
   "autonomy.change": "Set the level",
   "autonomy.set": "The level is set.",
-  "autonomy.frozen": "All healing is stopped.",
+  "autonomy.frozen": "All healing is stopped: what is approved waits until an admin lets it go on.",
   "preview.title": "What each level would have done last week",
   "preview.about":
     "The recorded decisions of the last seven days, asked again of the policies in force.",
@@ -527,7 +530,7 @@ export const en = {
   "audit.previous": "Hash before",
 
   "decisions.about":
-    "What the policies decided, the oldest first, with the rule, the evidence, and what the set in force says to the same question now.",
+    "What the policies decided, the latest first, with the rule, the evidence, and what the set in force says to the same question now.",
   "decisions.kind": "Decisions on",
   "decisions.toolCall": "Tool calls",
   "decisions.patch": "Patches",

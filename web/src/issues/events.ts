@@ -116,6 +116,29 @@ export function attemptsOf(events: readonly Event[]): Attempt[] {
   return attempts.filter((attempt) => attempt.steps.length > 0);
 }
 
+/** The step that another attempt begins with; what comes before it is kept. */
+export type RetryFrom = "diagnose" | "draft" | "prove";
+
+/** At which steps of an attempt another one may begin, by the number of their events. */
+export function retriesOf(attempt: Attempt): Map<number, RetryFrom> {
+  const found = new Map<number, RetryFrom>();
+  const drop = (...gone: RetryFrom[]) => {
+    for (const [seq, from] of found) if (gone.includes(from)) found.delete(seq);
+  };
+  for (const { event } of attempt.steps) {
+    const { answer } = (event.data ?? {}) as { answer?: { answer?: string } };
+    if (event.type === "diagnosis.started") found.set(event.seq, "diagnose");
+    else if (event.type === "run.observed") found.set(event.seq, "draft");
+    else if (event.type === "drafting.started") {
+      drop("draft", "prove");
+      found.set(event.seq, "draft");
+    } else if (["patch.proved", "patch.refuted", "verification.started"].includes(event.type)) {
+      found.set(event.seq, "prove");
+    } else if (event.type === "patch.reviewed" && answer?.answer === "sent-back") drop("prove");
+  }
+  return found;
+}
+
 /** A tool call's input in the words one would type. */
 export function inputLine(input: string): string {
   try {

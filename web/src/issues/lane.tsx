@@ -11,6 +11,8 @@ import {
   type Evidence,
   evidenceOf,
   inputLine,
+  type RetryFrom,
+  retriesOf,
   type Step,
   type ToolCall,
   toneOf,
@@ -39,10 +41,11 @@ export function Lane({ issue, events, log, active, retries }: Props) {
         <AttemptSteps
           key={attempt.number}
           attempt={attempt}
-          agent={issue.runs[attempt.number - 1]?.agent}
+          issue={issue}
+          retries={retries && attempt === attempts.at(-1) && attempt.number > 0}
         />
       ))}
-      {retries && <Retry number={issue.number} />}
+      {retries && <p className="soft small">{t("lane.retry.about")}</p>}
       {active && note !== undefined && (
         <p className="note-line" aria-live="off" dir="auto">
           <span className="spinner" aria-hidden="true" />
@@ -54,8 +57,8 @@ export function Lane({ issue, events, log, active, retries }: Props) {
   );
 }
 
-/** At the step where the last attempt ended: what trying again does. */
-function Retry({ number }: { number: number }) {
+/** Another attempt that begins at this step of the last one, and keeps what came before. */
+function Retry({ number, from }: { number: number; from: RetryFrom }) {
   const { t } = useSpeech();
   const { done, failed } = useTell();
   const settle = useIssueAction(number);
@@ -64,7 +67,7 @@ function Retry({ number }: { number: number }) {
     setBusy(true);
     try {
       const path = { issue: String(number) };
-      await settle(api.POST("/api/v1/issues/{issue}/retry", { params: { path }, body: {} }));
+      await settle(api.POST("/api/v1/issues/{issue}/retry", { params: { path }, body: { from } }));
       done(t("control.retried"));
     } catch (error) {
       failed(error);
@@ -72,12 +75,11 @@ function Retry({ number }: { number: number }) {
     }
   };
   return (
-    <div className="retry">
+    <p className="retry">
       <button type="button" disabled={busy} onClick={retry}>
-        {t("lane.retry")}
+        {t(`lane.retry.${from}`)}
       </button>
-      <p className="soft small">{t("lane.retry.about")}</p>
-    </div>
+    </p>
   );
 }
 
@@ -116,10 +118,12 @@ function LiveLog({ log }: { log: readonly Note[] }) {
   );
 }
 
-type AttemptProps = { attempt: Attempt; agent: string | undefined };
+type AttemptProps = { attempt: Attempt; issue: Issue; retries: boolean };
 
-function AttemptSteps({ attempt, agent }: AttemptProps) {
+function AttemptSteps({ attempt, issue, retries }: AttemptProps) {
   const { t } = useSpeech();
+  const agent = issue.runs[attempt.number - 1]?.agent;
+  const offers = retries ? retriesOf(attempt) : undefined;
   return (
     <>
       {attempt.number > 0 && (
@@ -130,15 +134,23 @@ function AttemptSteps({ attempt, agent }: AttemptProps) {
       )}
       <ol className="steps">
         {attempt.steps.map((step) => (
-          <OneStep key={step.event.seq} step={step} calls={step.calls.length} />
+          <OneStep
+            key={step.event.seq}
+            step={step}
+            calls={step.calls.length}
+            number={issue.number}
+            from={offers?.get(step.event.seq)}
+          />
         ))}
       </ol>
     </>
   );
 }
 
+type StepProps = { step: Step; calls: number; number: number; from: RetryFrom | undefined };
+
 const OneStep = memo(
-  function OneStep({ step }: { step: Step; calls: number }) {
+  function OneStep({ step, number, from }: StepProps) {
     const { t, clock } = useSpeech();
     const { event, calls } = step;
     const evidence = evidenceOf(event);
@@ -166,6 +178,7 @@ const OneStep = memo(
             </ul>
           </details>
         )}
+        {from !== undefined && <Retry number={number} from={from} />}
       </li>
     );
   },
@@ -173,6 +186,7 @@ const OneStep = memo(
   (before, after) =>
     before.step.event.seq === after.step.event.seq &&
     before.calls === after.calls &&
+    before.from === after.from &&
     before.step.calls.at(-1)?.outcome === after.step.calls.at(-1)?.outcome,
 );
 

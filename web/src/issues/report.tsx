@@ -1,7 +1,15 @@
 // The tab *Report Issue*: help at each field, a kept draft, what is already reported, and
 // nothing is sent without the button.
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { type FormEvent, useDeferredValue, useEffect, useRef, useState } from "react";
+import {
+  type FormEvent,
+  useDeferredValue,
+  useEffect,
+  useRef,
+  useState,
+  useSyncExternalStore,
+} from "react";
+import { flushSync } from "react-dom";
 import { Link } from "react-router";
 import {
   api,
@@ -77,6 +85,7 @@ export default function ReportPage() {
   const sentence = useProblemText();
   const [draft, setDraft] = useDraft(username);
   const form = useRef<HTMLFormElement>(null);
+  const wide = useWide();
   // The same report that is sent twice over a shaky network is one report.
   const sent = useRef({ text: "", key: "" });
   useTitle(t("tab.report"));
@@ -92,6 +101,7 @@ export default function ReportPage() {
     },
     onSuccess: () => {
       setDraft({});
+      setTried(false);
       queries.invalidateQueries({ queryKey: ["issues"] });
     },
   });
@@ -99,16 +109,24 @@ export default function ReportPage() {
     // Once the marks are drawn.
     if (send.error) form.current?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus();
   }, [send.error]);
+  const [tried, setTried] = useState(false);
   const wrong = new Map(send.isError ? problemOf(send.error).fields : []);
-  for (const { name } of TEXTS) {
+  let ready = true;
+  for (const { name, required } of TEXTS) {
     const text = draft[name] ?? "";
     const most = name === "title" ? [...text].length > MOST_TITLE : bytes(text) > MOST_BYTES;
+    const missing = required === true && text.trim() === "";
     if (most) wrong.set(name, t(name === "title" ? "report.long.title" : "report.long"));
+    else if (missing && tried) wrong.set(name, t("report.missing"));
+    ready &&= !most && !missing;
   }
   const set = (name: Name, text: string) => setDraft((before) => ({ ...before, [name]: text }));
   const submit = (event: FormEvent) => {
     event.preventDefault();
-    send.mutate(draft);
+    if (ready) return send.mutate(draft);
+    // The browser would say it in a language of its own.
+    flushSync(() => setTried(true));
+    form.current?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus();
   };
 
   if (send.isSuccess) return <Sent issue={send.data} another={send.reset} />;
@@ -137,16 +155,27 @@ export default function ReportPage() {
       </div>
       <IssueTabs />
       <div className="report">
-        <form className="card" ref={form} onSubmit={submit}>
+        <form className="card" ref={form} onSubmit={submit} noValidate>
           <h2>{t("report.heading")}</h2>
           <p className="soft">{t("report.about")}</p>
-          {send.isError && (
+          {(send.isError || (tried && !ready)) && (
             <p className="field-error" role="alert" dir="auto">
               {wrong.size > 0 ? t("report.check") : sentence(send.error)}
             </p>
           )}
           {TEXTS.map(({ name, rows, required }) => (
-            <Field key={name} name={name} wrong={wrong.get(name)} required={required === true}>
+            <Field
+              key={name}
+              name={name}
+              wrong={wrong.get(name)}
+              required={required === true}
+              after={
+                // Where one looks while one types.
+                name === "title" &&
+                !wide &&
+                (draft.title ?? "").trim() !== "" && <Alike title={draft.title ?? ""} />
+              }
+            >
               {(attributes) =>
                 rows === undefined ? (
                   <input
@@ -185,7 +214,7 @@ export default function ReportPage() {
             </span>
           </footer>
         </form>
-        <Alike title={draft.title ?? ""} />
+        {wide && <Alike title={draft.title ?? ""} />}
       </div>
     </>
   );
@@ -201,11 +230,12 @@ type FieldProps = {
   name: Name;
   wrong: string | undefined;
   required?: boolean;
+  after?: React.ReactNode;
   children: (attributes: Attributes) => React.ReactNode;
 };
 
 /** A field with its help, and what is wrong with it. */
-function Field({ name, wrong, required = false, children }: FieldProps) {
+function Field({ name, wrong, required = false, after, children }: FieldProps) {
   const { t } = useSpeech();
   const id = `report-${name}`;
   return (
@@ -226,6 +256,7 @@ function Field({ name, wrong, required = false, children }: FieldProps) {
       <p id={`${id}-wrong`} className="field-error" dir="auto">
         {wrong}
       </p>
+      {after}
     </div>
   );
 }
@@ -261,6 +292,20 @@ function Alike({ title }: { title: string }) {
   );
 }
 
+/** There is room for two columns. */
+const WIDE = "(min-width: 70.01rem)";
+
+function useWide(): boolean {
+  return useSyncExternalStore(
+    (changed) => {
+      const query = matchMedia(WIDE);
+      query.addEventListener("change", changed);
+      return () => query.removeEventListener("change", changed);
+    },
+    () => matchMedia(WIDE).matches,
+  );
+}
+
 const TYPING_MS = 350;
 
 function useSettled(text: string): string {
@@ -284,10 +329,10 @@ function Sent({ issue, another }: { issue: Issue; another: () => void }) {
           {t("sent.title", { number: issue.number })}
         </h1>
         <p>{t("sent.about")}</p>
-        <p>
+        <p className="buttons">
           <Link className="button primary" to={`/issues/${issue.number}`}>
             {t("sent.follow", { number: issue.number })}
-          </Link>{" "}
+          </Link>
           <button type="button" onClick={another}>
             {t("sent.another")}
           </button>
