@@ -28,16 +28,21 @@ pub(crate) struct Autonomy {
 #[derive(Subcommand, Debug)]
 enum Action {
     /// Shows level, ceiling and freeze
+    #[command(after_help = "Example:\n  selfheal autonomy show --json")]
     Show {
         #[command(flatten)]
         host: Host,
     },
     /// Asks the decisions of the last seven days again, once for each level
+    #[command(after_help = "Example:\n  selfheal autonomy preview")]
     Preview {
         #[command(flatten)]
         host: Host,
     },
     /// Sets the level
+    #[command(
+        after_help = "Example:\n  selfheal autonomy set 2 --reason 'a quiet week, all patches were approved'"
+    )]
     Set {
         /// 0 to 3
         level: u8,

@@ -22,7 +22,11 @@ says what to do; until then agents get no commands and autonomy is capped at 1.
 Asks a host that runs here, too: whether it proved that policies are enforced, which rules the \
 glass is broken over, what is in quarantine.
 
-Exit code 0 when everything needed works, 1 when something is missing."
+Exit code 0 when everything needed works, 1 when something is missing.
+
+Examples:
+  selfheal doctor
+  selfheal doctor --json | jq '.findings[] | select(.ok | not)'"
 )]
 pub(crate) struct Doctor {
     /// Configuration file; without one only the machine is checked

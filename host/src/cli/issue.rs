@@ -149,6 +149,9 @@ pub(crate) struct Issue {
 #[derive(Subcommand, Debug)]
 enum Action {
     /// Files a report
+    #[command(
+        after_help = "Example:\n  selfheal issue report --title 'Totals are wrong' --description 'Order 3 shows 0 EUR' --service shop"
+    )]
     Report {
         /// One line, at most 200 characters
         #[arg(long)]
@@ -186,16 +189,21 @@ enum Action {
         limit: u32,
     },
     /// Shows one issue
+    #[command(
+        after_help = "Examples:\n  selfheal issue show 7\n  selfheal issue show 7 --json | jq .status"
+    )]
     Show {
         /// Number or id
         issue: String,
     },
     /// Lets an agent start
+    #[command(after_help = "Example:\n  selfheal issue approve 7")]
     Approve {
         /// Number or id
         issue: String,
     },
     /// Closes an open issue
+    #[command(after_help = "Example:\n  selfheal issue reject 7 --reason 'works as documented'")]
     Reject {
         /// Number or id
         issue: String,
@@ -204,6 +212,7 @@ enum Action {
         reason: String,
     },
     /// Stops it, undoing what was applied
+    #[command(after_help = "Example:\n  selfheal issue abort 7 --reason 'we fix it by hand'")]
     Abort {
         /// Number or id
         issue: String,
@@ -212,8 +221,10 @@ enum Action {
         reason: String,
     },
     /// Lists saved views: yours, and those that admins share
+    #[command(after_help = "Example:\n  selfheal issue views --json")]
     Views,
     /// Puts it out of the way until a time, or until something happens to it
+    #[command(after_help = "Example:\n  selfheal issue snooze 7 --for 3d")]
     Snooze {
         /// Number or id
         issue: String,
@@ -222,6 +233,7 @@ enum Action {
         length: Option<String>,
     },
     /// Relates two issues to each other
+    #[command(after_help = "Example:\n  selfheal issue relate 7 3")]
     Relate {
         /// Number or id
         issue: String,
@@ -229,11 +241,15 @@ enum Action {
         other: String,
     },
     /// Ends a snooze
+    #[command(after_help = "Example:\n  selfheal issue wake 7")]
     Wake {
         /// Number or id
         issue: String,
     },
     /// Starts another attempt
+    #[command(
+        after_help = "Examples:\n  selfheal issue retry 7\n  selfheal issue retry 7 --from prove     the same patch, proved anew"
+    )]
     Retry {
         /// Number or id
         issue: String,
@@ -243,6 +259,7 @@ enum Action {
         from: String,
     },
     /// Adds a comment
+    #[command(after_help = "Example:\n  selfheal issue comment 7 'Since the update of *Monday*'")]
     Comment {
         /// Number or id
         issue: String,
@@ -251,6 +268,7 @@ enum Action {
     },
     /// Saves everything on record about one as an archive that people can read and
     /// check (admins and auditors)
+    #[command(after_help = "Example:\n  selfheal issue pack 7 --output evidence.zip")]
     Pack {
         /// Number or id
         issue: String,
@@ -264,13 +282,18 @@ enum Action {
 }
 
 #[derive(Subcommand, Debug)]
+#[command(
+    after_help = "Examples:\n  selfheal issue patch show 7\n  selfheal issue patch approve 7"
+)]
 enum Patch {
     /// Shows the diff and what was found about it
+    #[command(after_help = "Example:\n  selfheal issue patch show 7")]
     Show {
         /// Number or id
         issue: String,
     },
     /// Approves exactly this patch
+    #[command(after_help = "Example:\n  selfheal issue patch approve 7")]
     Approve {
         /// Number or id
         issue: String,
@@ -279,6 +302,9 @@ enum Patch {
         digest: Option<String>,
     },
     /// Rejects it
+    #[command(
+        after_help = "Example:\n  selfheal issue patch reject 7 --reason 'keep the old rounding' --redraft"
+    )]
     Reject {
         /// Number or id
         issue: String,

@@ -6,6 +6,7 @@ use clap::Subcommand;
 
 /// Serves other agents over the Model Context Protocol, on standard input and output
 #[derive(Subcommand, Debug)]
+#[command(after_help = "Example:\n  selfheal mcp permission --help")]
 pub(crate) enum Mcp {
     Permission(Permission),
 }

@@ -147,3 +147,27 @@ async fn wait_for_signal() {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn without_example(command: &clap::Command, path: &str, missing: &mut Vec<String>) {
+        let path = format!("{path}{} ", command.get_name());
+        let help = command.get_after_help().map(ToString::to_string);
+        if !help.is_some_and(|help| help.contains("Example")) {
+            missing.push(path.clone());
+        }
+        for inner in command.get_subcommands() {
+            without_example(inner, &path, missing);
+        }
+    }
+
+    #[test]
+    fn the_help_of_every_command_shows_an_example() {
+        let mut missing = Vec::new();
+        without_example(&Arguments::command(), "", &mut missing);
+        assert_eq!(missing, Vec::<String>::new());
+    }
+}

@@ -29,33 +29,40 @@ pub(crate) struct Service {
 #[derive(Subcommand, Debug)]
 enum Action {
     /// Lists services in start order
+    #[command(after_help = "Example:\n  selfheal service list --json")]
     List,
     /// Shows one: state, what it uses, how it was lately
+    #[command(after_help = "Example:\n  selfheal service show web")]
     Show {
         /// As in the configuration
         name: String,
     },
     /// Starts one and waits until it is ready
+    #[command(after_help = "Example:\n  selfheal service start web")]
     Start {
         /// As in the configuration
         name: String,
     },
     /// Stops one; it stays down until somebody starts it
+    #[command(after_help = "Example:\n  selfheal service stop web")]
     Stop {
         /// As in the configuration
         name: String,
     },
     /// Restarts one and waits until it is ready
+    #[command(after_help = "Example:\n  selfheal service restart web")]
     Restart {
         /// As in the configuration
         name: String,
     },
     /// Has one read its code and settings again, where it can
+    #[command(after_help = "Example:\n  selfheal service reload web")]
     Reload {
         /// As in the configuration
         name: String,
     },
     /// Prints the end of its output
+    #[command(after_help = "Example:\n  selfheal service logs web | tail -20")]
     Logs {
         /// As in the configuration
         name: String,

@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 
 /// Manages accounts.
 #[derive(Subcommand, Debug)]
+#[command(
+    after_help = "Examples:\n  selfheal user add ann --role admin\n  selfheal user token add ann nightly --scope read --days 90"
+)]
 pub(crate) enum User {
     /// Adds an account; prints one line, its token
     #[command(after_help = "\

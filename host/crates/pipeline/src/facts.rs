@@ -254,6 +254,10 @@ pub(crate) fn heal_message(
         .as_ref()
         .map(|diagnosis| diagnosis.root_cause.clone())
         .unwrap_or_default();
+    let reason = bounds::line(&cause);
+    if !reason.is_empty() {
+        trailers.push(("Selfheal-Reason".to_owned(), reason));
+    }
     CommitMessage {
         subject: format!("heal: {}", issue.report.title),
         body: format!("{cause}\n\n{}", draft.rationale).trim().to_owned(),

@@ -6,6 +6,7 @@ use crate::fail::failed;
 use crate::history::first_parent;
 use crate::live::LiveTree;
 use crate::merge::carry;
+use crate::message::trailer;
 use crate::repository::{GitRepository, find_commit};
 use git2::{Delta, DiffOptions, FileMode, Oid, Repository as Git, Tree};
 use selfheal_domain::culprit::{
@@ -181,12 +182,31 @@ impl<'r> Bisection<'r> {
     fn reach(&mut self, index: usize) -> Result<usize, RepositoryError> {
         while self.line.len() <= index.min(FARTHEST) {
             let Some(last) = self.line.last() else { break };
-            match first_parent(self.repo, *last)? {
+            match self.older(*last)? {
                 Some(parent) => self.line.push(parent),
                 None => break,
             }
         }
         Ok(index.min(self.line.len().saturating_sub(1)))
+    }
+
+    /// The first parent; behind a rollback that left the tree as it was before the heal,
+    /// the commit before the heal. Else the rollback, after which it is as broken as
+    /// before, would be what broke it.
+    fn older(&self, id: Oid) -> Result<Option<Oid>, RepositoryError> {
+        let doing = "reading history";
+        let rollback = self.repo.find_commit(id).map_err(failed(doing))?;
+        let message = String::from_utf8_lossy(rollback.message_raw_bytes());
+        let heal = trailer(&message, "Selfheal-Reverts").and_then(|heal| Oid::from_str(heal).ok());
+        if let Some(heal) = heal
+            && self.repo.graph_descendant_of(id, heal).unwrap_or(false)
+            && let Some(before) = first_parent(self.repo, heal)?
+            && let Ok(commit) = self.repo.find_commit(before)
+            && commit.tree_id() == rollback.tree_id()
+        {
+            return Ok(Some(before));
+        }
+        first_parent(self.repo, id)
     }
 
     /// What the reproduction says of the commit at `index`.

@@ -21,11 +21,19 @@ Example:
 pub(crate) struct Signers {
     #[command(flatten)]
     place: Place,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 impl Signers {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
-        signers(&self.place.data()?)?.iter().for_each(output::line);
+        let signers = signers(&self.place.data()?)?;
+        if self.json {
+            output::json(&serde_json::json!({ "signers": signers }));
+        } else {
+            signers.iter().for_each(output::line);
+        }
         Ok(Exit::Done)
     }
 }

@@ -14,6 +14,11 @@ use std::path::{Path, PathBuf};
 
 /// Reads, verifies, proves and exports the audit log; needs no running host.
 #[derive(Subcommand, Debug)]
+#[command(after_help = "\
+Examples:
+  selfheal audit verify --git                        log and repository vouch for each other
+  selfheal audit export > audit.jsonl && selfheal audit verify --from-export audit.jsonl
+  selfheal audit prove 41 --json")]
 pub(crate) enum Audit {
     Log(log::Log),
     Verify(verify::Verify),

@@ -39,6 +39,9 @@ use clap::Subcommand;
 
 /// Writes, checks, tests, signs, plans and swaps policy modules.
 #[derive(Subcommand, Debug)]
+#[command(
+    after_help = "Examples:\n  selfheal policy list\n  selfheal policy new no-docker && selfheal policy build no-docker\n  selfheal policy plan --module shell-guard --settings '{\"denied_programs\": [\"docker\"]}'"
+)]
 pub(crate) enum Policy {
     New(new::New),
     Build(build::Build),

@@ -74,7 +74,9 @@ impl ModuleArguments {
                 file: Some(path.to_owned()),
             });
         }
-        let bundled = BUNDLED.iter().find(|(name, _)| *name == self.module);
+        // As policy.toml has it, too.
+        let wanted = self.module.strip_prefix("bundled:").unwrap_or(&self.module);
+        let bundled = BUNDLED.iter().find(|(name, _)| *name == wanted);
         let Some((name, bytes)) = bundled else {
             let names: Vec<&str> = BUNDLED.iter().map(|(name, _)| *name).collect();
             let message = format!(

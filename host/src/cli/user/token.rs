@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 /// Makes, lists and revokes tokens.
 #[derive(Subcommand, Debug)]
+#[command(after_help = "Example:\n  selfheal user token add ann nightly --scope read --days 90")]
 pub(crate) enum Token {
     /// Makes a token; prints one line, the token
     #[command(after_help = "\

@@ -110,6 +110,29 @@ fn clean(revert: &Revert) -> &Patch {
 }
 
 #[test]
+fn a_rollback_is_not_what_broke_it() {
+    let (app, culprit) = broken_app(3, 2);
+    app.write("code.py", LINES);
+    app.git(&["commit", "-q", "-am", "heal"]);
+    let heal = app.git(&["rev-parse", "HEAD"]).trim().to_owned();
+    app.write("code.py", &LINES.replace("d\n", "bug\n"));
+    let message = format!("roll back\n\nSelfheal-Kind: rollback\nSelfheal-Reverts: {heal}\n");
+    app.git(&["commit", "-q", "-am", &message]);
+    let found = found(search(&app, &Ask::default(), &mut works_unless_broken));
+    assert_eq!(found.commit.0, culprit, "{}", found.subject);
+
+    // One that does not leave what was there before the heal is a commit like any other.
+    app.write("code.py", LINES);
+    app.git(&["commit", "-q", "-am", "heal again"]);
+    let heal = app.git(&["rev-parse", "HEAD"]).trim().to_owned();
+    app.write("code.py", &LINES.replace("e\n", "another bug\n"));
+    let message = format!("roll back\n\nSelfheal-Kind: rollback\nSelfheal-Reverts: {heal}\n");
+    app.git(&["commit", "-q", "-am", &message]);
+    let found = self::found(search(&app, &Ask::default(), &mut works_unless_broken));
+    assert_eq!(found.subject, "roll back");
+}
+
+#[test]
 fn the_commit_that_broke_it_is_found_and_its_revert_keeps_later_work() {
     let (app, culprit) = broken_app(20, 30);
     app.write(
