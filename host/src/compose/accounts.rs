@@ -145,8 +145,10 @@ fn save_through_host(
 /// The account `name` of those in the journal.
 fn account(store: &JournalStore, name: &UserName) -> Result<Account, Failure> {
     let accounts = store.accounts().because(Exit::Unavailable)?;
-    let found = accounts.into_iter().find(|account| account.name == *name);
-    found.ok_or_else(|| Failure::new(Exit::NotSo, format!("there is no account {name}")))
+    let found = accounts.iter().find(|account| account.name == *name);
+    found
+        .cloned()
+        .ok_or_else(|| Failure::new(Exit::NotSo, format!("there is no account {name}")))
 }
 
 /// Does it in the journal or, where a host runs, by one request to that.

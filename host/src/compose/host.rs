@@ -74,8 +74,7 @@ impl Host {
             observer.observe(&record);
             publish.publish(&FeedItem::Record(record));
         });
-        let ledger = Ledger::new(Arc::clone(&store), Arc::new(Machine), listener);
-        let ledger = Arc::new(ledger.because(Exit::Unavailable)?);
+        let ledger = Arc::new(Ledger::new(Arc::clone(&store), Arc::new(Machine), listener));
         keeper
             .attach(store, recorder_of(&ledger))
             .map_err(|error| Failure::new(Exit::Unavailable, error))?;

@@ -152,8 +152,7 @@ impl OneShot {
         let agent = agent_of(options.agent, &mask, options.audit)?;
         let store =
             JournalStore::open(&journal, Options::new(masker)).because(Exit::Unavailable)?;
-        let ledger = Ledger::new(Arc::new(store), Arc::new(Machine), Box::new(|_| {}))
-            .because(Exit::Unavailable)?;
+        let ledger = Ledger::new(Arc::new(store), Arc::new(Machine), Box::new(|_| {}));
         let git = GitRepository::open(
             &found.root,
             &state.join("git"),

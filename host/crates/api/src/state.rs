@@ -102,11 +102,6 @@ pub(crate) enum Wake {
     Progress(IssueNumber, Arc<str>),
 }
 
-struct CachedAccounts {
-    head: u64,
-    accounts: Arc<Vec<Account>>,
-}
-
 pub(crate) struct Shared {
     pub(crate) desk: IssueDesk,
     pub(crate) options: ApiOptions,
@@ -119,7 +114,6 @@ pub(crate) struct Shared {
     pub(crate) wakes: broadcast::Sender<Wake>,
     pub(crate) streams: Mutex<HashMap<UserName, usize>>,
     closing: watch::Sender<bool>,
-    accounts: Mutex<Option<CachedAccounts>>,
     /// When each token, by id, was used last, since the host started.
     used: Mutex<HashMap<String, DateTime<Utc>>>,
     /// Until when whom a proxy names counts as logged in on record.
@@ -158,7 +152,6 @@ impl ApiState {
             wakes,
             streams: Mutex::default(),
             closing,
-            accounts: Mutex::default(),
             used: Mutex::default(),
             introduced: Mutex::default(),
             finished: Finished::default(),
@@ -181,20 +174,9 @@ impl Shared {
         self.desk.healer().ledger().store()
     }
 
-    /// All accounts; read again only when the log has grown.
+    /// All accounts as of now; the store keeps them at hand.
     pub(crate) fn accounts(&self) -> Result<Arc<Vec<Account>>, Problem> {
-        // The head is taken first: what is read after it is at least as new.
-        let (head, _) = self.desk.audit_head();
-        let mut cache = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cached) = cache.as_ref().filter(|cached| cached.head == head) {
-            return Ok(Arc::clone(&cached.accounts));
-        }
-        let accounts = Arc::new(self.desk.accounts()?);
-        *cache = Some(CachedAccounts {
-            head,
-            accounts: Arc::clone(&accounts),
-        });
-        Ok(accounts)
+        Ok(self.desk.accounts()?)
     }
 
     /// A token was used: remembered exactly as long as the host runs and, for those with

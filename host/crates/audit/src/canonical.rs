@@ -15,7 +15,7 @@ use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{Event, Record};
 use selfheal_domain::ids::IssueNumber;
 use selfheal_domain::user::{Actor, UserName};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Versions of the layout; the first two bytes of every record.
 const PLAIN: u16 = 1;
@@ -87,6 +87,18 @@ impl StoredEvent {
             payload,
             sealed: false,
         })
+    }
+
+    /// The opening of an issue under this number, which was not known before.
+    ///
+    /// # Errors
+    /// The payload is no object.
+    pub fn numbered(mut self, number: IssueNumber) -> Result<Self, EntryError> {
+        let data = serde_json::from_slice(&self.payload);
+        let mut data: Map<String, Value> = data.map_err(EntryError::Event)?;
+        data.insert("number".to_owned(), number.0.into());
+        self.payload = serde_json::to_vec(&data).map_err(EntryError::Event)?;
+        Ok(self)
     }
 
     /// The event.

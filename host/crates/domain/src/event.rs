@@ -585,6 +585,25 @@ kinds! {
     IssueReopened = "reopening",
 }
 
+impl EventKind {
+    /// Whether what became of an issue's runs may be another after it. The opening of an
+    /// issue, what people say about it and what agents call change nothing there.
+    pub fn may_change_runs(self) -> bool {
+        !matches!(
+            self,
+            Self::IssueOpened
+                | Self::IssueCommented
+                | Self::IssueTriaged
+                | Self::IssueRelated
+                | Self::IssueSnoozed
+                | Self::IssueWoken
+                | Self::ToolCalled
+                | Self::ToolFinished
+                | Self::TrustLowered
+        )
+    }
+}
+
 impl Event {
     /// Its kind for the state machine; none when it concerns no issue.
     pub fn kind(&self) -> Option<EventKind> {
@@ -685,6 +704,28 @@ pub struct NewRecord {
     pub issue: Option<IssueNumber>,
     /// What.
     pub event: Event,
+}
+
+impl NewRecord {
+    /// Whether it opens an issue whose number is up to the store.
+    pub fn wants_number(&self) -> bool {
+        let Event::IssueOpened { number, .. } = &self.event else {
+            return false;
+        };
+        *number == IssueNumber::NEXT && self.issue == Some(IssueNumber::NEXT)
+    }
+
+    /// The record about the issue `next`, where its number is up to the store; as it is else.
+    #[must_use]
+    pub fn numbered(mut self, next: IssueNumber) -> Self {
+        if self.wants_number()
+            && let Event::IssueOpened { number, .. } = &mut self.event
+        {
+            *number = next;
+            self.issue = Some(next);
+        }
+        self
+    }
 }
 
 /// An event as the journal holds it: a leaf of the audit log.

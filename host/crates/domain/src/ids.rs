@@ -41,6 +41,12 @@ uuid_id!(
 #[serde(transparent)]
 pub struct IssueNumber(pub u64);
 
+impl IssueNumber {
+    /// In a record that opens an issue: the next free number, which the store knows when it
+    /// writes the record, and nobody before.
+    pub const NEXT: Self = Self(0);
+}
+
 impl fmt::Display for IssueNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -1,7 +1,7 @@
 //! The one door for events: legality, then durability, then memory, in that
 //! order. Hands out permits for recorded intents.
 
-use crate::event::{Event, NewRecord, Record};
+use crate::event::{Event, EventKind, NewRecord, Record};
 use crate::ids::{IssueId, IssueNumber};
 use crate::issue::{FoldError, Issue};
 use crate::permit::{Apply, Diagnose, DraftPatch, Permit, Rollback};
@@ -10,7 +10,7 @@ use crate::report::Report;
 use crate::state::IllegalTransition;
 use crate::user::Actor;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Why an event was not recorded.
@@ -87,32 +87,24 @@ pub struct Ledger {
     store: Arc<dyn EventStore>,
     clock: Arc<dyn Clock>,
     locks: Mutex<HashMap<IssueNumber, Arc<Mutex<()>>>>,
-    opening: Mutex<u64>,
     switching: Mutex<()>,
     in_doubt: AtomicBool,
+    run_changes: AtomicU64,
     listener: Listener,
 }
 
 impl Ledger {
     /// A ledger over `store`.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub fn new(
-        store: Arc<dyn EventStore>,
-        clock: Arc<dyn Clock>,
-        listener: Listener,
-    ) -> Result<Self, StoreError> {
-        let last = store.last_issue_number()?;
-        Ok(Self {
+    pub fn new(store: Arc<dyn EventStore>, clock: Arc<dyn Clock>, listener: Listener) -> Self {
+        Self {
             store,
             clock,
             locks: Mutex::default(),
-            opening: Mutex::new(last),
             switching: Mutex::default(),
             in_doubt: AtomicBool::new(false),
+            run_changes: AtomicU64::new(0),
             listener,
-        })
+        }
     }
 
     /// The store, for reading.
@@ -120,7 +112,14 @@ impl Ledger {
         &self.store
     }
 
-    /// Opens an issue under the next number.
+    /// Changes whenever something was recorded that may change what became of a run: what
+    /// was made of the log before is good as long as this is the same.
+    pub fn run_changes(&self) -> u64 {
+        self.run_changes.load(Ordering::SeqCst)
+    }
+
+    /// Opens an issue under the next number. Whoever opens one at the same time shares the
+    /// flush: the store numbers them as it writes them.
     ///
     /// # Errors
     /// See [`RecordError`].
@@ -130,23 +129,30 @@ impl Ledger {
         report: Report,
         reported_by: Actor,
     ) -> Result<Issue, RecordError> {
-        let mut last = lock(&self.opening);
-        let number = IssueNumber(*last + 1);
         let record = NewRecord {
             at: self.clock.now(),
             actor: reported_by.clone(),
-            issue: Some(number),
+            issue: Some(IssueNumber::NEXT),
             event: Event::IssueOpened {
                 id,
-                number,
+                number: IssueNumber::NEXT,
                 report,
                 reported_by,
             },
         };
-        let issue = Issue::open(&record)?;
-        self.append(record, Some(&issue))?;
-        *last += 1;
-        Ok(issue)
+        let Record {
+            at,
+            actor,
+            issue,
+            event,
+            ..
+        } = self.append(record, None)?;
+        Ok(Issue::open(&NewRecord {
+            at,
+            actor,
+            issue,
+            event,
+        })?)
     }
 
     /// Records an event about an issue, if it is legal now.
@@ -390,6 +396,9 @@ impl Ledger {
         }
         match self.store.append(record, projected) {
             Ok(record) => {
+                if record.event.kind().is_some_and(EventKind::may_change_runs) {
+                    self.run_changes.fetch_add(1, Ordering::SeqCst);
+                }
                 (self.listener)(&record);
                 Ok(record)
             }

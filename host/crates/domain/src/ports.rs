@@ -106,7 +106,8 @@ pub struct Page<T> {
 pub trait EventStore: Send + Sync {
     /// Appends one record. When this returns `Ok`, the record is durable and the
     /// projection shows it; `projected` is the issue after it, where it is about one.
-    /// Concurrent callers share one disk flush.
+    /// Concurrent callers share one disk flush. An issue that is opened as
+    /// [`IssueNumber::NEXT`] gets the next number; one that is not stored takes none.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -234,7 +235,7 @@ pub trait EventStore: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Read`].
-    fn accounts(&self) -> Result<Vec<Account>, StoreError>;
+    fn accounts(&self) -> Result<Arc<Vec<Account>>, StoreError>;
 
     /// Views that somebody keeps, then those that others share, each by name. A store
     /// without an index reads everything.

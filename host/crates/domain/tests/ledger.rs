@@ -6,6 +6,7 @@ mod support;
 
 use selfheal_domain::event::{Event, EventKind};
 use selfheal_domain::ids::{IssueId, IssueNumber};
+use selfheal_domain::issue::Issue;
 use selfheal_domain::ledger::{Ledger, RecordError};
 use selfheal_domain::ports::{EventStore, StoreError};
 use selfheal_domain::state::Phase;
@@ -32,8 +33,7 @@ fn bench(kinds: &[EventKind]) -> Bench {
         Arc::clone(&store) as Arc<dyn EventStore>,
         Arc::new(FixedClock),
         Box::new(move |record| listener.lock().unwrap().push(record.seq)),
-    )
-    .unwrap();
+    );
     let issue = ledger
         .open(IssueId(Uuid::from_u128(1)), report(), Actor::Operator)
         .unwrap();
@@ -193,6 +193,64 @@ fn an_append_in_doubt_yields_no_permit_and_stops_everything() {
         );
     }
     assert_eq!(bench.store.len(), length);
+}
+
+/// Else each report would wait for the flush of the one before.
+#[test]
+fn issues_that_are_opened_at_once_are_with_the_store_at_once() {
+    const AT_ONCE: usize = 4;
+    let bench = bench(&[]);
+    bench.store.meeting.store(AT_ONCE, Ordering::SeqCst);
+    let mut numbers: Vec<u64> = std::thread::scope(|scope| {
+        let open = |id| {
+            let ledger = &bench.ledger;
+            scope.spawn(move || {
+                let id = IssueId(Uuid::from_u128(id));
+                let issue = ledger.open(id, report(), Actor::Operator).unwrap();
+                assert_eq!(issue.id, id);
+                issue.number.0
+            })
+        };
+        let threads: Vec<_> = (2..2 + AT_ONCE as u128).map(open).collect();
+        let ends = threads.into_iter().map(|it| it.join().unwrap());
+        ends.collect()
+    });
+    numbers.sort_unstable();
+    assert_eq!(numbers, [2, 3, 4, 5]);
+    assert_eq!(bench.heard.lock().unwrap().len(), 1 + AT_ONCE);
+}
+
+#[test]
+fn what_may_change_a_run_is_counted_and_nothing_else() {
+    let bench = bench(&[]);
+    let mut before = bench.ledger.run_changes();
+    for (salt, kind) in TO_CLEARED.iter().enumerate() {
+        let comment = event(EventKind::IssueCommented, 1_000 + salt as u64);
+        bench.ledger.record(ONE, Actor::Host, comment).unwrap();
+        assert_eq!(bench.ledger.run_changes(), before);
+        let next = event(*kind, salt as u64);
+        bench.ledger.record(ONE, Actor::Host, next).unwrap();
+        let after = bench.ledger.run_changes();
+        assert_eq!(after != before, kind.may_change_runs(), "{kind:?}");
+        before = after;
+    }
+    let before = bench.store.issue(ONE).unwrap().unwrap();
+    for kind in EventKind::ALL {
+        let event = event(*kind, 2_000);
+        if kind.may_change_runs() || before.phase.apply(*kind).is_err() {
+            continue;
+        }
+        let (issue, _) = bench
+            .ledger
+            .record_if(ONE, Actor::Host, |_| Ok(event))
+            .unwrap();
+        let of = |issue: &Issue| {
+            let ends = issue.runs.iter();
+            let ends = ends.map(|run| (run.status, run.ended_at, run.rolled_back));
+            (ends.collect::<Vec<_>>(), issue.status(), issue.reopened_at)
+        };
+        assert_eq!(of(&issue), of(&before), "{kind:?}");
+    }
 }
 
 #[test]

@@ -3,7 +3,6 @@
 //! then sets work going.
 
 use crate::enforcement::Warden;
-use crate::facts::Past;
 use crate::healer::Healer;
 use crate::settings::Settings;
 use chrono::{DateTime, Utc};
@@ -242,7 +241,7 @@ impl IssueDesk {
             level: self.autonomy()?.level,
             actor: issue.reported_by.to_string(),
             trust: issue.trust(),
-            earned: Past::of(self.ledger.store().as_ref(), service.as_deref())?.record,
+            earned: self.healer.past(service.as_deref())?.record,
             service,
             counters: RunCounters::default(),
         };
@@ -580,7 +579,7 @@ impl IssueDesk {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn accounts(&self) -> Result<Vec<Account>, DeskError> {
+    pub fn accounts(&self) -> Result<Arc<Vec<Account>>, DeskError> {
         Ok(self.ledger.store().accounts()?)
     }
 

@@ -5,7 +5,7 @@ mod owners;
 mod past;
 mod surroundings;
 
-pub(crate) use past::Past;
+pub(crate) use past::{Outcomes, Past};
 pub(crate) use surroundings::Surroundings;
 
 use crate::bounds;

@@ -5,6 +5,7 @@
 //! where the log says the host had come to. What an issue holds while its patch is in
 //! the live tree follows from its phase as well.
 
+use crate::facts::{Outcomes, Past};
 use crate::feed::Feed;
 use crate::queue::{Claim, Job, Queue, Worker};
 use crate::rooms::{Moves, Rooms, Step};
@@ -71,6 +72,7 @@ impl Healer {
                 doors,
                 log_marks: Mutex::default(),
                 known: Mutex::default(),
+                outcomes: Outcomes::default(),
                 moves: Moves::default(),
                 alarmed: AtomicBool::new(false),
             },
@@ -87,6 +89,14 @@ impl Healer {
     /// The settings in force.
     pub fn settings(&self) -> &Arc<Settings> {
         &self.rooms.settings
+    }
+
+    /// What became of earlier runs about `service`; about anything where none is known.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) fn past(&self, service: Option<&str>) -> Result<Past, StoreError> {
+        self.rooms.outcomes.past(&self.rooms.ledger, service)
     }
 
     /// The autonomy level in force: as last set, never above the ceiling.

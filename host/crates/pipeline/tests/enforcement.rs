@@ -334,7 +334,7 @@ fn watched() -> Watched {
         ids: Arc::clone(&world) as _,
     };
     let healer = Arc::new(Healer::new(
-        Arc::new(ledger.unwrap()),
+        Arc::new(ledger),
         Arc::new(Feed::default()),
         Arc::new(settings(AutonomyLevel::AutoAll)),
         doors,

@@ -173,6 +173,23 @@ fn modules_are_told_what_the_repository_and_the_log_know() {
 }
 
 #[test]
+fn a_report_reads_nothing_of_the_past_unless_it_changed() {
+    let world = world();
+    let host = Host::with_issue(&world, AutonomyLevel::AutoAll);
+    host.rests_in(Phase::Resolved);
+    host.report();
+    let before = world.get(|it| it.listed);
+    for _ in 0..5 {
+        host.report();
+    }
+    assert_eq!(world.get(|it| it.listed), before);
+    host.desk.approve(&admin("ada"), "2").unwrap();
+    host.rest();
+    host.report();
+    assert!(world.get(|it| it.listed) > before);
+}
+
+#[test]
 fn a_heal_that_holds_is_earned_and_what_cannot_be_searched_is_unknown() {
     let world = world();
     world.set(|it| {

@@ -235,7 +235,7 @@ impl JournalStore {
         if admins.next().is_some_and(|only| only.name == *name) && admins.next().is_none() {
             return Err(EraseError::LastAdmin(name.clone()));
         }
-        if let Some(account) = accounts.into_iter().find(|account| account.name == *name) {
+        if let Some(account) = accounts.iter().find(|account| account.name == *name) {
             // Records of the first version have the name in clear: there it goes on to
             // be an account, which nobody can use.
             let closed = Account {
@@ -244,7 +244,7 @@ impl JournalStore {
                 password_hash: None,
                 tokens: Vec::new(),
                 subject: None,
-                ..account
+                ..account.clone()
             };
             let record = NewRecord {
                 at,
@@ -418,7 +418,7 @@ impl EventStore for JournalStore {
         Some(self)
     }
 
-    fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+    fn accounts(&self) -> Result<Arc<Vec<Account>>, StoreError> {
         self.shared.projection.accounts().map_err(read_error)
     }
 

@@ -86,6 +86,9 @@ pub(crate) struct Projection {
     subjects: Arc<SubjectKeys>,
     /// Accepted, and not in sled yet. Locked before `gate`, never after it.
     pending: Mutex<Staged>,
+    /// All accounts, once they were read and until one changes: every request asks for them.
+    /// Locked before `pending`.
+    accounts: Mutex<Option<Arc<Vec<Account>>>>,
     /// Why sled is not to be asked any more.
     failure: OnceLock<String>,
     cache: Mutex<HashMap<IssueNumber, Arc<Issue>>>,
@@ -128,6 +131,7 @@ impl Projection {
             places,
             subjects,
             pending: Mutex::new(Staged::empty(meta)),
+            accounts: Mutex::default(),
             failure: OnceLock::new(),
             cache: Mutex::default(),
             files: Mutex::default(),
@@ -180,8 +184,12 @@ impl Projection {
     /// From now on readers see the staged records. Returns how many of them, and of
     /// those before, are not in sled yet.
     pub(crate) fn accept(&self, staged: Staged) -> usize {
+        let mut known = (!staged.accounts.is_empty()).then(|| lock(&self.accounts));
         let mut pending = lock(&self.pending);
         pending.absorb(staged);
+        if let Some(known) = known.as_deref_mut() {
+            *known = None;
+        }
         pending.len()
     }
 
@@ -425,11 +433,18 @@ impl Projection {
             .collect()
     }
 
-    pub(crate) fn accounts(&self) -> Result<Vec<Account>, ProjectionError> {
-        self.scan(vec![b'u'], b"u", usize::MAX)?
-            .iter()
-            .map(|(_, row)| rows::from_json(row))
-            .collect()
+    pub(crate) fn accounts(&self) -> Result<Arc<Vec<Account>>, ProjectionError> {
+        let mut known = lock(&self.accounts);
+        if let Some(reason) = self.failure() {
+            return Err(ProjectionError::Failed(reason.to_owned()));
+        }
+        if let Some(accounts) = known.as_ref() {
+            return Ok(Arc::clone(accounts));
+        }
+        let rows = self.scan(vec![b'u'], b"u", usize::MAX)?;
+        let read = rows.iter().map(|(_, row)| rows::from_json(row));
+        let accounts = Arc::new(read.collect::<Result<Vec<Account>, _>>()?);
+        Ok(Arc::clone(known.insert(accounts)))
     }
 
     /// The account of this name.

@@ -9,6 +9,7 @@ use crate::staged::Staged;
 use selfheal_audit::{Entry, StoredActor, StoredEvent};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{NewRecord, Record};
+use selfheal_domain::ids::IssueNumber;
 use selfheal_domain::ports::StoreError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -164,8 +165,14 @@ fn place(
     journal: &Journal,
     staged: &mut Staged,
     frames: &mut Vec<u8>,
-    request: Request,
+    mut request: Request,
 ) -> Result<Record, AppendFailure> {
+    if request.record.wants_number() {
+        let number = IssueNumber(staged.meta().last_issue + 1);
+        let stored = request.stored.numbered(number);
+        request.stored = stored.map_err(AppendFailure::Event)?;
+        request.record = request.record.numbered(number);
+    }
     let after = staged
         .fold(&shared.projection, &request.record)
         .map_err(AppendFailure::Refused)?;

@@ -98,7 +98,7 @@ fn check_erased(dir: &Path) {
     assert_eq!(issue.reported_by.to_string(), ERASED);
     assert_eq!(issue.comments[0].author, ERASED);
     assert_eq!(issue.comments[0].content, ERASED);
-    let names: Vec<_> = store.accounts().unwrap();
+    let names = store.accounts().unwrap();
     assert_eq!(names.len(), 1);
     assert_eq!(store.views(&name("ada")).unwrap(), []);
     assert_eq!(names[0].name, name("ada"));

@@ -290,6 +290,99 @@ fn illegal_and_misnumbered_records_are_refused_and_nothing_is_written() {
 }
 
 #[test]
+fn issues_that_are_opened_at_once_are_numbered_without_gaps() {
+    const THREADS: u64 = 8;
+    const EACH: u64 = 25;
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let next = |id: u64| {
+        let mut record = opened(0);
+        if let Event::IssueOpened { id: own, .. } = &mut record.event {
+            *own = IssueId(Uuid::from_u128(id.into()));
+        }
+        record
+    };
+    store.append(next(1), None).unwrap();
+    let open_some = |thread: u64| {
+        let mut opened = Vec::new();
+        for turn in 0..EACH {
+            // One that is refused takes no number.
+            assert!(refused(store.append(next(1), None)).contains("exists already"));
+            let id = 2 + thread * EACH + turn;
+            let record = store.append(next(id), None).unwrap();
+            let Event::IssueOpened { number, .. } = record.event else {
+                panic!("another event came back: {record:?}");
+            };
+            assert_eq!(record.issue, Some(number));
+            opened.push((number, IssueId(Uuid::from_u128(id.into()))));
+        }
+        opened
+    };
+    let mut all: Vec<_> = std::thread::scope(|scope| {
+        let threads = (0..THREADS).map(|thread| scope.spawn(move || open_some(thread)));
+        let threads: Vec<_> = threads.collect();
+        let ends = threads.into_iter().flat_map(|it| it.join().unwrap());
+        ends.collect()
+    });
+    all.sort_unstable_by_key(|(number, _)| *number);
+    let numbers: Vec<u64> = all.iter().map(|(number, _)| number.0).collect();
+    assert_eq!(numbers, (2..=THREADS * EACH + 1).collect::<Vec<u64>>());
+    drop(store);
+    verify(dir.path()).unwrap();
+    std::fs::remove_dir_all(dir.path().join("projection")).unwrap();
+    let store = open(dir.path());
+    assert_eq!(store.last_issue_number().unwrap(), THREADS * EACH + 1);
+    for (number, id) in all {
+        let issue = store.issue(number).unwrap().unwrap();
+        assert_eq!((issue.number, issue.id), (number, id));
+        assert_eq!(store.issue_number(id).unwrap(), Some(number));
+    }
+}
+
+#[test]
+fn accounts_are_at_hand_and_never_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    assert!(store.accounts().unwrap().is_empty());
+    let save = |account| {
+        store
+            .append(hosts(Event::UserSaved(account)), None)
+            .unwrap()
+    };
+    save(account("ada"));
+    assert_eq!(*store.accounts().unwrap(), [account("ada")]);
+    let before = store.rows_read();
+    for number in 1..=5 {
+        store.append(opened(number), None).unwrap();
+        assert_eq!(store.accounts().unwrap().len(), 1);
+    }
+    assert_eq!(
+        store.rows_read(),
+        before,
+        "what others record costs nothing"
+    );
+    // Whoever was told that it is saved never meets an older one, whoever else asks.
+    std::thread::scope(|scope| {
+        for name in ["bea", "cleo"] {
+            let (store, save) = (&store, &save);
+            scope.spawn(move || {
+                for turn in 0..100 {
+                    let saved = Account {
+                        password_hash: Some(turn.to_string()),
+                        ..account(name)
+                    };
+                    save(saved.clone());
+                    assert!(store.accounts().unwrap().contains(&saved));
+                }
+            });
+        }
+    });
+    let accounts = store.accounts().unwrap();
+    drop(store);
+    assert_eq!(open(dir.path()).accounts().unwrap(), accounts);
+}
+
+#[test]
 fn of_two_writers_on_one_version_one_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
@@ -319,7 +412,7 @@ fn secrets_are_masked_before_the_write() {
     store
         .append(hosts(Event::UserSaved(account("ada"))), None)
         .unwrap();
-    assert_eq!(store.accounts().unwrap(), [account("ada")]);
+    assert_eq!(*store.accounts().unwrap(), [account("ada")]);
     drop(store);
     let journal = dir.path().join("journal/00000000000000000000.seg");
     let bytes = std::fs::read(journal).unwrap();

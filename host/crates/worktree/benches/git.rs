@@ -92,7 +92,7 @@ fn patch(root: &Path, files: usize, salt: u64) -> Patch {
 /// A ledger of its own, which gives the permits.
 fn ledger() -> Ledger {
     let store = Arc::new(support::MemoryStore::default()) as Arc<dyn EventStore>;
-    Ledger::new(store, Arc::new(support::FixedClock), Box::new(|_| {})).unwrap()
+    Ledger::new(store, Arc::new(support::FixedClock), Box::new(|_| {}))
 }
 
 /// The next issue, as far as `kinds`, and its run.

@@ -214,3 +214,60 @@ async fn what_cannot_be_read_is_a_problem() {
         assert_eq!(reply.headers["allow"], "GET, POST");
     }
 }
+
+/// A connection that breaks takes no request back and leaves nothing half done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reports_whose_callers_are_gone_are_whole_or_not_there() {
+    let world = World::new();
+    let body = json!({ "title": "It breaks", "description": "Every time." });
+    let request = |key: usize| {
+        Request::builder()
+            .method("POST")
+            .uri("/api/v1/issues")
+            .header("idempotency-key", format!("k{key}"))
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(
+                header::AUTHORIZATION,
+                format!("Bearer {}", world.token("admin")),
+            )
+            .body(Body::from(body.to_string()))
+            .unwrap()
+    };
+    let calls: Vec<_> = (0..48)
+        .map(|key| {
+            let (router, request) = (world.router.clone(), request(key));
+            let call = tokio::spawn(async move { super::world::send(router, request).await });
+            (key, call)
+        })
+        .collect();
+    let mut told = Vec::new();
+    for (key, call) in calls {
+        if key % 3 == 0 {
+            call.abort();
+        }
+        if let Ok(reply) = call.await {
+            assert_eq!(reply.status, 201, "{}", reply.text);
+            told.push((key, reply.json()["number"].clone()));
+        }
+    }
+    // Whoever sends it again hears what came of it, whether or not the first was carried out.
+    for key in 0..48 {
+        let reply = loop {
+            let reply = world.send(request(key)).await;
+            if reply.status != 409 {
+                break reply;
+            }
+            tokio::task::yield_now().await;
+        };
+        assert_eq!(reply.status, 201, "{}", reply.text);
+        let number = reply.json()["number"].clone();
+        assert!(told.iter().all(|(of, was)| *of != key || *was == number));
+    }
+    assert_eq!(world.ledger.store().last_issue_number().unwrap(), 48);
+    for number in 1..=48 {
+        let reply = world
+            .get("admin", &format!("/api/v1/issues/{number}"))
+            .await;
+        assert_eq!(reply.json()["number"], number);
+    }
+}

@@ -536,7 +536,7 @@ pub(super) struct World {
     pub(super) ledger: Arc<Ledger>,
     pub(super) control: Arc<Control>,
     tokens: Vec<(&'static str, String)>,
-    _directory: tempfile::TempDir,
+    pub(super) directory: tempfile::TempDir,
 }
 
 pub(super) const NAMES: [(&str, Role); 6] = [
@@ -562,7 +562,7 @@ impl World {
         let listener = Box::new(move |record: &_| {
             publisher.publish(&FeedItem::Record(Arc::new(Clone::clone(record))));
         });
-        let ledger = Arc::new(Ledger::new(Arc::new(store), ticks.clone(), listener).unwrap());
+        let ledger = Arc::new(Ledger::new(Arc::new(store), ticks.clone(), listener));
         let settings = Settings {
             rules: RulesInForce::new(HostRules {
                 environment: Environment::Production,
@@ -632,7 +632,7 @@ impl World {
             ledger,
             control,
             tokens,
-            _directory: directory,
+            directory,
         }
     }
 

@@ -27,8 +27,9 @@ use selfheal_domain::run::RetryFrom;
 use selfheal_domain::user::{Account, Actor, TrustClass, UserName};
 use selfheal_domain::verdict::Judgement;
 use selfheal_domain::verification::{CheckEvidence, Verification, VerificationResult};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 use uuid::Uuid;
 
 pub fn at(seconds: i64) -> DateTime<Utc> {
@@ -296,11 +297,28 @@ pub const FAILS_AFTER: u8 = 2;
 pub struct MemoryStore {
     records: Mutex<Vec<Record>>,
     pub failure: AtomicU8,
+    /// Appends wait until so many are under way at once.
+    pub meeting: AtomicUsize,
+    under_way: Mutex<usize>,
+    came: Condvar,
 }
 
 impl MemoryStore {
     pub fn len(&self) -> usize {
         self.records.lock().unwrap().len()
+    }
+
+    fn meet(&self) {
+        let wanted = self.meeting.load(Ordering::SeqCst);
+        if wanted > 0 {
+            let mut under_way = self.under_way.lock().unwrap();
+            *under_way += 1;
+            self.came.notify_all();
+            let patience = Duration::from_secs(60);
+            let alone = |under_way: &mut usize| *under_way < wanted;
+            let met = self.came.wait_timeout_while(under_way, patience, alone);
+            assert!(!met.unwrap().1.timed_out(), "nobody else came");
+        }
     }
 
     fn folded(&self) -> Vec<Issue> {
@@ -322,13 +340,20 @@ impl MemoryStore {
     }
 }
 
+fn next_number(records: &[Record]) -> IssueNumber {
+    let numbers = records.iter().filter_map(|record| record.issue);
+    IssueNumber(numbers.map(|number| number.0).max().unwrap_or_default() + 1)
+}
+
 impl EventStore for MemoryStore {
     fn append(&self, new: NewRecord, _: Option<&Issue>) -> Result<Record, StoreError> {
         let failure = self.failure.swap(HEALTHY, Ordering::SeqCst);
         if failure == FAILS_BEFORE {
             return Err(StoreError::NotWritten("the disk is full".into()));
         }
+        self.meet();
         let mut records = self.records.lock().unwrap();
+        let new = new.numbered(next_number(&records));
         let record = Record {
             seq: records.len() as u64,
             at: new.at,
@@ -389,8 +414,8 @@ impl EventStore for MemoryStore {
         (self.len() as u64, Digest([0; 32]))
     }
 
-    fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-        Ok(Vec::new())
+    fn accounts(&self) -> Result<Arc<Vec<Account>>, StoreError> {
+        Ok(Arc::default())
     }
 
     fn switches(&self) -> Result<Switches, StoreError> {

@@ -10,7 +10,7 @@ mod undo;
 mod verify;
 
 use crate::bounds;
-use crate::facts::{Past, Surroundings, Trail};
+use crate::facts::{Outcomes, Past, Surroundings, Trail};
 use crate::feed::{Feed, FeedItem};
 use crate::queue::Claim;
 use crate::recorder::LedgerRecorder;
@@ -85,6 +85,8 @@ pub(crate) struct Rooms {
     pub(crate) log_marks: Mutex<HashMap<String, u64>>,
     /// What was read around the patches of the runs under way, and what the log said.
     pub(crate) known: Mutex<HashMap<RunId, Known>>,
+    /// What became of earlier runs.
+    pub(crate) outcomes: Outcomes,
     /// Changes of the live tree by rooms, so that a proof knows whether it saw one only.
     pub(crate) moves: Moves,
     /// An enforcement point failed its proof: holds even where no record can be made.
@@ -282,7 +284,7 @@ impl Rooms {
             return Ok(past);
         }
         let service = issue.report.service.as_deref();
-        let past = Arc::new(Past::of(self.ledger.store().as_ref(), service)?);
+        let past = Arc::new(self.outcomes.past(&self.ledger, service)?);
         if let Some(run) = run {
             self.learn(run, |known| known.past = Some(Arc::clone(&past)));
         }

@@ -54,6 +54,8 @@ pub struct Script {
     /// Files the agent writes, from draft to draft.
     pub writes: Vec<String>,
     pub drafts: usize,
+    /// How often all issues were read.
+    pub listed: usize,
     pub excluded: Vec<usize>,
     pub reproduction: bool,
     /// The check passes when `app.py` does not hold this.
@@ -151,6 +153,7 @@ impl Default for World {
                 action: AutonomyAction::Apply,
                 writes: (2..9).map(|n| format!("x = {n}\n")).collect(),
                 drafts: 0,
+                listed: 0,
                 excluded: Vec::new(),
                 reproduction: true,
                 healthy: true,
@@ -289,6 +292,10 @@ impl IdSource for World {
 
 impl EventStore for World {
     fn append(&self, new: NewRecord, _: Option<&Issue>) -> Result<Record, StoreError> {
+        let mut records = self.records.lock().unwrap();
+        let numbers = records.iter().filter_map(|record| record.issue);
+        let last = numbers.map(|number| number.0).max().unwrap_or_default();
+        let new = new.numbered(IssueNumber(last + 1));
         // As the journal does: what cannot be read again is found here.
         let text = serde_json::to_string(&new.event).unwrap();
         if let Some(refused) = self.get(|it| it.unrecordable)
@@ -297,7 +304,6 @@ impl EventStore for World {
             return Err(StoreError::NotWritten("the disk is full".into()));
         }
         let event: Event = serde_json::from_str(&text).unwrap();
-        let mut records = self.records.lock().unwrap();
         let record = Record {
             seq: records.len() as u64,
             at: new.at,
@@ -323,6 +329,7 @@ impl EventStore for World {
         cursor: Option<&str>,
         _: usize,
     ) -> Result<Page<IssueSummary>, StoreError> {
+        self.set(|it| it.listed += 1);
         assert!(cursor.is_none(), "everything fits one page");
         let items = self.folded().into_iter().rev().map(|issue| IssueSummary {
             id: issue.id,
@@ -366,8 +373,8 @@ impl EventStore for World {
     fn head(&self) -> (u64, Digest) {
         (self.records.lock().unwrap().len() as u64, Digest([0; 32]))
     }
-    fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-        Ok(Vec::new())
+    fn accounts(&self) -> Result<Arc<Vec<Account>>, StoreError> {
+        Ok(Arc::default())
     }
     fn switches(&self) -> Result<Switches, StoreError> {
         let mut switches = Switches::default();
@@ -604,7 +611,7 @@ impl Host {
         let clock: Arc<dyn Clock> = Arc::clone(world) as _;
         let ids: Arc<dyn IdSource> = Arc::clone(world) as _;
         let port = Arc::new(Port(Arc::clone(world)));
-        let ledger = Ledger::new(store, Arc::clone(&clock), Box::new(|_| {})).unwrap();
+        let ledger = Ledger::new(store, Arc::clone(&clock), Box::new(|_| {}));
         let doors = Doors {
             agent: Arc::clone(&port) as _,
             workbench: Arc::clone(&port) as _,

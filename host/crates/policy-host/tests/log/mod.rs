@@ -15,8 +15,8 @@ use selfheal_domain::policy::{AgentPhase, PolicyContext, PolicySet, ToolCallFact
 use selfheal_domain::ports::{Clock, EventStore, IssueSummary, Page, StoreError, Switches};
 use selfheal_domain::query::IssueFilter;
 use selfheal_domain::user::{Account, Actor};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use uuid::Uuid;
 
 /// Records, as the journal would hold them.
@@ -128,8 +128,8 @@ impl EventStore for MemoryLog {
     fn head(&self) -> (u64, Digest) {
         (self.records.lock().unwrap().len() as u64, Digest([0; 32]))
     }
-    fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-        Ok(Vec::new())
+    fn accounts(&self) -> Result<Arc<Vec<Account>>, StoreError> {
+        Ok(Arc::default())
     }
     fn switches(&self) -> Result<Switches, StoreError> {
         Ok(Switches::default())

@@ -194,7 +194,7 @@ pub fn view(store: &JournalStore) -> View {
         views: store.views(&UserName::new("ada").unwrap()).unwrap(),
         list: all,
         active: store.active_issues().unwrap(),
-        accounts: store.accounts().unwrap(),
+        accounts: store.accounts().unwrap().to_vec(),
         switches: store.switches().unwrap(),
     }
 }
