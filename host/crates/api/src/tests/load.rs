@@ -1,28 +1,37 @@
 //! Load figures: creating, getting and listing issues over loopback, beside a bare axum
-//! handler that takes and answers as many bytes, and beside the journal alone. One process,
-//! so that all share the same cores:
+//! handler that takes and answers as many bytes; and what creating costs below the edge:
+//! the ledger alone, and a bare file that as many bytes are appended to and flushed, with
+//! as many writers, who share flushes there too. One process, so that all share the same
+//! cores:
 //!
 //! ```sh
 //! CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_CODEGEN_UNITS=16 \
 //!   cargo test --profile bench --package selfheal-api --lib -- --ignored --nocapture load::
 //! ```
 
-use super::world::{World, a_time};
+use super::world::World;
 use crate::{ApiOptions, router};
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::header;
 use axum::routing::any;
-use selfheal_domain::event::{Event, NewRecord};
+use selfheal_domain::ids::{IssueId, IssueNumber};
 use selfheal_domain::ledger::Ledger;
+use selfheal_domain::report::Report;
 use selfheal_domain::user::Actor;
+use std::fs::File;
+use std::io::Write;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use uuid::Uuid;
 
-const SECONDS: Duration = Duration::from_secs(4);
+const SECONDS: Duration = Duration::from_secs(3);
 const CONNECTIONS: [usize; 3] = [1, 8, 64];
 /// Issues that are there to be listed and read.
 const ISSUES: usize = 2_000;
@@ -116,48 +125,78 @@ async fn drive(address: SocketAddr, connections: usize, request: &Arc<[u8]>) -> 
     figures(all, begun.elapsed())
 }
 
-/// So many threads that append a record of a comment's size, and nothing else.
-fn append(ledger: &Arc<Ledger>, threads: usize) -> Figures {
+/// So many threads, each with one `act` after another.
+fn repeat(threads: usize, act: impl Fn() + Sync) -> Figures {
     let begun = Instant::now();
-    let record = |n: usize| NewRecord {
-        at: a_time(),
-        actor: Actor::Host,
-        issue: None,
-        event: Event::SessionRefused {
-            name: format!("{n} {}", "x".repeat(300)),
-        },
-    };
     let each = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads)
-            .map(|n| {
-                scope.spawn(move || {
-                    let mut each = Vec::new();
-                    while begun.elapsed() < SECONDS {
-                        let sent = Instant::now();
-                        ledger.store().append(record(n), None).unwrap();
-                        each.push(sent.elapsed());
-                    }
-                    each
-                })
-            })
-            .collect();
-        threads
-            .into_iter()
-            .flat_map(|it| it.join().unwrap())
-            .collect()
+        let work = || {
+            let mut each = Vec::new();
+            while begun.elapsed() < SECONDS {
+                let sent = Instant::now();
+                act();
+                each.push(sent.elapsed());
+            }
+            each
+        };
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let ends = threads.into_iter().map(|it| it.join().unwrap());
+        ends.flatten().collect()
     });
     figures(each, begun.elapsed())
 }
 
-fn print(what: &str, connections: usize, figures: &Figures) {
+/// Opens issues with the same report, without the edge.
+fn open(ledger: &Ledger, threads: usize, report: &Report) -> Figures {
+    repeat(threads, || {
+        // Far from the ids that the edge gives.
+        static LAST: AtomicU64 = AtomicU64::new(u64::MAX / 2);
+        let id = IssueId(Uuid::from_u64_pair(LAST.fetch_add(1, Ordering::Relaxed), 0));
+        ledger.open(id, report.clone(), Actor::Operator).unwrap();
+    })
+}
+
+/// Appends so many bytes to a file: one thread writes what all wait for, and flushes once.
+fn append(directory: &Path, threads: usize, bytes: usize) -> Figures {
+    let mut file = File::create(directory.join("bare")).unwrap();
+    let (send, waiting) = sync_channel::<SyncSender<()>>(4_096);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while let Ok(first) = waiting.recv() {
+                let all: Vec<_> = std::iter::once(first).chain(waiting.try_iter()).collect();
+                file.write_all(&vec![b'x'; bytes * all.len()]).unwrap();
+                file.sync_data().unwrap();
+                for one in all {
+                    one.send(()).unwrap();
+                }
+            }
+        });
+        let figures = repeat(threads, || {
+            let (done, wait) = sync_channel(1);
+            send.send(done).unwrap();
+            wait.recv().unwrap();
+        });
+        drop(send);
+        figures
+    })
+}
+
+/// Bytes in the journal.
+fn journal_bytes(directory: &Path) -> u64 {
+    let files = std::fs::read_dir(directory.join("journal")).unwrap();
+    files.map(|it| it.unwrap().metadata().unwrap().len()).sum()
+}
+
+fn print(what: &str, at_once: usize, figures: &Figures) {
+    let millis = |time: Duration| time.as_secs_f64() * 1e3;
+    let (p50, p99) = (millis(figures.p50), millis(figures.p99));
     println!(
-        "{what:<28} {connections:>3} connections {:>9.0}/s   p50 {:>9.1?}   p99 {:>9.1?}",
-        figures.per_second, figures.p50, figures.p99
+        "{what:<26} {at_once:>7} {:>10.0} {p50:>10.2} {p99:>10.2}",
+        figures.per_second
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement: half a minute, for a release build on a quiet machine"]
+#[ignore = "a measurement: two minutes, for a release build on a quiet machine"]
 async fn create_get_and_list_beside_a_bare_handler() {
     let world = World::with(ApiOptions {
         user_per_minute: u32::MAX,
@@ -171,17 +210,20 @@ async fn create_get_and_list_beside_a_bare_handler() {
     let token = world.token("admin");
     let report = r#"{"title":"Checkout shows 500","description":"Paying with an empty cart answers 500. It began with the release of this morning, and it happens every time, in every browser that we tried.","stepsToReproduce":"1. Empty the cart. 2. Pay.","expectedBehavior":"A message that the cart is empty.","service":"shop"}"#;
     let api = serve(router(world.state.clone())).await;
+    println!("call                       at once      per s     p50 ms     p99 ms");
     for (what, request) in [
         ("create", request("POST", "/api/v1/issues", token, report)),
         ("get", request("GET", "/api/v1/issues/7", token, "")),
         ("list of 50", request("GET", "/api/v1/issues", token, "")),
     ] {
         let request: Arc<[u8]> = request.into();
+        let before = journal_bytes(world.directory.path());
         let mut stream = TcpStream::connect(api).await.unwrap();
         stream.write_all(&request).await.unwrap();
         let (_, body) = answer(&mut stream, &mut Vec::new()).await;
+        let written = journal_bytes(world.directory.path()) - before;
         println!(
-            "{what}: {} bytes asked, {} answered",
+            "{what}: {} bytes asked, {} answered, {written} written",
             request.len(),
             body.len()
         );
@@ -189,12 +231,24 @@ async fn create_get_and_list_beside_a_bare_handler() {
         for connections in CONNECTIONS {
             print(what, connections, &drive(api, connections, &request).await);
             let beside = drive(bare, connections, &request).await;
-            print("  bare axum, same bytes", connections, &beside);
+            print("  bare axum handler", connections, &beside);
+            if written > 0 {
+                let ledger = Arc::clone(&world.ledger);
+                let issue = ledger.store().issue(IssueNumber(1)).unwrap().unwrap();
+                let report = Report {
+                    description: "x".repeat(report.len() - 100),
+                    ..issue.report
+                };
+                let directory = world.directory.path().to_owned();
+                let bytes = usize::try_from(written).unwrap();
+                let below = tokio::task::spawn_blocking(move || {
+                    let opened = open(&ledger, connections, &report);
+                    (opened, append(&directory, connections, bytes))
+                });
+                let (opened, appended) = below.await.unwrap();
+                print("  ledger without the edge", connections, &opened);
+                print("  bare append, fdatasync", connections, &appended);
+            }
         }
-    }
-    for threads in CONNECTIONS {
-        let ledger = Arc::clone(&world.ledger);
-        let appended = tokio::task::spawn_blocking(move || append(&ledger, threads));
-        print("journal append alone", threads, &appended.await.unwrap());
     }
 }
