@@ -50,6 +50,8 @@ Terms of a query:
   sort:created (newest first) or sort:updated
   a word or a \"text\" of title or description
 A - before a term asks for the opposite. What begins with one goes after --:
+
+Example:
   selfheal issue list -- '-is:snoozed cart'";
 
 /// What of a URL's query stands for itself.
