@@ -84,6 +84,7 @@ fn save_in_journal(
         password_hash,
         tokens: Vec::new(),
         subject: None,
+        standing: selfheal_domain::account::Standing::Open,
     };
     record(store, Event::UserSaved(account))?;
     Ok(token.token)

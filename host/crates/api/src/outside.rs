@@ -96,6 +96,7 @@ fn fresh(name: &UserName, role: Role, subject: Option<String>) -> Account {
         password_hash: None,
         tokens: Vec::new(),
         subject,
+        standing: Standing::Open,
     }
 }
 

@@ -160,7 +160,7 @@ impl Masker {
     pub fn event(&self, name: &str, data: &mut Value) {
         match name {
             // Accounts hold digests and hashes only, and must come back unchanged.
-            "user.saved" => {}
+            "user.saved" | "user.changed" => {}
             // So must tokens, but for what somebody called one.
             "token.created" => {
                 if let Some(label) = data.pointer_mut("/token/name") {

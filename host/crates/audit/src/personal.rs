@@ -191,8 +191,8 @@ fn walk<E>(
             (&["author", "content"], "author", true)
         }
         "issue.approved" | "issue.retried" if is("by", &["admin"]) => (&["name"], "name", true),
-        "session.opened" | "session.closed" | "user.saved" | "token.created" | "token.revoked"
-        | "token.used" => (&["name"], "name", true),
+        "session.opened" | "session.closed" | "user.saved" | "user.changed" | "token.created"
+        | "token.revoked" | "token.used" => (&["name"], "name", true),
         "view.saved" | "view.forgotten" => (&["owner", "name", "query"], "owner", true),
         // Whatever somebody typed: a person only where it is the name of one.
         "session.refused" => (&["name"], "name", false),
@@ -281,6 +281,7 @@ fn may_hold(event: &StoredEvent) -> bool {
             | "view.saved"
             | "view.forgotten"
             | "user.saved"
+            | "user.changed"
             | "token.created"
             | "token.revoked"
             | "token.used"

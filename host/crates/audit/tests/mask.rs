@@ -3,6 +3,7 @@
 
 use chrono::{TimeZone, Utc};
 use selfheal_audit::{Masker, StoredEvent};
+use selfheal_domain::account::{AccountChange, Standing};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{Event, ToolOutcome};
 use selfheal_domain::ids::{CommitId, DecisionId};
@@ -146,8 +147,16 @@ fn patches_digests_and_accounts_come_through_unchanged() {
         password_hash: Some("$argon2id$v=19$m=1,t=1,p=1$s3cr3t-value$s3cr3t-value".to_owned()),
         tokens: Vec::new(),
         subject: None,
+        standing: Standing::Open,
     });
     assert_eq!(stored(&masker(), &account), account);
+    let changed = Event::UserChanged {
+        name: UserName::new("ada").unwrap(),
+        change: AccountChange::Password {
+            password_hash: "$argon2id$v=19$m=1,t=1,p=1$s3cr3t-value$s3cr3t-value".to_owned(),
+        },
+    };
+    assert_eq!(stored(&masker(), &changed), changed);
 
     let token = |label: &str| Event::TokenCreated {
         name: UserName::new("ada").unwrap(),

@@ -5,6 +5,7 @@
 use chrono::{DateTime, TimeZone, Utc};
 use selfheal_audit::personal::{SealError, SubjectKey, Subjects, seal};
 use selfheal_audit::{ChainVerifier, Entry, StoredEvent};
+use selfheal_domain::account::{AccountChange, Standing};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{Approval, Event, NewRecord, ReviewAnswer};
 use selfheal_domain::ids::{CommentId, IssueId, IssueNumber};
@@ -114,6 +115,7 @@ fn every_place_of_a_user_is_encrypted_and_erased_with_the_key() {
         password_hash: None,
         tokens: vec![rita_token()],
         subject: None,
+        standing: Standing::Open,
     };
     let approval = || Approval::Admin { name: name("rita") };
     let reviewed = Event::PatchReviewed {
@@ -148,6 +150,10 @@ fn every_place_of_a_user_is_encrypted_and_erased_with_the_key() {
             name: "rita".to_owned(),
         },
         Event::UserSaved(account),
+        Event::UserChanged {
+            name: name("rita"),
+            change: AccountChange::Disabled,
+        },
         reviewed,
         Event::HostStopped,
     ];

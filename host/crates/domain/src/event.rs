@@ -4,6 +4,7 @@
 //! The names on the wire are part of the stored format: never change one,
 //! add a new one.
 
+use crate::account::AccountChange;
 use crate::agent::Diagnosis;
 use crate::digest::Digest;
 use crate::external::ExternalOrigin;
@@ -352,9 +353,17 @@ pub enum Event {
     /// The host stopped in order.
     #[serde(rename = "host.stopped")]
     HostStopped,
-    /// An account was made or changed.
+    /// An account was made, tied to a provider of identities, or closed.
     #[serde(rename = "user.saved")]
     UserSaved(Account),
+    /// An account got another role or password, was disabled or enabled.
+    #[serde(rename = "user.changed")]
+    UserChanged {
+        /// Whose.
+        name: UserName,
+        /// What of it.
+        change: AccountChange,
+    },
     /// Somebody got a token.
     #[serde(rename = "token.created")]
     TokenCreated {
@@ -668,6 +677,7 @@ impl Event {
             Self::HostStarted { .. }
             | Self::HostStopped
             | Self::UserSaved(_)
+            | Self::UserChanged { .. }
             | Self::UserErased { .. }
             | Self::TokenCreated { .. }
             | Self::TokenRevoked { .. }

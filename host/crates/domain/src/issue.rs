@@ -574,6 +574,7 @@ impl Issue {
             | Event::HostStopped
             | Event::UserErased { .. }
             | Event::UserSaved(_)
+            | Event::UserChanged { .. }
             | Event::TokenCreated { .. }
             | Event::TokenRevoked { .. }
             | Event::TokenUsed { .. }

@@ -5,6 +5,7 @@
 //! is the one function that says which transition is legal, for live execution
 //! and for replay alike.
 
+pub mod account;
 pub mod agent;
 pub mod culprit;
 pub mod digest;

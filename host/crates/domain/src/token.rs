@@ -266,6 +266,7 @@ mod tests {
             password_hash: None,
             tokens: Vec::new(),
             subject: None,
+            standing: crate::account::Standing::Open,
         }
     }
 

@@ -1,5 +1,6 @@
 //! People and machines that act.
 
+use crate::account::Standing;
 use crate::token::{AccessToken, Scope};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -190,6 +191,9 @@ pub struct Account {
     /// at, hex; the first that comes with its name is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
+    /// Whether its owner comes in.
+    #[serde(default, skip_serializing_if = "Standing::is_open")]
+    pub standing: Standing,
 }
 
 /// Why an account stays open.
@@ -219,10 +223,11 @@ impl Account {
         let whole = |token: &AccessToken| {
             token.expires_at.is_none() && Scope::of_role(self.role) == token.scopes
         };
-        self.token_digest.is_some()
+        let held = self.token_digest.is_some()
             || self.password_hash.is_some()
             || self.subject.is_some()
-            || self.tokens.iter().any(whole)
+            || self.tokens.iter().any(whole);
+        held && self.standing.is_open()
     }
 
     /// The account `name` of `all` as it is saved to close it: nobody can use it any more,
@@ -244,8 +249,7 @@ impl Account {
                 expected,
             });
         }
-        let admin = |account: &&Self| account.role == Role::Admin && account.is_open();
-        if admin(&account) && all.iter().filter(admin).count() == 1 {
+        if account.is_only_admin(all) {
             return Err(NotClosed::LastAdmin(name.clone()));
         }
         Ok(Self {
@@ -255,6 +259,7 @@ impl Account {
             password_hash: None,
             tokens: Vec::new(),
             subject: None,
+            standing: Standing::Closed,
         })
     }
 }
@@ -272,6 +277,7 @@ mod tests {
             password_hash: None,
             tokens: Vec::new(),
             subject: None,
+            standing: Standing::Open,
         };
         let all = [
             account("ann", Role::Admin, Some("a")),

@@ -52,6 +52,7 @@ use rows::PolicyList;
 use selfheal_audit::personal::{self, Subjects};
 use selfheal_audit::tiles::TileId;
 use selfheal_audit::{Masker, StoredEvent};
+use selfheal_domain::account::Standing;
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::{Event, NewRecord, Record};
 use selfheal_domain::ids::{DecisionId, IssueId, IssueNumber};
@@ -230,12 +231,11 @@ impl JournalStore {
             return Err(EraseError::Unknown(name.clone()));
         };
         let accounts = store.accounts()?;
-        let admin = |account: &&Account| account.role == Role::Admin;
-        let mut admins = accounts.iter().filter(admin);
-        if admins.next().is_some_and(|only| only.name == *name) && admins.next().is_none() {
-            return Err(EraseError::LastAdmin(name.clone()));
-        }
-        if let Some(account) = accounts.iter().find(|account| account.name == *name) {
+        let found = accounts.iter().find(|account| account.name == *name);
+        if let Some(account) = found {
+            if account.is_only_admin(&accounts) {
+                return Err(EraseError::LastAdmin(name.clone()));
+            }
             // Records of the first version have the name in clear: there it goes on to
             // be an account, which nobody can use.
             let closed = Account {
@@ -244,7 +244,8 @@ impl JournalStore {
                 password_hash: None,
                 tokens: Vec::new(),
                 subject: None,
-                ..account.clone()
+                standing: Standing::Closed,
+                name: account.name.clone(),
             };
             let record = NewRecord {
                 at,

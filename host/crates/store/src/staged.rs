@@ -184,6 +184,9 @@ impl Staged {
             Event::UserSaved(account) => {
                 self.accounts.insert(account.name.clone(), account.clone());
             }
+            Event::UserChanged { name, change } => {
+                self.change(projection, name, |account| account.change(change))?;
+            }
             Event::TokenCreated { name, token } => {
                 self.change(projection, name, |account| {
                     account.tokens.push(token.clone());

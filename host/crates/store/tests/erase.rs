@@ -3,6 +3,7 @@
 
 mod support;
 
+use selfheal_domain::account::Standing;
 use selfheal_domain::event::Event;
 use selfheal_domain::ids::IssueNumber;
 use selfheal_domain::ports::EventStore;
@@ -28,6 +29,7 @@ fn account(text: &str, role: Role) -> Event {
         password_hash: None,
         tokens: Vec::new(),
         subject: None,
+        standing: Standing::Open,
     })
 }
 

@@ -4,6 +4,7 @@
 mod support;
 
 use chrono::DateTime;
+use selfheal_domain::account::{AccountChange, Standing};
 use selfheal_domain::event::{Event, NewRecord, ToolDecision};
 use selfheal_domain::ids::{DecisionId, IssueId, IssueNumber};
 use selfheal_domain::issue::{Priority, Severity, SnoozeEnd};
@@ -30,6 +31,7 @@ fn account(name: &str) -> Account {
         password_hash: Some("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA".to_owned()),
         tokens: Vec::new(),
         subject: None,
+        standing: Standing::Open,
     }
 }
 
@@ -747,6 +749,10 @@ fn tokens_come_and_go_and_survive_a_rebuild() {
         name: UserName::new("nobody").unwrap(),
         token: token("ci", "c"),
     };
+    let changed = |who: &str, change| Event::UserChanged {
+        name: UserName::new(who).unwrap(),
+        change,
+    };
     for event in [
         Event::UserSaved(account("ada")),
         created(token("ci", "a")),
@@ -759,6 +765,14 @@ fn tokens_come_and_go_and_survive_a_rebuild() {
             name: ada(),
             id: id("a"),
         },
+        changed(
+            "ada",
+            AccountChange::Role {
+                role: Role::Auditor,
+            },
+        ),
+        changed("ada", AccountChange::Disabled),
+        changed("nobody", AccountChange::Disabled),
         nobody,
     ] {
         store.append(hosts(event), None).unwrap();
@@ -768,6 +782,10 @@ fn tokens_come_and_go_and_survive_a_rebuild() {
         panic!("a token makes no account: {accounts:?}");
     };
     assert!(account.token_digest.is_some());
+    assert_eq!(
+        (account.role, account.standing),
+        (Role::Auditor, Standing::Disabled)
+    );
     assert_eq!(account.tokens.len(), 1);
     assert_eq!(account.tokens[0].name, "laptop");
     let used = store.records(None, 3, 1).unwrap()[0].at;

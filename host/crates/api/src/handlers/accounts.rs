@@ -52,6 +52,7 @@ pub(crate) fn add(call: &Call) -> Result<Response<Body>, Problem> {
         password_hash,
         tokens: Vec::new(),
         subject: None,
+        standing: selfheal_domain::account::Standing::Open,
     };
     let _one_at_a_time = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     if call

@@ -619,6 +619,7 @@ impl World {
                 password_hash: None,
                 tokens: Vec::new(),
                 subject: None,
+                standing: selfheal_domain::account::Standing::Open,
             };
             desk.record_account(Actor::Operator, Event::UserSaved(account))
                 .unwrap();

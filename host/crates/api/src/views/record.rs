@@ -546,6 +546,7 @@ mod tests {
             password_hash: Some("$argon2id$secret".into()),
             tokens: vec![a_token()],
             subject: None,
+            standing: selfheal_domain::account::Standing::Open,
         });
         let (kind, data) = parts(&event);
         let text = data.unwrap().to_string();
