@@ -97,8 +97,12 @@ export class Host {
     private readonly process: ChildProcess,
   ) {}
 
-  /** `prepare` gets the data directory before anybody uses it. */
-  static async start(prepare?: (data: string) => void): Promise<Host> {
+  /** `prepare` gets the data directory before anybody uses it; `more` is added to
+   * `selfheal.toml`, and knows where the host will be. */
+  static async start(
+    prepare?: (data: string) => void,
+    more?: (url: string) => string,
+  ): Promise<Host> {
     const directory = mkdtempSync(join(tmpdir(), "selfheal-web-"));
     const app = join(directory, "app");
     mkdirSync(app);
@@ -120,6 +124,7 @@ export class Host {
     prepare?.(join(directory, "data"));
     const port = await freePort();
     const guestPort = await freePort();
+    const listen = `127.0.0.1:${more === undefined ? 0 : await freePort()}`;
     copyMissing(COMPILED, join(directory, "data/compiled"));
     const config = join(directory, "selfheal.toml");
     writeFileSync(
@@ -131,7 +136,7 @@ export class Host {
 name = "shop"
 command = "python3 -m http.server ${port} --bind 127.0.0.1"
 health = { http = { url = "http://127.0.0.1:${port}/cart.py" } }
-`,
+${more?.(`http://${listen}`) ?? ""}`,
     );
     const tokens = Object.fromEntries(
       Object.entries(PEOPLE).map(([name, role]) => [
@@ -140,7 +145,7 @@ health = { http = { url = "http://127.0.0.1:${port}/cart.py" } }
       ]),
     ) as Record<Person, string>;
 
-    const child = spawn(BINARY, ["serve", "--listen", "127.0.0.1:0"], {
+    const child = spawn(BINARY, ["serve", "--listen", listen], {
       cwd: directory,
       stdio: ["ignore", "pipe", "pipe"],
     });

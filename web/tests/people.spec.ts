@@ -60,16 +60,72 @@ test("an admin adds an account, whose token is shown once", async ({ page, as })
   await expect(form.getByText(/^sfh_/)).toBeVisible();
   await expect(page.getByRole("rowheader", { name: "nina" })).toBeVisible();
 
-  await page.getByRole("button", { name: "Tokens of nina" }).click();
+  await page.getByRole("button", { name: "Manage nina" }).click();
   await page.getByRole("button", { name: "Revoke the first one" }).click();
   await page.getByRole("button", { name: "Revoke", exact: true }).last().click();
   await expect(page.getByText("There is none.")).toBeVisible();
-  await page.getByRole("button", { name: "Close", exact: true }).click();
-  await page.getByRole("button", { name: "Close the account of nina?" }).click();
-  await page.getByRole("dialog").getByRole("button", { name: "Close account" }).click();
-  await expect(page.getByRole("dialog")).toBeHidden();
+  await page.getByRole("button", { name: "Close account" }).click();
+  const sure = page.getByRole("dialog", { name: "Close the account of nina?" });
+  await sure.getByRole("button", { name: "Close account" }).click();
+  await expect(page.getByRole("dialog")).toHaveCount(0);
   const row = page.getByRole("row").filter({ hasText: "nina" });
-  await expect(row.getByText("guest")).toBeVisible();
+  await expect(row.getByText("closed")).toBeVisible();
+  await expect(row.getByRole("button")).toHaveCount(0);
+});
+
+test("an admin gives roles and passwords, and disables accounts; sessions end with it", {
+  tag: "@sample",
+}, async ({ page, as, host, browser }) => {
+  await as("adam");
+  await host.send("adam", "POST", "/users", { name: "olga", role: "user" });
+  await page.goto("/people");
+  const row = page.getByRole("row").filter({ hasText: "olga" });
+  await row.getByRole("button", { name: "Manage olga" }).click();
+  const dialog = page.getByRole("dialog", { name: "Account of olga" });
+  await dialog.getByLabel("New password").fill("correct horse battery");
+  await dialog.getByRole("button", { name: "Set password" }).click();
+  await expect(page.getByRole("status").getByText("olga has another password")).toBeVisible();
+
+  const hers = await browser.newPage({ baseURL: host.url });
+  const logIn = async (password: string) => {
+    await hers.goto("/account");
+    await hers.getByLabel("User name").fill("olga");
+    await hers.getByLabel("Password or token").fill(password);
+    await hers.getByRole("button", { name: "Log in" }).click();
+  };
+  await logIn("correct horse battery");
+  const own = hers.getByRole("region", { name: "Password" });
+  await own.getByLabel("Password so far").fill("not that one, I think");
+  await own.getByLabel("New password").fill("a battery of horses");
+  await own.getByRole("button", { name: "Change" }).click();
+  await expect(own.getByRole("alert")).toContainText("wrong");
+  await own.getByLabel("Password so far").fill("correct horse battery");
+  await own.getByLabel("New password").fill("a battery of horses");
+  await own.getByRole("button", { name: "Change" }).click();
+  await expect(own.getByRole("status")).toContainText("other sessions have ended");
+  await hers.reload();
+  await expect(hers.getByRole("link", { name: "olga user" })).toBeVisible();
+
+  await dialog.getByLabel("Role").selectOption("auditor");
+  await dialog.getByRole("button", { name: "Change role" }).click();
+  await expect(row.getByText("auditor")).toBeVisible();
+  await hers.goto("/account");
+  await expect(hers.getByRole("heading", { name: "Log in to Selfheal" })).toBeVisible();
+
+  await dialog.getByRole("button", { name: "Disable account" }).click();
+  await expect(row.getByText("disabled")).toBeVisible();
+  await logIn("a battery of horses");
+  await expect(hers.getByRole("alert")).toContainText("disabled");
+  await dialog.getByRole("button", { name: "Enable account" }).click();
+  await expect(row.getByText("open", { exact: true })).toBeVisible();
+  await logIn("a battery of horses");
+  await expect(hers.getByRole("link", { name: "olga auditor" })).toBeVisible();
+  await hers.close();
+
+  await dialog.getByRole("button", { name: "Close", exact: true }).click();
+  await page.getByRole("button", { name: "Manage adam" }).click();
+  const last = page.getByRole("dialog", { name: "Account of adam" });
+  await expect(last).toContainText("on the page of your account");
 });
 
 test("everybody makes tokens of their own, for some things and some time", {

@@ -1,5 +1,6 @@
 //! `selfheal user`: accounts, from the machine the host runs on.
 
+mod change;
 mod token;
 
 use super::output;
@@ -44,6 +45,23 @@ Works beside a running host (through its local control socket) and without one."
         )]
         config: PathBuf,
     },
+    /// Lists the accounts
+    #[command(after_help = "Example:\n  selfheal user list --json")]
+    List {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+        /// Configuration file
+        #[arg(
+            long,
+            value_name = "FILE",
+            env = "SELFHEAL_CONFIG",
+            default_value = "selfheal.toml"
+        )]
+        config: PathBuf,
+    },
+    #[command(flatten)]
+    Change(change::Change),
     /// Makes, lists and revokes tokens
     #[command(subcommand)]
     Token(token::Token),
@@ -110,6 +128,8 @@ impl User {
                 password_stdin,
                 config,
             } => (name, role, password_stdin, config),
+            Self::List { json, config } => return change::list(json, &config),
+            Self::Change(change) => return change.run(),
             Self::Token(command) => return command.run(),
             Self::Erase { name, json, config } => return erase(name, json, &config),
             Self::Close { name, json, config } => return close(name, json, &config),

@@ -4,6 +4,7 @@
 use super::masker;
 use crate::failure::{Because, Exit, Failure};
 use crate::machine::Machine;
+use selfheal_domain::account::{AccountChange, Standing, Ties};
 use selfheal_domain::event::{Event, NewRecord};
 use selfheal_domain::ports::{Clock, EventStore};
 use selfheal_domain::token::TokenOrder;
@@ -84,7 +85,7 @@ fn save_in_journal(
         password_hash,
         tokens: Vec::new(),
         subject: None,
-        standing: selfheal_domain::account::Standing::Open,
+        standing: Standing::Open,
     };
     record(store, Event::UserSaved(account))?;
     Ok(token.token)
@@ -192,6 +193,79 @@ pub(crate) fn add_token(data: &Path, name: &UserName, order: TokenOrder) -> Resu
         in_journal,
         ("POST", format!("/users/{name}/tokens"), body),
     )
+}
+
+/// What the operator changes of an account.
+pub(crate) enum Change {
+    /// Its role.
+    Role(Role),
+    /// Its password.
+    Password(String),
+    /// Nobody comes in by it.
+    Disable,
+    /// Its owner does again.
+    Enable,
+}
+
+/// Changes an account: as the API describes it, afterwards.
+pub(crate) fn change_user(
+    data: &Path,
+    name: &UserName,
+    change: &Change,
+    ties: Ties,
+) -> Result<Value, Failure> {
+    let (method, what, body) = match change {
+        Change::Role(role) => ("PUT", "role", json!({ "role": role })),
+        Change::Password(password) => ("PUT", "password", json!({ "password": password })),
+        Change::Disable => ("POST", "disable", json!({})),
+        Change::Enable => ("POST", "enable", json!({})),
+    };
+    let in_journal = |store: &JournalStore| {
+        let change = match change {
+            Change::Role(role) => AccountChange::Role { role: *role },
+            Change::Password(password) => AccountChange::Password {
+                password_hash: selfheal_api::hash_password(password).because(Exit::Usage)?,
+            },
+            Change::Disable => AccountChange::Disabled,
+            Change::Enable => AccountChange::Enabled,
+        };
+        let accounts = store.accounts().because(Exit::Unavailable)?;
+        let changed = Account::changed(&accounts, name, &change, ties);
+        let Some(after) = changed.because(Exit::NotSo)? else {
+            return Ok(selfheal_api::user_view(&account(store, name)?));
+        };
+        let name = name.clone();
+        record(store, Event::UserChanged { name, change })?;
+        Ok(selfheal_api::user_view(&after))
+    };
+    let place = format!("/users/{name}/{what}");
+    either(data, in_journal, (method, place, body))
+}
+
+/// All accounts, by name, as the API describes them.
+pub(crate) fn users(data: &Path) -> Result<Value, Failure> {
+    let in_journal = |store: &JournalStore| {
+        let mut accounts = store.accounts().because(Exit::Unavailable)?;
+        accounts.sort_by(|a, b| a.name.cmp(&b.name));
+        let items: Vec<_> = accounts.iter().map(selfheal_api::user_view).collect();
+        Ok(json!({ "items": items }))
+    };
+    let mut page = either(
+        data,
+        in_journal,
+        ("GET", "/users?limit=200".to_owned(), json!({})),
+    )?;
+    let mut items = Vec::new();
+    loop {
+        let more = page.get_mut("items").and_then(Value::as_array_mut);
+        items.append(more.unwrap_or(&mut Vec::new()));
+        let Some(next) = page.get("nextCursor").and_then(Value::as_str) else {
+            return Ok(json!({ "items": items }));
+        };
+        let place = format!("/users?limit=200&cursor={next}");
+        let answer = through_host(data, "GET", &place, &json!({}))?;
+        page = answer.map_err(|why| refused(Exit::NotSo, &why))?;
+    }
 }
 
 /// Somebody's tokens, as the API describes them.

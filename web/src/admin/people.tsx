@@ -1,43 +1,43 @@
 // Accounts and their roles. A new account's token is shown this once.
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useRef, useState } from "react";
-import { api, data, everything, problemOf, type Role } from "../api/client";
+import { api, data, everything, problemOf, type Role, type User } from "../api/client";
 import { useSpeech } from "../i18n";
 import { Command } from "../issues/commits";
-import { ModalDialog } from "../ui/dialog";
+import { Badge } from "../ui/badges";
 import { Failure, Loading } from "../ui/states";
 import { useTitle } from "../ui/title";
 import { useProblemText } from "../ui/toast";
-import { Sure, Tokens } from "./tokens";
+import { PersonDialog } from "./person";
 
 const ROLES: Role[] = ["user", "admin", "auditor", "guest", "hook"];
+const TONES = { open: "good", disabled: "warn", closed: "calm" } as const;
 
 export default function PeoplePage() {
   const { t } = useSpeech();
   useTitle(t("nav.people"));
-  const queries = useQueryClient();
   const [shown, setShown] = useState<string>();
-  const [closing, setClosing] = useState<string>();
   const people = useQuery({
     queryKey: ["people"],
     queryFn: () => everything((query) => api.GET("/api/v1/users", { params: { query } })),
   });
+  const person = people.data?.find((person) => person.name === shown);
   return (
     <>
       <div className="page-head">
         <h1>{t("nav.people")}</h1>
       </div>
-      <NewPerson />
       {people.isPending && <Loading />}
       {people.isError && <Failure error={people.error} again={people.refetch} />}
       {people.data && (
         <section className="card scroll">
-          <table>
+          <table className="people">
             <caption className="hidden">{t("nav.people")}</caption>
             <thead>
               <tr>
                 <th scope="col">{t("people.name")}</th>
                 <th scope="col">{t("people.role")}</th>
+                <th scope="col">{t("people.standing")}</th>
                 <th scope="col">{t("people.by")}</th>
                 <th scope="col">
                   <span className="hidden">{t("tokens.actions")}</span>
@@ -46,68 +46,47 @@ export default function PeoplePage() {
             </thead>
             <tbody>
               {people.data.map((person) => (
-                <tr key={person.name}>
-                  <th scope="row">{person.name}</th>
-                  <td>{t(`role.${person.role}`)}</td>
-                  <td>
-                    {[
-                      person.hasToken && t("people.token"),
-                      person.hasPassword && t("people.password"),
-                      person.hasProvider && t("people.provider"),
-                    ]
-                      .filter(Boolean)
-                      .join(", ")}
-                  </td>
-                  <td>
-                    <div className="row">
-                      <button
-                        type="button"
-                        aria-label={t("tokens.of", { name: person.name })}
-                        disabled={!person.hasToken}
-                        onClick={() => setShown(person.name)}
-                      >
-                        {t("people.tokens")}
-                      </button>
-                      <button
-                        type="button"
-                        aria-label={t("people.close.title", { name: person.name })}
-                        onClick={() => setClosing(person.name)}
-                      >
-                        {t("people.close")}
-                      </button>
-                    </div>
-                  </td>
-                </tr>
+                <Row key={person.name} person={person} show={() => setShown(person.name)} />
               ))}
             </tbody>
           </table>
         </section>
       )}
-      {shown !== undefined && (
-        <ModalDialog
-          title={t("tokens.of", { name: shown })}
-          onClose={() => setShown(undefined)}
-          wide
-        >
-          <Tokens name={shown} />
-        </ModalDialog>
-      )}
-      {closing !== undefined && (
-        <Sure
-          title={t("people.close.title", { name: closing })}
-          about={t("people.close.about")}
-          confirm={t("people.close")}
-          onClose={() => setClosing(undefined)}
-          act={async () => {
-            await api.POST("/api/v1/users/{name}/close", {
-              params: { path: { name: closing } },
-              body: {},
-            });
-            await queries.invalidateQueries({ queryKey: ["people"] });
-          }}
-        />
-      )}
+      <NewPerson />
+      {person && <PersonDialog person={person} onClose={() => setShown(undefined)} />}
     </>
+  );
+}
+
+function Row({ person, show }: { person: User; show: () => void }) {
+  const { t } = useSpeech();
+  const by = [
+    person.hasToken && t("people.token"),
+    person.hasPassword && t("people.password"),
+    person.hasProvider && t("people.provider"),
+  ].filter(Boolean);
+  return (
+    <tr>
+      <th scope="row">
+        <bdi>{person.name}</bdi>
+      </th>
+      <td>{t(`role.${person.role}`)}</td>
+      <td>
+        <Badge tone={TONES[person.standing]}>{t(`standing.${person.standing}`)}</Badge>
+      </td>
+      <td className="soft">{by.length > 0 ? by.join(", ") : t("people.by.nothing")}</td>
+      <td>
+        {person.standing !== "closed" && (
+          <button
+            type="button"
+            aria-label={t("people.manage.it", { name: person.name })}
+            onClick={show}
+          >
+            {t("people.manage")}
+          </button>
+        )}
+      </td>
+    </tr>
   );
 }
 

@@ -13,6 +13,7 @@ export type Role = Schemas["Role"];
 export type Scope = Schemas["Scope"];
 export type Token = Schemas["Token"];
 export type Session = Schemas["Session"];
+export type User = Schemas["User"];
 export type Event = Schemas["Event"];
 export type PatchReview = Schemas["PatchReview"];
 export type PolicySet = Schemas["PolicySet"];

@@ -251,7 +251,7 @@ pub(crate) fn is_still(shared: &Shared, caller: &Caller, credential: Credential)
             let found = accounts
                 .iter()
                 .find(|account| account.name == caller.name)?;
-            Some(found.role)
+            found.standing.is_open().then_some(found.role)
         }),
         Credential::Token(_) | Credential::Session(_) | Credential::Socket => {
             let visitor = bearer(shared, credential).ok().flatten();
@@ -280,7 +280,8 @@ fn bearer(shared: &Shared, credential: Credential) -> Result<Option<Visitor>, Pr
         },
         Credential::Proxy | Credential::Socket => None,
     };
-    Ok(found.map(|(account, token)| Visitor {
+    let open = found.filter(|(account, _)| account.standing.is_open());
+    Ok(open.map(|(account, token)| Visitor {
         caller: Caller {
             name: account.name.clone(),
             role: account.role,

@@ -43,4 +43,5 @@ pub use server::{serve, serve_control, serve_tls};
 pub use sessions::SecureCookies;
 pub use state::{ApiOptions, ApiState, SignInOptions};
 pub use tls::{Identity, IdentityError};
+pub use views::admin::user_view;
 pub use views::token::{token_view, tokens_view};

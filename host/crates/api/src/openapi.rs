@@ -31,9 +31,12 @@ const SOME_TAG: &str = "\"7.0123456789abcdef\"";
     admin::LogInOptions,
     admin::LogInRequest,
     admin::NewUser,
+    admin::OwnPasswordRequest,
+    admin::PasswordRequest,
     admin::EnforcementAge,
     admin::PolicyModule,
     admin::Provider,
+    admin::RoleRequest,
     admin::Service,
     admin::ServiceDetails,
     admin::ServiceHealth,
@@ -120,6 +123,7 @@ const SOME_TAG: &str = "\"7.0123456789abcdef\"";
     vocabulary::Priority,
     vocabulary::RiskLevel,
     vocabulary::Role,
+    vocabulary::Standing,
     vocabulary::Rollout,
     vocabulary::RunStatus,
     vocabulary::Scope,
@@ -317,6 +321,11 @@ fn example(request: &str) -> Value {
             "tool_use_id": "toolu_01"
         }),
         "LogInRequest" => json!({ "username": "ada", "password": "correct horse battery" }),
+        "OwnPasswordRequest" => json!({
+            "oldPassword": "correct horse battery", "newPassword": "staple of the battery"
+        }),
+        "PasswordRequest" => json!({ "password": "correct horse battery" }),
+        "RoleRequest" => json!({ "role": "auditor" }),
         "PatchApprovalRequest" => json!({ "patchDigest": "0".repeat(64) }),
         "PolicyActivationRequest" => json!({
             "edits": [{ "name": "no-docker", "kind": "guardrail", "source": "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0bd9a5e8d3e2c1f0a9b8c7" }],
@@ -549,7 +558,8 @@ fn refusals(route: &Route) -> Vec<(&'static str, &'static str)> {
         && (route.has_issue()
             || route.path.contains("/services/")
             || route.path.contains("/policies")
-            || route.path.contains("/users"));
+            || route.path.contains("/users")
+            || route.path.contains("/account"));
     let conditions = [
         (
             route.who != Who::Anyone || route.is_session(),

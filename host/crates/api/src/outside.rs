@@ -3,6 +3,7 @@
 use crate::handlers::accounts::MAKING;
 use crate::problem::Problem;
 use crate::state::Shared;
+use selfheal_domain::account::Standing;
 use selfheal_domain::event::Event;
 use selfheal_domain::sign_in::Identified;
 use selfheal_domain::user::{Account, Actor, Role, UserName};
@@ -33,7 +34,7 @@ pub(crate) fn named_by_proxy(
 
 /// The account of somebody whom a provider of identities vouches for. It belongs to the
 /// first subject that came with its name, an admin's or auditor's only to one that the
-/// operators listed; its role follows the provider's claims only
+/// operators listed, and has no password from then on; its role follows the provider's claims only
 /// where they decide about roles, and never out of being closed.
 pub(crate) fn identified(
     shared: &Shared,
@@ -65,7 +66,10 @@ pub(crate) fn identified(
                 person.name, account.role
             )));
         }
-        None => account.subject = Some(person.subject.clone()),
+        None => {
+            account.subject = Some(person.subject.clone());
+            account.password_hash = None;
+        }
     }
     if let Some(role) = person.role.filter(|_| account.role != Role::Guest) {
         account.role = role;
@@ -73,11 +77,17 @@ pub(crate) fn identified(
     if account == *known {
         return Ok(account);
     }
-    make(shared, account)
+    let account = make(shared, account)?;
+    shared.sessions.close_all(&account.name);
+    Ok(account)
 }
 
 /// Hooks ask with their token and in no other way.
 fn admitted(account: Account) -> Result<Account, Problem> {
+    if !account.standing.is_open() {
+        let why = format!("the account {} is not open", account.name);
+        return Err(Problem::unauthenticated(why));
+    }
     match account.role {
         Role::Hook => Err(unknown(&account.name)),
         Role::Guest | Role::User | Role::Auditor | Role::Admin => Ok(account),

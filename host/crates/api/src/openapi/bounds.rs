@@ -62,7 +62,7 @@ fn bound(schema: &str, field: &str) -> Option<Value> {
         ("SavedViewRequest", "query") => json!({ "maxLength": MAX_CHARS }),
         ("PatchApprovalRequest", "patchDigest") => pattern(DIGEST),
         ("UserRequest", "name") => pattern(NAME),
-        ("UserRequest", "password") => {
+        ("UserRequest" | "PasswordRequest", "password") | ("OwnPasswordRequest", "newPassword") => {
             json!({ "minLength": MIN_PASSWORD_CHARS, "maxLength": MAX_PASSWORD_BYTES })
         }
         ("PolicyGrantRequest", "rule") => pattern(RULE),
@@ -215,6 +215,7 @@ mod tests {
         let by_body = [
             ("LogInRequest", "username"),
             ("LogInRequest", "password"),
+            ("OwnPasswordRequest", "oldPassword"),
             ("ModuleEditRequest", "name"),
             ("ModuleEditRequest", "source"),
             ("PolicyPlanRequest", "text"),

@@ -1,5 +1,6 @@
 //! The whole edge in process: real store and desk, nothing else real.
 
+mod accounts;
 mod bounds;
 mod hooks;
 mod lists;

@@ -8,6 +8,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use chrono::{DateTime, Duration as ChronoDuration, TimeZone, Utc};
 use selfheal_audit::Masker;
+use selfheal_domain::account::Standing;
 use selfheal_domain::agent::{Agent, AgentError, Diagnosis, DiagnosisBrief, Draft, Effort};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::Event;
@@ -619,7 +620,7 @@ impl World {
                 password_hash: None,
                 tokens: Vec::new(),
                 subject: None,
-                standing: selfheal_domain::account::Standing::Open,
+                standing: Standing::Open,
             };
             desk.record_account(Actor::Operator, Event::UserSaved(account))
                 .unwrap();

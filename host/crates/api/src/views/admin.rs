@@ -3,6 +3,7 @@
 use super::policy::{Enforcement, ModuleStanding, PolicySet};
 use super::vocabulary;
 use chrono::{DateTime, Utc};
+use selfheal_domain::account::Standing;
 use selfheal_domain::policy::{ModuleIdentity, ModuleKind};
 use selfheal_domain::policy_control::ModuleStatus;
 use selfheal_domain::ports::ServiceStatus;
@@ -10,6 +11,8 @@ use selfheal_domain::service;
 use selfheal_domain::user::{Account, Role};
 use selfheal_pipeline::desk::AutonomyView;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::time::Duration;
 use utoipa::ToSchema;
 
 /// Name and password.
@@ -33,6 +36,21 @@ pub(crate) struct Session {
     /// Seconds that the new session lasts; at log-in only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) expires_in: Option<u64>,
+    pub(crate) has_password: bool,
+    /// Logs in at the provider of identities, and has no password.
+    pub(crate) has_provider: bool,
+}
+
+impl Session {
+    pub(crate) fn of(account: &Account, lasts: Option<Duration>) -> Self {
+        Self {
+            username: account.name.to_string(),
+            role: account.role,
+            expires_in: lasts.map(|lasts| lasts.as_secs()),
+            has_password: account.password_hash.is_some(),
+            has_provider: account.subject.is_some(),
+        }
+    }
 }
 
 /// How people log in, besides with name and password.
@@ -66,6 +84,8 @@ pub(crate) struct User {
     pub(crate) has_password: bool,
     /// Its owner has logged in at the provider of identities.
     pub(crate) has_provider: bool,
+    #[schema(value_type = vocabulary::Standing)]
+    pub(crate) standing: Standing,
 }
 
 impl From<&Account> for User {
@@ -76,8 +96,14 @@ impl From<&Account> for User {
             has_token: account.token_digest.is_some() || !account.tokens.is_empty(),
             has_password: account.password_hash.is_some(),
             has_provider: account.subject.is_some(),
+            standing: account.standing,
         }
     }
+}
+
+/// An account as the API describes it.
+pub fn user_view(account: &Account) -> Value {
+    serde_json::to_value(User::from(account)).unwrap_or_default()
 }
 
 /// All accounts, by name.
@@ -119,6 +145,36 @@ pub(crate) struct UserRequest {
     /// 12 characters at least; without one the account logs in by token.
     #[schema(format = Password)]
     pub(crate) password: Option<String>,
+}
+
+/// Another role for an account.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RoleRequest {
+    /// `hook` is for agents' hooks and stays theirs.
+    #[schema(value_type = vocabulary::Role)]
+    pub(crate) role: Role,
+}
+
+/// Another password for somebody else's account.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PasswordRequest {
+    /// 12 characters at least.
+    #[schema(format = Password)]
+    pub(crate) password: String,
+}
+
+/// Another password for the caller's own account.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct OwnPasswordRequest {
+    /// The password so far; before the first one, the initial token.
+    #[schema(format = Password)]
+    pub(crate) old_password: String,
+    /// 12 characters at least.
+    #[schema(format = Password)]
+    pub(crate) new_password: String,
 }
 
 /// An account to close.

@@ -1,6 +1,7 @@
 //! Records of the log as JSON: a sentence for people, data for programs.
 
 use chrono::{DateTime, Utc};
+use selfheal_domain::account::AccountChange;
 use selfheal_domain::event::{Approval, Event, Record, ReviewAnswer, ToolDecision, ToolOutcome};
 use selfheal_domain::issue::SnoozeEnd;
 use selfheal_domain::policy_control::Rollout;
@@ -218,6 +219,11 @@ fn prune(event: &Event, mut data: Value) -> Value {
                 "has_password".to_owned(),
                 Value::from(account.password_hash.is_some()),
             );
+        }
+        Event::UserChanged { .. } => {
+            if let Some(Value::Object(change)) = object.get_mut("change") {
+                change.remove("password_hash");
+            }
         }
         Event::TokenCreated { token, .. } => {
             if let Some(Value::Object(shown)) = object.get_mut("token") {
@@ -477,6 +483,12 @@ pub(crate) fn summary(event: &Event) -> String {
         Event::UserSaved(account) => {
             format!("account {} saved with role {}", account.name, account.role)
         }
+        Event::UserChanged { name, change } => match change {
+            AccountChange::Role { role } => format!("{name} has the role {role} now"),
+            AccountChange::Password { .. } => format!("{name} has another password"),
+            AccountChange::Disabled => format!("account {name} disabled"),
+            AccountChange::Enabled => format!("account {name} enabled again"),
+        },
         Event::TokenCreated { name, token } => {
             let scopes: Vec<_> = token.scopes.iter().map(|scope| scope.as_str()).collect();
             format!(
@@ -523,6 +535,7 @@ fn tool_summary(decision: &ToolDecision) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use selfheal_domain::account::Standing;
     use selfheal_domain::token::{AccessToken, Scope};
     use selfheal_domain::user::{Account, UserName};
 
@@ -546,7 +559,7 @@ mod tests {
             password_hash: Some("$argon2id$secret".into()),
             tokens: vec![a_token()],
             subject: None,
-            standing: selfheal_domain::account::Standing::Open,
+            standing: Standing::Open,
         });
         let (kind, data) = parts(&event);
         let text = data.unwrap().to_string();
@@ -556,6 +569,17 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("\"tokens\":[\"ci\"]"), "{text}");
+        let changed = Event::UserChanged {
+            name: UserName::new("ada").unwrap(),
+            change: AccountChange::Password {
+                password_hash: "$argon2id$secret".into(),
+            },
+        };
+        let shown = parts(&changed).1.unwrap();
+        assert_eq!(
+            shown,
+            serde_json::json!({"name": "ada", "change": {"kind": "password"}})
+        );
         let created = Event::TokenCreated {
             name: UserName::new("ada").unwrap(),
             token: a_token(),

@@ -46,6 +46,11 @@ schema_enum!(
     RetryFrom { Diagnose = "diagnose", Draft = "draft", Prove = "prove" }
 );
 schema_enum!(
+    /// Whether anybody comes in by an account: `disabled` until it is enabled again, `closed`
+    /// for good.
+    Standing { Open = "open", Disabled = "disabled", Closed = "closed" }
+);
+schema_enum!(
     /// How bad it is.
     Severity { Critical = "CRITICAL", High = "HIGH", Medium = "MEDIUM", Low = "LOW" }
 );
@@ -136,6 +141,7 @@ mod tests {
         spelt::<domain::run::RunStatus>(super::RunStatus::VALUES);
         spelt::<domain::run::RetryFrom>(super::RetryFrom::VALUES);
         spelt::<domain::user::Role>(super::Role::VALUES);
+        spelt::<domain::account::Standing>(super::Standing::VALUES);
         spelt::<domain::token::Scope>(super::Scope::VALUES);
         spelt::<domain::policy_control::ChangeSource>(super::ChangeSource::VALUES);
         spelt::<domain::policy_control::ModuleState>(super::ModuleState::VALUES);
