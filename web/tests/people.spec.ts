@@ -108,7 +108,7 @@ test("an admin gives roles and passwords, and disables accounts; sessions end wi
 
   await dialog.getByLabel("Role").selectOption("auditor");
   await dialog.getByRole("button", { name: "Change role" }).click();
-  await expect(row.getByText("auditor")).toBeVisible();
+  await expect(row.locator("td", { hasText: "auditor" })).toBeVisible();
   await hers.goto("/account");
   await expect(hers.getByRole("heading", { name: "Log in to Selfheal" })).toBeVisible();
 

@@ -27,18 +27,23 @@ export default function PeoplePage() {
       <div className="page-head">
         <h1>{t("nav.people")}</h1>
       </div>
+      <NewPerson />
       {people.isPending && <Loading />}
       {people.isError && <Failure error={people.error} again={people.refetch} />}
       {people.data && (
         <section className="card scroll">
-          <table className="people">
+          <table>
             <caption className="hidden">{t("nav.people")}</caption>
             <thead>
               <tr>
                 <th scope="col">{t("people.name")}</th>
-                <th scope="col">{t("people.role")}</th>
+                <th scope="col" className="roomy">
+                  {t("people.role")}
+                </th>
                 <th scope="col">{t("people.standing")}</th>
-                <th scope="col">{t("people.by")}</th>
+                <th scope="col" className="roomy">
+                  {t("people.by")}
+                </th>
                 <th scope="col">
                   <span className="hidden">{t("tokens.actions")}</span>
                 </th>
@@ -52,7 +57,6 @@ export default function PeoplePage() {
           </table>
         </section>
       )}
-      <NewPerson />
       {person && <PersonDialog person={person} onClose={() => setShown(undefined)} />}
     </>
   );
@@ -69,13 +73,14 @@ function Row({ person, show }: { person: User; show: () => void }) {
     <tr>
       <th scope="row">
         <bdi>{person.name}</bdi>
+        <small className="soft narrow">{[t(`role.${person.role}`), ...by].join(", ")}</small>
       </th>
-      <td>{t(`role.${person.role}`)}</td>
+      <td className="roomy">{t(`role.${person.role}`)}</td>
       <td>
         <Badge tone={TONES[person.standing]}>{t(`standing.${person.standing}`)}</Badge>
       </td>
-      <td className="soft">{by.length > 0 ? by.join(", ") : t("people.by.nothing")}</td>
-      <td>
+      <td className="soft roomy">{by.length > 0 ? by.join(", ") : t("people.by.nothing")}</td>
+      <td className="act">
         {person.standing !== "closed" && (
           <button
             type="button"

@@ -40,6 +40,12 @@ export function Tokens({ name }: { name?: string }) {
   const { items } = tokens.data;
   if (items.length === 0) return <Empty>{t("tokens.none")}</Empty>;
   const called = (token: Token) => (token.createdAt ? token.name : t("tokens.initial"));
+  const scopes = (token: Token) => token.scopes.map((scope) => t(`scope.${scope}`)).join(", ");
+  const used = (token: Token) => {
+    if (token.lastUsedAt !== undefined) return ago(token.lastUsedAt);
+    // What becomes of an initial token is known since the host started.
+    return t(token.createdAt === undefined ? "tokens.unused" : "tokens.never");
+  };
   const until = (end?: string) => {
     if (end === undefined) return t("tokens.days.ever");
     return new Date(end) < new Date() ? t("tokens.over") : when(end);
@@ -53,9 +59,15 @@ export function Tokens({ name }: { name?: string }) {
         <thead>
           <tr>
             <th scope="col">{t("tokens.name")}</th>
-            <th scope="col">{t("tokens.scopes")}</th>
-            <th scope="col">{t("tokens.until")}</th>
-            <th scope="col">{t("tokens.used")}</th>
+            <th scope="col" className="roomy">
+              {t("tokens.scopes")}
+            </th>
+            <th scope="col" className="roomy">
+              {t("tokens.until")}
+            </th>
+            <th scope="col" className="roomy">
+              {t("tokens.used")}
+            </th>
             <th scope="col">
               <span className="hidden">{t("tokens.actions")}</span>
             </th>
@@ -66,11 +78,15 @@ export function Tokens({ name }: { name?: string }) {
             <tr key={token.id}>
               <th scope="row">
                 <bdi>{called(token)}</bdi> <small className="soft">{token.id}</small>
+                <small className="soft narrow">{scopes(token)}</small>
+                <small className="soft narrow">
+                  {t("tokens.until")}: {until(token.expiresAt)}. {t("tokens.used")}: {used(token)}
+                </small>
               </th>
-              <td>{token.scopes.map((scope) => t(`scope.${scope}`)).join(", ")}</td>
-              <td>{until(token.expiresAt)}</td>
-              <td>{token.lastUsedAt ? ago(token.lastUsedAt) : t("tokens.unused")}</td>
-              <td>
+              <td className="roomy">{scopes(token)}</td>
+              <td className="roomy">{until(token.expiresAt)}</td>
+              <td className="roomy">{used(token)}</td>
+              <td className="act">
                 <button
                   type="button"
                   aria-label={t("tokens.revoke.it", { name: called(token) })}
