@@ -1,5 +1,7 @@
-//! The skill's golden run: the commands of its example conversation, against a real
-//! host, print what the conversation says.
+//! The skill's golden runs: the commands of its example conversation, and the calls of the
+//! same one over MCP, against a real host, come to what the conversation says.
+
+mod tools;
 
 use crate::programs::cart;
 use selfheal_tests::{TestHost, foreign_command};

@@ -1,8 +1,8 @@
 //! `selfheal issue`: a thin client of the HTTP API.
 
-use super::client::{Client, Proxies, no_request};
+use super::client::{Access, Proxies};
 use super::output::{self, Colour};
-use crate::failure::{Because, Exit, Failure};
+use crate::failure::{Exit, Failure};
 use crate::machine::Machine;
 use clap::{Args, Subcommand};
 use selfheal_domain::ports::Clock;
@@ -54,11 +54,11 @@ A - before a term asks for the opposite. What begins with one goes after --:
 Example:
   selfheal issue list -- '-is:snoozed cart'";
 
-/// What of a URL's query stands for itself.
 /// As many views as one page holds: the caller's own come first.
 const ALL_VIEWS: &str = "/views?limit=200";
 
-fn encoded(text: &str) -> String {
+/// A text as a part of a URL's query.
+pub(super) fn encoded(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -93,32 +93,11 @@ fn view_named(server: &Server, name: &str) -> Result<String, Failure> {
     ))
 }
 
-/// Largest answer that is taken, in bytes.
-const MOST_BYTES: u64 = 256 * 1024 * 1024;
-
-/// Where the server is and who asks.
+/// Where the server is, who asks, and how it is printed.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct Server {
-    /// Address of the host
-    #[arg(
-        long,
-        env = "SELFHEAL_URL",
-        default_value = "http://127.0.0.1:7700",
-        global = true
-    )]
-    url: String,
-    /// Token of the account
-    #[arg(
-        long,
-        env = "SELFHEAL_TOKEN",
-        hide_env_values = true,
-        default_value = "",
-        global = true
-    )]
-    token: String,
-    /// Authorities (PEM) of its certificate, in place of those that this machine trusts
-    #[arg(long, env = "SELFHEAL_CA_FILE", value_name = "FILE", global = true)]
-    ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    access: Access,
     /// Print the server's answer as JSON
     #[arg(long, global = true)]
     pub(super) json: bool,
@@ -469,29 +448,8 @@ impl Server {
         path: &str,
         body: Option<Value>,
     ) -> Result<Vec<u8>, Failure> {
-        let url = format!("{}/api/v1{path}", self.url.trim_end_matches('/'));
-        let patience = std::time::Duration::from_secs(60);
-        let client = Client::new(self.ca_file.as_deref(), patience, Proxies::Followed);
-        let client = client.because(Exit::Usage)?;
-        let mut request = ureq::http::Request::builder().method(method).uri(&url);
-        if !self.token.is_empty() {
-            request = request.header("authorization", format!("Bearer {}", self.token));
-        }
-        let text = body.map(|body| body.to_string()).unwrap_or_default();
-        let request = request
-            .header("content-type", "application/json")
-            .body(text.into_bytes())
-            .map_err(|error| Failure::new(Exit::Usage, no_request(&url, &error)))?;
-        let response = client.run(&url, request);
-        let mut response = response.map_err(|why| Failure::new(Exit::Unavailable, why))?;
-        let status = response.status().as_u16();
-        let body = response.body_mut().with_config().limit(MOST_BYTES);
-        let bytes = body.read_to_vec().because(Exit::Unavailable)?;
-        if status < 400 {
-            return Ok(bytes);
-        }
-        let answer = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Err(Failure::new(exit_of(status), problem(status, &answer)))
+        self.access
+            .fetch(method, path, body, None, Proxies::Followed)
     }
 }
 

@@ -6,17 +6,15 @@
 
 use super::ask::{DEADLINE, Reply, decide};
 use super::host::Host;
-use crate::failure::{Because, Exit, Failure};
+use crate::cli::mcp::wire::{self, Offer, Person, said};
+use crate::failure::{Exit, Failure};
 use clap::Args;
 use selfheal_api::hook::{self, MAX_QUESTION, Told};
 use selfheal_domain::external::ExternalAgent;
 use serde_json::{Value, json};
-use std::io::{BufRead, Read, Write};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// Versions of the protocol in which everything used here is the same; newest first.
-const VERSIONS: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
 /// Longest line that is read, in bytes: a question and its envelope.
 const MAX_LINE: usize = MAX_QUESTION + 64 * 1024;
 /// The tool, as `mcp__selfheal__approve` where the server is called `selfheal`.
@@ -40,63 +38,28 @@ pub(crate) struct Permission {
     deadline: u64,
 }
 
-impl Permission {
-    pub(crate) fn run(self) -> Result<Exit, Failure> {
-        let mut input = std::io::stdin().lock();
-        loop {
-            let mut line = Vec::new();
-            let most = u64::try_from(MAX_LINE).unwrap_or(u64::MAX);
-            let read = input.by_ref().take(most).read_until(b'\n', &mut line);
-            if read.because(Exit::Unavailable)? == 0 {
-                return Ok(Exit::Done);
-            }
-            if !line.ends_with(b"\n") && line.len() >= MAX_LINE {
-                let message = format!("a line has at most {MAX_LINE} bytes");
-                return Err(Failure::new(Exit::Usage, message));
-            }
-            if let Some(answer) = self.message(&line) {
-                let mut out = std::io::stdout().lock();
-                let text = format!("{answer}\n");
-                out.write_all(text.as_bytes()).because(Exit::Unavailable)?;
-                out.flush().because(Exit::Unavailable)?;
-            }
-        }
+impl Offer for Permission {
+    fn longest_line(&self) -> usize {
+        MAX_LINE
     }
 
-    /// The answer to one JSON-RPC message; none to a notification.
-    fn message(&self, line: &[u8]) -> Option<Value> {
-        let refused = |id: Value, code: i32, message: &str| {
-            Some(json!({ "jsonrpc": "2.0", "id": id,
-                "error": { "code": code, "message": message } }))
-        };
-        if line.iter().all(u8::is_ascii_whitespace) {
-            return None;
-        }
-        let Ok(message) = serde_json::from_slice::<Value>(line) else {
-            return refused(Value::Null, -32700, "the message is not JSON");
-        };
-        let id = message.get("id").filter(|id| !id.is_null())?.clone();
-        let Some(method) = message.get("method").and_then(Value::as_str) else {
-            return refused(id, -32600, "the message names no method");
-        };
-        let none = Value::Null;
-        let parameters = message.get("params").unwrap_or(&none);
-        let result = match method {
-            "initialize" => json!({
-                "protocolVersion": version(parameters),
-                "capabilities": { "tools": {} },
-                "serverInfo": { "name": "selfheal", "version": env!("CARGO_PKG_VERSION") },
-            }),
-            "ping" => json!({}),
-            "tools/list" => json!({ "tools": [tool()] }),
-            "tools/call" if parameters.get("name").and_then(Value::as_str) == Some(TOOL) => {
-                let decision = self.approve(parameters.get("arguments").unwrap_or(&none));
-                json!({ "content": [{ "type": "text", "text": decision.to_string() }] })
-            }
-            "tools/call" => return refused(id, -32602, "the only tool is approve"),
-            _ => return refused(id, -32601, "this server knows no such method"),
-        };
-        Some(json!({ "jsonrpc": "2.0", "id": id, "result": result }))
+    fn tools(&self) -> Value {
+        json!([tool()])
+    }
+
+    fn call(
+        &self,
+        tool: &str,
+        arguments: &Value,
+        _person: &mut dyn Person,
+    ) -> Result<Option<Value>, Failure> {
+        Ok((tool == TOOL).then(|| said(self.approve(arguments).to_string())))
+    }
+}
+
+impl Permission {
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
+        wire::serve(&self, std::io::stdin().lock(), std::io::stdout().lock())
     }
 
     /// What Claude Code is told about one call.
@@ -153,13 +116,6 @@ impl Permission {
     }
 }
 
-/// The client's version where it is known, else the newest.
-fn version(parameters: &Value) -> &'static str {
-    let wanted = parameters.get("protocolVersion").and_then(Value::as_str);
-    let known = VERSIONS.iter().find(|version| Some(**version) == wanted);
-    known.copied().unwrap_or(VERSIONS[0])
-}
-
 fn tool() -> Value {
     json!({
         "name": TOOL,
@@ -197,21 +153,16 @@ mod tests {
     }
 
     fn ask(message: &str) -> Value {
-        server().message(message.as_bytes()).unwrap()
+        wire::talk(&server(), message).remove(0)
     }
 
     #[test]
-    fn a_client_is_greeted_in_its_own_version() {
-        let hello = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-03-26"}}"#;
-        assert_eq!(ask(hello)["result"]["protocolVersion"], "2025-03-26");
-        let hello = hello.replace("2025-03-26", "1999-01-01");
-        assert_eq!(ask(&hello)["result"]["protocolVersion"], VERSIONS[0]);
+    fn one_tool_is_offered() {
         let tools = ask(r#"{"jsonrpc":"2.0","id":"a","method":"tools/list"}"#);
-        assert_eq!(tools["id"], "a");
         assert_eq!(tools["result"]["tools"][0]["name"], "approve");
-        let note = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-        assert_eq!(server().message(note), None);
-        assert_eq!(server().message(b"\n"), None);
+        let other =
+            ask(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"other"}}"#);
+        assert_eq!(other["error"]["code"], -32602);
     }
 
     #[test]
@@ -229,21 +180,6 @@ mod tests {
             let decision: Value = serde_json::from_str(text).unwrap();
             assert_eq!(decision["behavior"], "deny", "{answer}");
             assert!(!decision["message"].as_str().unwrap().is_empty());
-        }
-    }
-
-    #[test]
-    fn what_is_no_request_is_refused() {
-        for (message, code) in [
-            ("nonsense", -32700),
-            (r#"{"id":1}"#, -32600),
-            (r#"{"id":1,"method":"resources/list"}"#, -32601),
-            (
-                r#"{"id":1,"method":"tools/call","params":{"name":"other"}}"#,
-                -32602,
-            ),
-        ] {
-            assert_eq!(ask(message)["error"]["code"], code, "{message}");
         }
     }
 }

@@ -21,7 +21,8 @@ Examples:
   selfheal user token add bob ci --scope report --scope read
 
 Scopes: read; report (and comment); triage (decide about issues and patches); operate
-(services, autonomy, freeze); policies; accounts (tokens and, for admins, accounts); hook.
+(services, autonomy, freeze); policies; accounts (tokens and, for admins, accounts, but it lets
+nobody in who may more than itself); hook.
 Whatever its scopes, a token gives no more than its owner's role. The line is shown this
 once; what is kept is its SHA-256, whose first 16 digits are its id.")]
     Add {
