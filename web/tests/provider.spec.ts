@@ -2,7 +2,7 @@
 import type { BrowserContextOptions } from "@playwright/test";
 import { Host } from "./host";
 import { AUTHORITY, CLIENT, Provider, STRANGER } from "./provider";
-import { expect, test as base } from "./test";
+import { test as base, expect } from "./test";
 
 type Fixtures = { provider: Provider };
 
@@ -55,7 +55,7 @@ test("people log in at the provider, go on where they were, and log out", {
     await page.getByLabel("Title").fill("Found by ann");
     await page.getByLabel("What is wrong?").fill("After logging in elsewhere.");
     await page.getByRole("button", { name: "Send the report" }).click();
-    await expect(page.getByText("Found by ann").first()).toBeVisible();
+    await expect(page.getByRole("heading", { name: "Report #1 is sent" })).toBeVisible();
 
     // Whoever logs in there has no password here.
     await page.getByRole("link", { name: "ann user" }).click();
