@@ -17,7 +17,8 @@ pub struct HostRules {
     pub level: AutonomyLevel,
     /// No level above this one is in force.
     pub ceiling: AutonomyLevel,
-    /// A reporter may not approve their own issue or its patch.
+    /// A reporter may not approve their own issue or its patch, and no admin lets another
+    /// one in alone.
     pub four_eyes: bool,
     /// The host's own limits on patches.
     pub limits: PatchLimits,
