@@ -83,6 +83,14 @@ fn a_provider_of_identities_logs_in_whom_it_vouches_for_and_nobody_else() {
     // Who has no account gets none; who has one is who it says, and goes on where it was.
     assert_eq!(log_in("/", ann(), Forgery::None), none("/?login=unknown"));
     host.user(&project, "ann", "user");
+    let operator = |arguments: &[&str], fed: &str| {
+        let ran = project.selfheal_fed(&outside, arguments, &[], fed.as_bytes());
+        assert_eq!(ran.code, 0, "{ran:?}");
+    };
+    operator(&["user", "password", "ann"], "correct horse battery\n");
+    operator(&["user", "disable", "ann"], "");
+    assert_eq!(log_in("/", ann(), Forgery::None), none("/?login=unknown"));
+    operator(&["user", "enable", "ann"], "");
     let (location, session) = log_in("/issues/open%3Fq%3Dx", ann(), Forgery::None);
     assert_eq!(location, "/issues/open?q=x");
     let session = session.unwrap();
@@ -93,6 +101,15 @@ fn a_provider_of_identities_logs_in_whom_it_vouches_for_and_nobody_else() {
         (&me["username"], &me["role"]),
         (&json!("ann"), &json!("user"))
     );
+    // From then on by the provider alone.
+    assert_eq!(
+        (&me["hasPassword"], &me["hasProvider"]),
+        (&json!(false), &json!(true))
+    );
+    let password = ["user", "password", "ann"];
+    let ran = project.selfheal_fed(&outside, &password, &[], b"correct horse battery\n");
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("provider of identities"), "{ran:?}");
 
     // The name belongs to the first who came with it.
     let other = json!({"sub": "4712", "preferred_username": "ann"});
@@ -197,6 +214,10 @@ fn a_trusted_proxy_names_the_user_and_nobody_else_does() {
     };
     const USER: &str = "x-forwarded-user";
     assert_eq!(status(&host, "GET", &[(USER, "ann")]), 200);
+    let switch = |what| project.selfheal_in(&project.outside(), &["user", what, "ann"]);
+    assert_eq!(switch("disable").code, 0);
+    assert_eq!(status(&host, "GET", &[(USER, "ann")]), 401);
+    assert_eq!(switch("enable").code, 0);
     for nobody in ["nobody", "Ann O'Nym", "robot", ""] {
         assert_eq!(status(&host, "GET", &[(USER, nobody)]), 401, "{nobody:?}");
     }

@@ -140,6 +140,71 @@ fn tokens_with_scopes_are_made_and_revoked_beside_a_host_and_without_one() {
 }
 
 #[test]
+fn accounts_are_changed_beside_a_host_and_without_one() {
+    let project = cart();
+    let host = TestHost::start(&project, |_, _| {});
+    let outside = project.outside();
+    let run = |arguments: &[&str]| {
+        let arguments = [&["user"][..], arguments].concat();
+        project.selfheal_in(&outside, &arguments)
+    };
+    let set = |name: &str, password: &str| {
+        let fed = format!("{password}\n");
+        project.selfheal_fed(&outside, &["user", "password", name], &[], fed.as_bytes())
+    };
+    let ann = host.user(&project, "ann", "user");
+    let status = |host: &TestHost| host.send(&ann, "GET", "/session", None).status;
+    let enters = |host: &TestHost, password: &str| {
+        let body = json!({ "username": "ann", "password": password });
+        host.send("", "POST", "/session", Some(body)).status
+    };
+
+    let done = run(&["role", "ann", "auditor", "--json"]);
+    assert_eq!(done.json()["role"], "auditor", "{done:?}");
+    assert_eq!(set("ann", "too short").code, 1);
+    assert_eq!(set("ann", "correct horse battery").code, 0);
+    assert_eq!(enters(&host, "correct horse battery"), 200);
+    assert_eq!(run(&["disable", "ann"]).code, 0);
+    assert_eq!(
+        (status(&host), enters(&host, "correct horse battery")),
+        (401, 401)
+    );
+    for refused in [&["disable", "admin"][..], &["role", "admin", "user"]] {
+        let ran = run(refused);
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert!(ran.stderr.contains("only admin who can log in"), "{ran:?}");
+    }
+    let listed = run(&["list"]);
+    let line = listed.stdout.lines().find(|line| line.starts_with("ann "));
+    assert!(
+        line.is_some_and(|line| line.contains("disabled")),
+        "{listed:?}"
+    );
+
+    // The same without a host, and over its start.
+    let admin = host.kill();
+    let before = run(&["list", "--json"]).json();
+    assert_eq!(before["items"][1]["standing"], "disabled", "{before}");
+    assert_eq!(run(&["disable", "admin"]).code, 1);
+    assert_eq!(set("ann", "too short").code, 2);
+    assert_eq!(run(&["enable", "ann"]).code, 0);
+    assert_eq!(set("ann", "a battery of horses").code, 0);
+    assert_eq!(run(&["role", "ann", "user"]).code, 0);
+    let host = TestHost::restart(&project, admin);
+    assert_eq!(status(&host), 200);
+    assert_eq!(enters(&host, "correct horse battery"), 401);
+    assert_eq!(enters(&host, "a battery of horses"), 200);
+    let audit = host.admin("GET", "/audit?limit=200", None);
+    let changes = (audit["items"].as_array().unwrap().iter())
+        .filter(|item| item["type"] == "user.changed" && item["actor"] == "operator");
+    assert_eq!(changes.count(), 6);
+    let log = project
+        .selfheal_in(&outside, &["audit", "log", "--json"])
+        .stdout;
+    assert!(!log.contains("battery"), "no password is on record");
+}
+
+#[test]
 fn a_freeze_holds_until_an_admin_or_the_operator_lifts_it() {
     let project = cart();
     let host = TestHost::start(&project, |_, _| {});

@@ -2,9 +2,10 @@
 
 use super::skill;
 use crate::programs::cart;
-use selfheal_tests::{Project, TestHost};
+use selfheal_tests::{Project, TestHost, binary, foreign_command};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 /// A client of the server, whose person can be asked or not.
@@ -237,4 +238,50 @@ fn the_tools_report_and_decide_nothing() {
         assert!(ran.stderr.contains("must be https"), "{ran:?}");
         assert!(!ran.stderr.contains("sfh_secret"));
     }
+}
+
+/// The official client, where it is installed: `pip install --target target/mcp-sdk -r
+/// host/crates/mcp/tests/server/requirements.txt`.
+#[test]
+fn the_official_client_reports_with_the_tools() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = || {
+        let mut command = foreign_command("python3");
+        command
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("PYTHONPATH", root.join("../target/mcp-sdk"))
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        command
+    };
+    let found = python().args(["-c", "import mcp"]).output().unwrap();
+    if !found.status.success() {
+        let ci = std::env::var("CI").as_deref() == Ok("true");
+        assert!(!ci, "the official MCP SDK is missing");
+        println!("skipped: the official MCP SDK is not installed");
+        return;
+    }
+    let project = cart();
+    let host = TestHost::start(&project, |_, _| {});
+    let report = json!({
+        "title": "The logo is gone", "description": "Since today.",
+        "stepsToReproduce": "Open the page.", "expectedBehavior": "A logo.",
+        "actualBehavior": "None.",
+    });
+    let ran = python()
+        .env("SELFHEAL_URL", host.url())
+        .env("SELFHEAL_TOKEN", host.user(&project, "ada", "user"))
+        .arg(root.join("e2e/skill/client.py"))
+        .arg(binary())
+        .arg(report.to_string())
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{error}");
+    let told: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!(told["refused"], false, "{told}");
+    let asked = told["asked"].as_array().unwrap();
+    assert_eq!(asked.len(), 1, "{told}");
+    assert!(asked[0].as_str().unwrap().contains("A logo."), "{told}");
+    let followed = told["followed"].as_str().unwrap();
+    assert!(followed.starts_with("1  OPEN  The logo is gone"), "{told}");
 }
