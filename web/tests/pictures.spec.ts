@@ -84,7 +84,7 @@ test("pictures", async ({ page, as, host }) => {
   at = "h1";
   await page.getByRole("button", { name: "Approve this patch" }).click();
   await expect(page.locator(".issue-head").getByText("Resolved")).toBeVisible();
-  for (const place of ["policies", "decisions", "audit", "insights", "host", "people"]) {
+  for (const place of ["policies", "decisions", "audit", "insights", "host", "people", "account"]) {
     await page.goto(`/${place}`);
     await page.waitForTimeout(800);
     await all(place);
