@@ -245,7 +245,7 @@ pub(crate) fn change_user(
 /// All accounts, by name, as the API describes them.
 pub(crate) fn users(data: &Path) -> Result<Value, Failure> {
     let in_journal = |store: &JournalStore| {
-        let mut accounts = store.accounts().because(Exit::Unavailable)?;
+        let mut accounts = store.accounts().because(Exit::Unavailable)?.to_vec();
         accounts.sort_by(|a, b| a.name.cmp(&b.name));
         let items: Vec<_> = accounts.iter().map(selfheal_api::user_view).collect();
         Ok(json!({ "items": items }))
