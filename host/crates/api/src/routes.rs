@@ -170,10 +170,20 @@ impl Route {
         matches!(self.content, Content::Text("text/html"))
     }
 
-    /// Whether it acts on something that has a version: an issue, or the autonomy switch.
+    /// Whether it acts on something that has a version: an issue, a service, the policy set
+    /// or the autonomy switch.
     pub fn takes_if_match(&self) -> bool {
         let acts = self.verb != Verb::Get;
-        acts && (self.has_issue() || self.path == AUTONOMY || self.path == FREEZE)
+        let switch = self.path == AUTONOMY || self.path == FREEZE;
+        let service = self.path.starts_with("/api/v1/services/{name}/");
+        acts && (self.has_issue() || switch || service || self.changes_policies())
+    }
+
+    /// Whether it changes the policy set: not where a candidate is looked at, or its modules
+    /// are kept.
+    fn changes_policies(&self) -> bool {
+        let of_policies = self.path.strip_prefix("/api/v1/policies/");
+        of_policies.is_some_and(|rest| !matches!(rest, "modules" | "plan"))
     }
 
     /// Whether its answers carry an `ETag` that `If-None-Match` may name.

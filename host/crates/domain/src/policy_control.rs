@@ -7,6 +7,7 @@
 
 use crate::digest::Digest;
 use crate::ids::IssueNumber;
+use crate::ledger::Seen;
 use crate::policy::{Environment, ModuleIdentity, ModuleKind};
 use crate::risk::{AutonomyDecision, AutonomyLevel};
 use crate::user::Actor;
@@ -362,6 +363,37 @@ pub struct PolicyStatus {
     pub enforcement: EnforcementStatus,
 }
 
+impl PolicyStatus {
+    /// Another one whenever a change came into force, was proposed, tried out or taken back;
+    /// what modules were asked and answered counts nothing.
+    pub fn version(&self) -> String {
+        let mut parts = vec![
+            self.generation.to_string(),
+            self.digest.to_string(),
+            self.not_in_force.clone().unwrap_or_default(),
+        ];
+        let trial = self.trial.iter();
+        parts.extend(trial.map(|trial| format!("trial {}", trial.generation)));
+        let proposals = self.proposals.iter();
+        parts.extend(proposals.map(|proposal| format!("proposal {}", proposal.number)));
+        let grants = self.grants.iter();
+        parts.extend(grants.map(|grant| format!("grant {}", grant.number)));
+        let confined = |module: &&ModuleStatus| module.state == ModuleState::Quarantined;
+        let confined = self.modules.iter().filter(confined);
+        parts.extend(confined.map(|module| format!("confined {}", module.identity.name)));
+        Seen::version_of(parts.iter().map(String::as_str))
+    }
+
+    /// Whether they are as somebody saw them.
+    ///
+    /// # Errors
+    /// [`PolicyRefusal::Stale`].
+    pub fn check(&self, seen: &Seen) -> Result<(), PolicyRefusal> {
+        let checked = seen.check("the policy set", &self.version());
+        checked.map_err(|stale| PolicyRefusal::Stale(stale.to_string()))
+    }
+}
+
 /// A generation that was in force.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -429,6 +461,9 @@ pub enum PolicyRefusal {
     /// It does not fit the state of things.
     #[error("{0}")]
     Conflict(String),
+    /// They are not as they were seen.
+    #[error("{0}")]
+    Stale(String),
     /// `policy.toml` or the data directory cannot be read or written.
     #[error("{0}")]
     Unavailable(String),
@@ -441,6 +476,13 @@ pub trait PolicyControl: Send + Sync {
 
     /// The text of the `policy.toml` in force.
     fn text(&self) -> String;
+
+    /// Does `act`, once, if the policies have a version that was `seen`; nothing else
+    /// changes them in between.
+    ///
+    /// # Errors
+    /// [`PolicyRefusal::Stale`] for any other version.
+    fn while_seen(&self, seen: &Seen, act: &mut dyn FnMut()) -> Result<(), PolicyRefusal>;
 
     /// Keeps a module's bytes under their digest, so that a candidate can name it as
     /// `sha256:HEX`. `signature` is a detached one.

@@ -6,6 +6,7 @@ use crate::digest::Digest;
 use crate::event::{Approval, Event, NewRecord, Record};
 use crate::ids::{CommitId, DecisionId, IssueId, IssueNumber, RunRef};
 use crate::issue::{Category, Issue, Priority, Severity, SnoozeEnd, Source};
+use crate::ledger::Seen;
 use crate::patch::{FileChange, Patch};
 use crate::permit::{Apply, DraftPatch, Permit, Rollback};
 use crate::query::IssueFilter;
@@ -652,6 +653,26 @@ pub struct ServiceStatus {
     pub detail: String,
 }
 
+impl ServiceStatus {
+    /// Another one whenever it was started, stopped or ended since; what was seen of its
+    /// health counts nothing.
+    pub fn version(&self) -> String {
+        let (pid, since) = (self.pid.unwrap_or_default(), self.since.timestamp_micros());
+        let rest = format!("{pid} {since} {}", self.restarts);
+        Seen::version_of([&*self.name, &*self.state, &*rest])
+    }
+
+    /// Whether it is as somebody saw it, if they say so.
+    ///
+    /// # Errors
+    /// [`ServiceError::Stale`].
+    pub fn check(&self, seen: Option<&Seen>) -> Result<(), ServiceError> {
+        let what = format!("service {:?}", self.name);
+        let checked = seen.map_or(Ok(()), |seen| seen.check(&what, &self.version()));
+        checked.map_err(|stale| ServiceError::Stale(stale.to_string()))
+    }
+}
+
 /// A service did not do what it was told.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
@@ -663,6 +684,9 @@ pub enum ServiceError {
         /// The names there are.
         known: String,
     },
+    /// It is not as it was seen; nothing was done.
+    #[error("{0}")]
+    Stale(String),
     /// It did not come up or go down.
     #[error("service {name}: {message}")]
     Failed {
@@ -690,11 +714,20 @@ pub trait Services: Send + Sync {
     fn reload_or_restart(&self, name: &str) -> Result<(), ServiceError> {
         self.restart(name)
     }
-    /// Starts, stops, restarts or reloads one and waits until that is done.
+    /// Starts, stops, restarts or reloads one and waits until that is done. Does nothing
+    /// where it has another version than was `seen`; nobody else operates it in between.
     ///
     /// # Errors
     /// See [`ServiceError`].
-    fn operate(&self, name: &str, operation: ServiceOperation) -> Result<(), ServiceError> {
+    fn operate(
+        &self,
+        name: &str,
+        operation: ServiceOperation,
+        seen: Option<&Seen>,
+    ) -> Result<(), ServiceError> {
+        if let Some(status) = self.status().iter().find(|status| status.name == name) {
+            status.check(seen)?;
+        }
         match operation {
             ServiceOperation::Restart => self.restart(name),
             other => Err(ServiceError::Failed {

@@ -20,6 +20,7 @@ mod start;
 mod state;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod watch;
 
 use crate::config::PolicyConfig;
@@ -36,6 +37,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
+use turns::Turns;
 
 /// Where policies live.
 #[derive(Clone, Debug)]
@@ -86,7 +88,7 @@ pub struct PolicyKeeper {
     clock: Arc<dyn Clock>,
     generations: Generations,
     /// Held during a change.
-    changing: Mutex<()>,
+    changing: Turns,
     state: Mutex<State>,
     attached: OnceLock<Attached>,
     follower: OnceLock<FollowPolicy>,
@@ -120,7 +122,7 @@ impl PolicyKeeper {
     /// # Errors
     /// It cannot go by the policy in force; the text says why.
     pub fn follow(&self, follower: FollowPolicy) -> Result<(), String> {
-        let _changing = lock(&self.changing);
+        let _changing = self.changing.take();
         follower(&self.config())?();
         if self.follower.set(follower).is_err() {
             tracing::error!("the policy has a follower already");

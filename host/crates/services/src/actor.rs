@@ -6,6 +6,8 @@ use crate::config::{Health, Ready, RestartPolicy};
 use crate::foreign::Seen;
 use crate::health;
 use crate::shared::{Shared, State, locked};
+use selfheal_domain::ledger;
+use selfheal_domain::ports::ServiceError;
 use selfheal_domain::service::{ServiceNotice, ServiceOperation};
 use selfheal_domain::tools::Ended;
 use selfheal_sandbox::{ManagedProcess, ManagedSpec, signal_number};
@@ -27,15 +29,23 @@ const SETTLED: Duration = Duration::from_millis(300);
 pub(crate) enum Request {
     /// Bring it up because the host starts.
     Boot(Answer),
-    /// On somebody's word; answers when it is done.
-    Operate(ServiceOperation, Answer),
+    /// On somebody's word, if it is as they saw it; answers when it is done.
+    Operate(ServiceOperation, Option<ledger::Seen>, Answer),
     /// Have it take up new code.
     Renew(Answer),
     /// Stop it and end the thread.
     Shutdown,
 }
 
-pub(crate) type Answer = Sender<Result<(), String>>;
+pub(crate) type Answer = Sender<Result<(), NotDone>>;
+
+/// Why it was not done.
+pub(crate) enum NotDone {
+    /// Nothing was: it is not as it was seen.
+    Stale(ServiceError),
+    /// It did not come up or go down.
+    Failed(String),
+}
 
 /// The thread's own.
 pub(crate) struct Actor {
@@ -73,7 +83,13 @@ impl Actor {
         loop {
             let (answer, result) = match requests.recv_timeout(TICK) {
                 Ok(Request::Boot(answer)) => (answer, self.boot()),
-                Ok(Request::Operate(operation, answer)) => (answer, self.operate(operation)),
+                Ok(Request::Operate(operation, seen, answer)) => {
+                    if let Err(stale) = self.shared.status().check(seen.as_ref()) {
+                        let _ = answer.send(Err(NotDone::Stale(stale)));
+                        continue;
+                    }
+                    (answer, self.operate(operation))
+                }
                 Ok(Request::Renew(answer)) => (answer, self.renew()),
                 Ok(Request::Shutdown) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
@@ -82,7 +98,7 @@ impl Actor {
                 }
             };
             // Whoever asked may have gone.
-            let _ = answer.send(result);
+            let _ = answer.send(result.map_err(NotDone::Failed));
         }
         self.stop("the host stops");
     }

@@ -1,10 +1,11 @@
 //! All services of the application, and the port through which rooms use them.
 
-use crate::actor::{Answer, Request};
+use crate::actor::{Answer, NotDone, Request};
 use crate::config::{Kind, ServiceConfig, check_services};
 use crate::foreign::Seen;
 use crate::prepare::{prepare, stop_unknown};
 use crate::shared::{ServiceHooks, Shared, State, locked};
+use selfheal_domain::ledger;
 use selfheal_domain::ports::{Clock, ServiceError, ServiceStatus, Services};
 use selfheal_domain::service::{LogError, ServiceDetails, ServiceOperation};
 use selfheal_domain::verification::{CheckEvidence, VerificationResult};
@@ -116,10 +117,13 @@ impl Service {
         locked(&self.requests)
             .send(request(answer))
             .map_err(|_| failed("the host is shutting down".to_owned()))?;
-        result
+        let done = result
             .recv()
-            .unwrap_or_else(|_| Err("the host is shutting down".to_owned()))
-            .map_err(failed)
+            .unwrap_or_else(|_| Err(NotDone::Failed("the host is shutting down".to_owned())));
+        done.map_err(|why| match why {
+            NotDone::Stale(stale) => stale,
+            NotDone::Failed(message) => failed(message),
+        })
     }
 
     fn end(&self) {
@@ -198,15 +202,20 @@ impl Services for ServiceManager {
     }
 
     fn restart(&self, name: &str) -> Result<(), ServiceError> {
-        self.operate(name, ServiceOperation::Restart)
+        self.operate(name, ServiceOperation::Restart, None)
     }
 
     fn reload_or_restart(&self, name: &str) -> Result<(), ServiceError> {
         self.known(name)?.request(Request::Renew)
     }
 
-    fn operate(&self, name: &str, operation: ServiceOperation) -> Result<(), ServiceError> {
-        let request = |answer| Request::Operate(operation, answer);
+    fn operate(
+        &self,
+        name: &str,
+        operation: ServiceOperation,
+        seen: Option<&ledger::Seen>,
+    ) -> Result<(), ServiceError> {
+        let request = |answer| Request::Operate(operation, seen.cloned(), answer);
         self.known(name)?.request(request)
     }
 
@@ -249,15 +258,10 @@ impl Services for ServiceManager {
         self.services
             .iter()
             .map(|service| {
-                let standing = service.shared.standing();
+                let status = service.shared.status();
                 ServiceStatus {
-                    name: service.name().to_owned(),
-                    state: standing.state.name().to_owned(),
-                    pid: standing.pid,
-                    since: standing.since,
-                    restarts: standing.restarts,
-                    healthy: standing.healthy,
-                    detail: self.masked(standing.detail),
+                    detail: self.masked(status.detail),
+                    ..status
                 }
             })
             .collect()

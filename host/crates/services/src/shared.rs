@@ -7,7 +7,7 @@ use crate::history::History;
 use crate::log::Log;
 use crate::watch::Watch;
 use chrono::{DateTime, Utc};
-use selfheal_domain::ports::Clock;
+use selfheal_domain::ports::{Clock, ServiceStatus};
 use selfheal_domain::service::ServiceNotice;
 use selfheal_sandbox::ProcessTree;
 use std::collections::BTreeMap;
@@ -126,6 +126,20 @@ impl Shared {
             standing.healthy = None;
             detail.clone_into(&mut standing.detail);
         });
+    }
+
+    /// How it stands; what is in the detail is not masked.
+    pub(crate) fn status(&self) -> ServiceStatus {
+        let standing = self.standing();
+        ServiceStatus {
+            name: self.name().to_owned(),
+            state: standing.state.name().to_owned(),
+            pid: standing.pid,
+            since: standing.since,
+            restarts: standing.restarts,
+            healthy: standing.healthy,
+            detail: standing.detail,
+        }
     }
 
     pub(crate) fn notice(&self, notice: ServiceNotice) {

@@ -7,6 +7,7 @@
 )]
 
 use chrono::{DateTime, Utc};
+use selfheal_domain::ledger::Seen;
 use selfheal_domain::ports::{Clock, ServiceError, ServiceStatus, Services};
 use selfheal_domain::service::{ServiceNotice, ServiceOperation};
 use selfheal_domain::verification::VerificationResult;
@@ -505,6 +506,35 @@ fn a_crash_loop_opens_the_circuit_breaker_which_tells_and_lets_one_start_through
 }
 
 #[test]
+fn a_service_is_operated_as_it_was_seen() {
+    let app = App::new();
+    let config = ServiceConfig::new("web", "while :; do sleep 0.02; done");
+    let (hooks, _) = notices();
+    let manager = app.manager_with(vec![config], hooks);
+    let restart = |seen: &Seen| manager.operate("web", ServiceOperation::Restart, Some(seen));
+    let seen = || Seen::new([status(&manager, "web").version()]);
+    restart(&seen()).unwrap();
+    let (first, saw) = (status(&manager, "web").pid, seen());
+    // Of many who saw the same, one has it restarted.
+    let done = std::thread::scope(|scope| {
+        let threads = [(); 4].map(|()| scope.spawn(|| restart(&saw)));
+        let ends = threads.map(|thread| thread.join().unwrap());
+        for end in &ends {
+            assert!(
+                matches!(end, Ok(()) | Err(ServiceError::Stale(_))),
+                "{end:?}"
+            );
+        }
+        ends.iter().filter(|end| end.is_ok()).count()
+    });
+    assert_eq!(done, 1);
+    assert_ne!(status(&manager, "web").pid, first);
+    let now = status(&manager, "web").pid;
+    assert!(matches!(restart(&saw), Err(ServiceError::Stale(_))));
+    assert_eq!(status(&manager, "web").pid, now, "nothing was done");
+}
+
+#[test]
 fn a_service_is_stopped_started_and_reloaded_on_somebodys_word() {
     let app = App::new();
     let mut config = ServiceConfig::new(
@@ -515,10 +545,18 @@ fn a_service_is_stopped_started_and_reloaded_on_somebodys_word() {
     config.restart = RestartPolicy::Always;
     let (hooks, _) = notices();
     let manager = app.manager_with(vec![config], hooks);
-    assert!(manager.operate("web", ServiceOperation::Reload).is_err());
-    manager.operate("web", ServiceOperation::Start).unwrap();
+    assert!(
+        manager
+            .operate("web", ServiceOperation::Reload, None)
+            .is_err()
+    );
+    manager
+        .operate("web", ServiceOperation::Start, None)
+        .unwrap();
     let first = status(&manager, "web").pid;
-    manager.operate("web", ServiceOperation::Start).unwrap();
+    manager
+        .operate("web", ServiceOperation::Start, None)
+        .unwrap();
     manager.reload_or_restart("web").unwrap();
     assert_eq!(status(&manager, "web").pid, first, "not restarted");
     eventually("the reload", || {
@@ -531,10 +569,14 @@ fn a_service_is_stopped_started_and_reloaded_on_somebodys_word() {
     let usage = details.usage.unwrap();
     assert!(usage.processes >= 1 && usage.resident_bytes > 0 && usage.open_files > 0);
     assert!(details.started_at.is_some() && details.reloads && details.kind == "process");
-    manager.operate("web", ServiceOperation::Stop).unwrap();
+    manager
+        .operate("web", ServiceOperation::Stop, None)
+        .unwrap();
     assert!(!alive(first.unwrap()));
     assert_eq!(status(&manager, "web").state, "stopped");
-    manager.operate("web", ServiceOperation::Restart).unwrap();
+    manager
+        .operate("web", ServiceOperation::Restart, None)
+        .unwrap();
     assert_ne!(status(&manager, "web").pid, first);
 }
 
@@ -571,7 +613,9 @@ fn systemd_is_told_by_systemctl() {
         "{standing:?}"
     );
     manager.restart("web").unwrap();
-    manager.operate("web", ServiceOperation::Stop).unwrap();
+    manager
+        .operate("web", ServiceOperation::Stop, None)
+        .unwrap();
     assert_eq!(status(&manager, "web").state, "stopped");
     assert_eq!(manager.health("web").result, VerificationResult::Fail);
     std::fs::write(app.file("refuse"), "").unwrap();
@@ -610,10 +654,16 @@ fn commands_of_the_owner_run_a_service_of_kind_command() {
         manager.new_errors("queue").unwrap()[0].line,
         "ERROR job 3 lost"
     );
-    manager.operate("queue", ServiceOperation::Stop).unwrap();
+    manager
+        .operate("queue", ServiceOperation::Stop, None)
+        .unwrap();
     let calls = std::fs::read_to_string(app.file("calls")).unwrap();
     assert_eq!(calls, "start\nstop\nstart\nstop\n");
-    assert!(manager.operate("queue", ServiceOperation::Reload).is_err());
+    assert!(
+        manager
+            .operate("queue", ServiceOperation::Reload, None)
+            .is_err()
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::call::{Call, bytes_of, json};
 use crate::handlers::audit::position_of;
+use crate::preconditions::of_version;
 use crate::problem::Problem;
 use crate::views::issue::{EmptyRequest, ReasonRequest};
 use crate::views::policy::{
@@ -14,7 +15,10 @@ use axum::http::{HeaderName, Response, StatusCode, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use selfheal_domain::ids::IssueNumber;
-use selfheal_domain::policy_control::{Candidate, PolicyControl, PolicyRefusal, Promote};
+use selfheal_domain::policy_control::{
+    Candidate, ChangeOutcome, PolicyControl, PolicyRefusal, Promote,
+};
+use selfheal_domain::user::Actor;
 use selfheal_pipeline::desk::DeskError;
 
 /// Recorded decisions that a plan asks again, unless the caller says how many.
@@ -31,6 +35,7 @@ impl From<PolicyRefusal> for Problem {
             PolicyRefusal::Unknown(what) => Self::not_found(format!("there is no {what}")),
             PolicyRefusal::Forbidden(detail) => Self::forbidden(detail),
             PolicyRefusal::Conflict(detail) => Self::conflict(detail),
+            PolicyRefusal::Stale(detail) => Self::stale(detail),
             PolicyRefusal::Unavailable(detail) => {
                 tracing::error!(detail, "the policies could not be changed");
                 Self::unavailable(detail)
@@ -65,7 +70,16 @@ pub(crate) fn proof(call: &Call) -> Enforcement {
 }
 
 pub(crate) fn get(call: &Call) -> Result<Response<Body>, Problem> {
-    json(StatusCode::OK, &standing(call)?)
+    versioned(call, json(StatusCode::OK, &standing(call)?)?)
+}
+
+/// The answer, with the version of the policies as they are now.
+fn versioned(call: &Call, response: Response<Body>) -> Result<Response<Body>, Problem> {
+    match call.shared.desk.policy_status() {
+        Ok(status) => Ok(of_version(status.version(), response)),
+        Err(DeskError::Conflict(_)) => Ok(response),
+        Err(error) => Err(error.into()),
+    }
 }
 
 pub(crate) fn text(call: &Call) -> Result<Response<Body>, Problem> {
@@ -81,9 +95,20 @@ pub(crate) fn enforcement(call: &Call) -> Result<Response<Body>, Problem> {
     json(StatusCode::OK, &proof(call))
 }
 
-/// What changes the policies, for an admin with a reason.
-fn change<'a>(call: &'a Call, reason: &str) -> Result<&'a dyn PolicyControl, Problem> {
-    Ok(call.shared.desk.policy_change(call.caller()?, reason)?)
+/// Changes the policies: for an admin, with a reason where one is wanted, and as they were
+/// seen where the caller says how they were.
+fn change<T>(
+    call: &Call,
+    reason: Option<&str>,
+    act: impl FnOnce(&dyn PolicyControl, &Actor) -> Result<T, PolicyRefusal>,
+) -> Result<T, Problem> {
+    let (desk, actor) = (call.desk()?, call.actor()?);
+    let changed = desk.change_policies(call.caller()?, reason, |control| act(control, &actor))?;
+    Ok(changed?)
+}
+
+fn changed(call: &Call, outcome: ChangeOutcome) -> Result<Response<Body>, Problem> {
+    versioned(call, json(StatusCode::OK, &Change::from(outcome))?)
 }
 
 pub(crate) fn keep_module(call: &Call) -> Result<Response<Body>, Problem> {
@@ -136,9 +161,10 @@ pub(crate) fn activate(call: &Call) -> Result<Response<Body>, Problem> {
     let request: PolicyActivationRequest = call.json()?;
     let (rollout, reason) = (request.rollout()?, request.reason.clone());
     let candidate = request.candidate()?;
-    let control = change(call, &reason)?;
-    let outcome = control.activate(&candidate, rollout, &call.actor()?, &reason)?;
-    json(StatusCode::OK, &Change::from(outcome))
+    let outcome = change(call, Some(&reason), |control, by| {
+        control.activate(&candidate, rollout, by, &reason)
+    })?;
+    changed(call, outcome)
 }
 
 /// A number in the path.
@@ -151,23 +177,25 @@ fn number(call: &Call, name: &str, what: &str) -> Result<u64, Problem> {
 pub(crate) fn confirm(call: &Call) -> Result<Response<Body>, Problem> {
     let EmptyRequest {} = call.json()?;
     let proposal = number(call, "number", "proposal")?;
-    let control = call.shared.desk.policy_decision(call.caller()?)?;
-    let outcome = control.confirm(proposal, &call.actor()?)?;
-    json(StatusCode::OK, &Change::from(outcome))
+    let outcome = change(call, None, |control, by| control.confirm(proposal, by))?;
+    changed(call, outcome)
 }
 
 pub(crate) fn withdraw(call: &Call) -> Result<Response<Body>, Problem> {
-    let request: ReasonRequest = call.json()?;
+    let ReasonRequest { reason } = call.json()?;
     let proposal = number(call, "number", "proposal")?;
-    change(call, &request.reason)?.withdraw(proposal, &call.actor()?, &request.reason)?;
+    change(call, Some(&reason), |control, by| {
+        control.withdraw(proposal, by, &reason)
+    })?;
     get(call)
 }
 
 fn end_trial(call: &Call, promote: Promote) -> Result<Response<Body>, Problem> {
-    let request: ReasonRequest = call.json()?;
-    let control = change(call, &request.reason)?;
-    let outcome = control.end_trial(promote, &call.actor()?, &request.reason)?;
-    json(StatusCode::OK, &Change::from(outcome))
+    let ReasonRequest { reason } = call.json()?;
+    let outcome = change(call, Some(&reason), |control, by| {
+        control.end_trial(promote, by, &reason)
+    })?;
+    changed(call, outcome)
 }
 
 pub(crate) fn promote(call: &Call) -> Result<Response<Body>, Problem> {
@@ -179,35 +207,38 @@ pub(crate) fn stop_trial(call: &Call) -> Result<Response<Body>, Problem> {
 }
 
 pub(crate) fn roll_back(call: &Call) -> Result<Response<Body>, Problem> {
-    let request: PolicyRollbackRequest = call.json()?;
-    let control = change(call, &request.reason)?;
-    let outcome = control.roll_back(request.generation, &call.actor()?, &request.reason)?;
-    json(StatusCode::OK, &Change::from(outcome))
+    let PolicyRollbackRequest { generation, reason } = call.json()?;
+    let outcome = change(call, Some(&reason), |control, by| {
+        control.roll_back(generation, by, &reason)
+    })?;
+    changed(call, outcome)
 }
 
 pub(crate) fn release(call: &Call) -> Result<Response<Body>, Problem> {
-    let request: ReasonRequest = call.json()?;
+    let ReasonRequest { reason } = call.json()?;
     let module = call.param("module")?;
-    change(call, &request.reason)?.release(module, &call.actor()?, &request.reason)?;
+    change(call, Some(&reason), |control, by| {
+        control.release(module, by, &reason)
+    })?;
     get(call)
 }
 
 pub(crate) fn grant(call: &Call) -> Result<Response<Body>, Problem> {
     let request: PolicyGrantRequest = call.json()?;
-    let grant = change(call, &request.reason)?.grant(
-        &request.rule,
-        request.issue.map(IssueNumber),
-        request.minutes,
-        &call.actor()?,
-        &request.reason,
-    )?;
-    json(StatusCode::CREATED, &PolicyGrant::from(grant))
+    let reason = &request.reason;
+    let issue = request.issue.map(IssueNumber);
+    let grant = change(call, Some(reason), |control, by| {
+        control.grant(&request.rule, issue, request.minutes, by, reason)
+    })?;
+    versioned(call, json(StatusCode::CREATED, &PolicyGrant::from(grant))?)
 }
 
 pub(crate) fn revoke(call: &Call) -> Result<Response<Body>, Problem> {
-    let request: ReasonRequest = call.json()?;
+    let ReasonRequest { reason } = call.json()?;
     let grant = number(call, "number", "grant")?;
-    change(call, &request.reason)?.revoke(grant, &call.actor()?, &request.reason)?;
+    change(call, Some(&reason), |control, by| {
+        control.revoke(grant, by, &reason)
+    })?;
     get(call)
 }
 

@@ -1,6 +1,7 @@
 //! The application's services: how they are, and what admins have them do.
 
 use crate::call::{Call, bytes_of, json};
+use crate::preconditions::of_version;
 use crate::problem::Problem;
 use crate::views::admin::{Service, ServiceDetails, ServicePage};
 use crate::views::issue::EmptyRequest;
@@ -21,7 +22,9 @@ pub(crate) fn list(call: &Call) -> Result<Response<Body>, Problem> {
 
 pub(crate) fn get(call: &Call) -> Result<Response<Body>, Problem> {
     let (status, details) = call.shared.desk.service_details(call.param("name")?)?;
-    json(StatusCode::OK, &ServiceDetails::of(status, details))
+    let version = status.version();
+    let response = json(StatusCode::OK, &ServiceDetails::of(status, details))?;
+    Ok(of_version(version, response))
 }
 
 pub(crate) fn log(call: &Call) -> Result<Response<Body>, Problem> {
@@ -52,12 +55,14 @@ pub(crate) fn reload(call: &Call) -> Result<Response<Body>, Problem> {
 fn operate(call: &Call, operation: ServiceOperation) -> Result<Response<Body>, Problem> {
     let EmptyRequest {} = call.json()?;
     let name = call.param("name")?;
-    let all = call
-        .shared
-        .desk
-        .operate_service(call.caller()?, name, operation)?;
+    let desk = call.desk()?;
+    let all = desk.operate_service(call.caller()?, name, operation)?;
     let one = |status: &ServiceStatus| status.name == name;
     let one = all.into_iter().find(one);
     let one = one.ok_or_else(|| Problem::not_found(format!("there is no service {name:?}")))?;
-    json(StatusCode::OK, &Service::from(one))
+    let version = one.version();
+    Ok(of_version(
+        version,
+        json(StatusCode::OK, &Service::from(one))?,
+    ))
 }

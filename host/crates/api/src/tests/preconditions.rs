@@ -48,7 +48,8 @@ async fn send(
 /// A path of the route with things that exist.
 fn place(route: &Route, issue: u64) -> String {
     let place = route.path.replace("{issue}", &issue.to_string());
-    place.replace("{name}", "web").replace("{index}", "0")
+    let place = place.replace("{name}", "web").replace("{index}", "0");
+    place.replace("{number}", "7").replace("{module}", "odd")
 }
 
 /// The body that the document shows as an example.
@@ -143,22 +144,36 @@ async fn no_call_acts_on_what_changed_since_it_was_read() {
         walked,
         [
             "abortIssue",
+            "activatePolicies",
             "approveIssue",
             "approvePatch",
             "comment",
+            "confirmPolicyProposal",
+            "endPolicyTrial",
             "freeze",
+            "grantPolicyRule",
+            "promotePolicyTrial",
             "rejectIssue",
             "rejectPatch",
             "relateIssue",
+            "releasePolicyModule",
+            "reloadService",
+            "restartService",
             "retryIssue",
+            "revokePolicyGrant",
+            "rollBackPolicies",
             "setAutonomy",
             "snoozeIssue",
+            "startService",
+            "stopService",
             "triageIssue",
             "unfreeze",
-            "wakeIssue"
+            "wakeIssue",
+            "withdrawPolicyProposal"
         ]
     );
     assert_eq!(world.ledger.store().head().0, head, "nothing is on record");
+    assert!(world.control.asked().is_empty(), "no policy is touched");
 
     // With the tag of what is there now, of either view of it, or of anything.
     let body = json!({ "priority": "P0" });
@@ -228,6 +243,30 @@ async fn the_autonomy_switch_is_set_as_it_was_seen() {
         &headers,
     );
     again.await.problem(412);
+}
+
+#[tokio::test]
+async fn services_and_policies_are_acted_on_as_they_were_seen() {
+    let world = World::new();
+    let reason = json!({ "reason": "because" });
+    for (read, act, body) in [
+        (
+            "/api/v1/services/web",
+            "/api/v1/services/web/restart",
+            json!({}),
+        ),
+        ("/api/v1/policies", "/api/v1/policies/trial/end", reason),
+    ] {
+        let seen = tag_of(&world.get("admin", read).await);
+        let headers = [("if-match", seen.as_str())];
+        let done = send(&world, "admin", "POST", act, body.clone(), &headers).await;
+        assert_eq!(done.status, 200, "{}", done.text);
+        // Where nothing changed by it, the version in the answer is the one that was seen.
+        let version = |tag: &str| tag.split('.').next().unwrap().to_owned();
+        assert_eq!(version(&tag_of(&done)), version(&seen), "{act}");
+    }
+    let operated = world.get("admin", "/api/v1/audit").await.text;
+    assert!(operated.contains("service.operated"), "{operated}");
 }
 
 /// A call that goes by no version says so instead of acting regardless.

@@ -13,7 +13,7 @@ use selfheal_domain::agent::{Agent, AgentError, Diagnosis, DiagnosisBrief, Draft
 use selfheal_domain::digest::Digest;
 use selfheal_domain::event::Event;
 use selfheal_domain::ids::{CommitId, IssueNumber, RunId, RunNumber, RunRef};
-use selfheal_domain::ledger::Ledger;
+use selfheal_domain::ledger::{Ledger, Seen};
 use selfheal_domain::patch::{FileChange, Patch};
 use selfheal_domain::permit::{Apply, DraftPatch, Permit, Rollback};
 use selfheal_domain::policy::*;
@@ -386,6 +386,11 @@ impl PolicyControl for Control {
     }
     fn text(&self) -> String {
         "four_eyes = true\n".into()
+    }
+    fn while_seen(&self, seen: &Seen, act: &mut dyn FnMut()) -> Result<(), PolicyRefusal> {
+        self.status().check(seen)?;
+        act();
+        Ok(())
     }
     fn keep_module(&self, bytes: &[u8], sign: Option<&[u8]>) -> Result<Digest, PolicyRefusal> {
         self.note(format!("keep {} {sign:?}", bytes.len()));

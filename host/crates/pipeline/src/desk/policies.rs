@@ -4,7 +4,9 @@
 use super::{Caller, DeskError, IssueDesk, required};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::policy::ModuleIdentity;
-use selfheal_domain::policy_control::{EnforcementStatus, PolicyControl, PolicyStatus};
+use selfheal_domain::policy_control::{
+    EnforcementStatus, PolicyControl, PolicyRefusal, PolicyStatus,
+};
 
 impl IssueDesk {
     /// Active policy modules with the set's generation and digest.
@@ -32,17 +34,32 @@ impl IssueDesk {
         self.policy_control()
     }
 
-    /// The same for a change, which only an admin may make and gives a reason for.
+    /// Changes the policies on an admin's word, for a `reason` where the change wants one:
+    /// as they were seen, where the caller says how they were.
     ///
     /// # Errors
-    /// See [`DeskError`].
-    pub fn policy_change(
+    /// See [`DeskError`]. What the policies refuse is inside, and that they are not as seen.
+    pub fn change_policies<T>(
         &self,
         caller: &Caller,
-        reason: &str,
-    ) -> Result<&dyn PolicyControl, DeskError> {
-        required("reason", reason)?;
-        self.policy_decision(caller)
+        reason: Option<&str>,
+        act: impl FnOnce(&dyn PolicyControl) -> Result<T, PolicyRefusal>,
+    ) -> Result<Result<T, PolicyRefusal>, DeskError> {
+        if let Some(reason) = reason {
+            required("reason", reason)?;
+        }
+        let control = self.policy_decision(caller)?;
+        let Some(seen) = &self.seen else {
+            return Ok(act(control));
+        };
+        let (mut act, mut outcome) = (Some(act), None);
+        let checked = control.while_seen(seen, &mut || {
+            outcome = act.take().map(|act| act(control));
+        });
+        Ok(checked.and_then(|()| {
+            let none = || PolicyRefusal::Unavailable("nothing was done".to_owned());
+            outcome.unwrap_or_else(|| Err(none()))
+        }))
     }
 
     /// How the policies stand, with the proof of enforcement.

@@ -3,7 +3,7 @@
 use super::{AutonomyView, Caller, DeskError, Freeze, IssueDesk, required};
 use crate::bounds;
 use selfheal_domain::event::{Event, ToolOutcome};
-use selfheal_domain::ports::ServiceStatus;
+use selfheal_domain::ports::{ServiceError, ServiceStatus};
 use selfheal_domain::report::FieldError;
 use selfheal_domain::risk::AutonomyLevel;
 use selfheal_domain::service::{ServiceDetails, ServiceOperation};
@@ -120,8 +120,8 @@ impl IssueDesk {
     /// Starts, stops, restarts or reloads one on an admin's word.
     ///
     /// # Errors
-    /// [`DeskError::NotFound`] for an unknown one; [`DeskError::Conflict`] when it
-    /// does not do it.
+    /// [`DeskError::NotFound`] for an unknown one; [`DeskError::Stale`]; and
+    /// [`DeskError::Conflict`] when it does not do it.
     pub fn operate_service(
         &self,
         caller: &Caller,
@@ -129,7 +129,9 @@ impl IssueDesk {
         operation: ServiceOperation,
     ) -> Result<Vec<ServiceStatus>, DeskError> {
         self.must_decide(caller)?;
-        self.must_be_service(name)?;
+        let (status, _) = self.service_details(name)?;
+        // Looked at again when its turn comes; this one keeps the log short.
+        status.check(self.seen.as_ref()).map_err(not_operated)?;
         let operated = |outcome| Event::ServiceOperated {
             service: name.to_owned(),
             operation,
@@ -138,13 +140,13 @@ impl IssueDesk {
         // On record before it happens (invariant 8), and again with what came of it.
         let intent = ToolOutcome::Unknown(format!("a {} was asked for", operation.name()));
         self.ledger.record_host(caller.actor(), operated(intent))?;
-        let result = self.services.operate(name, operation);
+        let result = self.services.operate(name, operation, self.seen.as_ref());
         let outcome = match &result {
             Ok(()) => ToolOutcome::Succeeded(operation.done().to_owned()),
             Err(error) => ToolOutcome::Failed(bounds::clip(error.to_string(), bounds::DETAIL)),
         };
         self.ledger.record_host(caller.actor(), operated(outcome))?;
-        result.map_err(|error| DeskError::Conflict(error.to_string()))?;
+        result.map_err(not_operated)?;
         Ok(self.services.status())
     }
 
@@ -153,5 +155,13 @@ impl IssueDesk {
             return Ok(());
         }
         Err(DeskError::NotFound(format!("service {name:?}")))
+    }
+}
+
+fn not_operated(error: ServiceError) -> DeskError {
+    match error {
+        ServiceError::Stale(stale) => DeskError::Stale(stale),
+        ServiceError::Unknown { name, .. } => DeskError::NotFound(format!("service {name:?}")),
+        failed @ ServiceError::Failed { .. } => DeskError::Conflict(failed.to_string()),
     }
 }

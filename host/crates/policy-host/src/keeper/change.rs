@@ -1,8 +1,8 @@
 //! Bringing a candidate into force.
 
+use super::PolicyKeeper;
 use super::start::{Ready, ready};
 use super::state::{InForce, Watched};
-use super::{PolicyKeeper, lock};
 use crate::compare::{Side, Structure, compare};
 use crate::edit;
 use crate::files::{self, FileProblem};
@@ -379,7 +379,7 @@ impl PolicyKeeper {
 
     /// Deals with what `policy.toml` says now, once for each content.
     pub(super) fn look_at_file(&self) {
-        let _changing = lock(&self.changing);
+        let _changing = self.changing.take();
         let text = match files::read_text(&self.places.policy_file) {
             Ok(text) => text,
             Err(error) => {

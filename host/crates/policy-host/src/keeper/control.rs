@@ -11,6 +11,7 @@ use crate::host::PreparedSet;
 use crate::replay::{Recorded, decide_again};
 use selfheal_domain::digest::Digest;
 use selfheal_domain::ids::IssueNumber;
+use selfheal_domain::ledger::Seen;
 use selfheal_domain::policy::ModuleIdentity;
 use selfheal_domain::policy_control::{
     Candidate, ChangeOutcome, ChangeSource, Explanation, Grant, ModuleState, ModuleStatus,
@@ -264,6 +265,13 @@ impl PolicyControl for PolicyKeeper {
         self.state().in_force.kept.text.clone()
     }
 
+    fn while_seen(&self, seen: &Seen, act: &mut dyn FnMut()) -> Result<(), PolicyRefusal> {
+        let _changing = self.changing.take();
+        self.status().check(seen)?;
+        act();
+        Ok(())
+    }
+
     fn keep_module(&self, bytes: &[u8], signature: Option<&[u8]>) -> Result<Digest, PolicyRefusal> {
         use selfheal_policy_source::StoreProblem;
         self.generations
@@ -299,7 +307,7 @@ impl PolicyControl for PolicyKeeper {
         by: &Actor,
         reason: &str,
     ) -> Result<ChangeOutcome, PolicyRefusal> {
-        let _changing = lock(&self.changing);
+        let _changing = self.changing.take();
         let text = self.text_of(candidate)?;
         self.change(text, None, rollout, &order(ChangeSource::Api, by, reason))
     }
@@ -318,7 +326,7 @@ impl PolicyControl for PolicyKeeper {
         by: &Actor,
         reason: &str,
     ) -> Result<ChangeOutcome, PolicyRefusal> {
-        let _changing = lock(&self.changing);
+        let _changing = self.changing.take();
         match promote {
             Promote::Yes => self.promoted(by, reason),
             Promote::No => {
@@ -338,7 +346,7 @@ impl PolicyControl for PolicyKeeper {
         by: &Actor,
         reason: &str,
     ) -> Result<ChangeOutcome, PolicyRefusal> {
-        let _changing = lock(&self.changing);
+        let _changing = self.changing.take();
         let kept = {
             let state = self.state();
             let found = match to {

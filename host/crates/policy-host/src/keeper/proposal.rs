@@ -1,8 +1,8 @@
 //! Changes that wait for a second admin.
 
+use super::PolicyKeeper;
 use super::change::{FileDuty, Order, Planned, REPLAYED};
 use super::state::OpenProposal;
-use super::{PolicyKeeper, lock};
 use crate::compare::{Side, compare};
 use crate::files;
 use crate::host::PreparedSet;
@@ -152,7 +152,7 @@ impl PolicyKeeper {
         number: u64,
         by: &Actor,
     ) -> Result<ChangeOutcome, PolicyRefusal> {
-        let _changing = lock(&self.changing);
+        let _changing = self.changing.take();
         let unknown = || PolicyRefusal::Unknown(format!("open proposal {number}"));
         let open = self
             .state()
@@ -227,7 +227,7 @@ impl PolicyKeeper {
         by: &Actor,
         reason: &str,
     ) -> Result<(), PolicyRefusal> {
-        let _changing = lock(&self.changing);
+        let _changing = self.changing.take();
         if !self.state().proposals.contains_key(&number) {
             return Err(PolicyRefusal::Unknown(format!("open proposal {number}")));
         }

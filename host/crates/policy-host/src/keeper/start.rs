@@ -3,7 +3,8 @@
 
 use super::observed::Observed;
 use super::state::{InForce, OpenProposal, State};
-use super::{KeeperPlaces, PolicyKeeper, RecordEvent, StartError, lock};
+use super::turns::Turns;
+use super::{KeeperPlaces, PolicyKeeper, RecordEvent, StartError};
 use crate::compare::{Side, compare};
 use crate::config::PolicyConfig;
 use crate::files;
@@ -184,7 +185,7 @@ impl PolicyKeeper {
             places,
             clock,
             generations,
-            changing: Mutex::new(()),
+            changing: Turns::default(),
             state: Mutex::new(state),
             attached: OnceLock::new(),
             follower: OnceLock::new(),
@@ -203,7 +204,7 @@ impl PolicyKeeper {
     /// # Errors
     /// The log cannot be read or written; the host must not start then.
     pub fn attach(&self, store: Arc<dyn EventStore>, record: RecordEvent) -> Result<(), String> {
-        let changing = lock(&self.changing);
+        let changing = self.changing.take();
         let text = |error: selfheal_domain::ports::StoreError| error.to_string();
         let mut changes = store.policy_changes(None, CHANGES).map_err(text)?;
         changes.reverse();

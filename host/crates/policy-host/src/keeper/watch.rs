@@ -222,7 +222,7 @@ impl PolicyKeeper {
     }
 
     fn end_bad_trial(&self, generation: u64, why: &str) {
-        let _changing = lock(&self.changing);
+        let _changing = self.changing.take();
         let state = self.state();
         let still = state
             .trial
@@ -246,7 +246,7 @@ impl PolicyKeeper {
 
     /// Back to the generation before, which was good and approved.
     fn return_from(&self, generation: u64, why: &str) {
-        let _changing = lock(&self.changing);
+        let _changing = self.changing.take();
         let (previous, bad) = {
             let mut state = self.state();
             let Some(watched) = state
