@@ -403,9 +403,16 @@ fn path_parameters(path: &str) -> Vec<Value> {
             "file" => "index.js",
             _ => "web",
         };
+        let schema = match name {
+            "name" if path.contains("/users/") => {
+                json!({ "type": "string", "pattern": bounds::NAME })
+            }
+            "name" if path.contains("/views/") => bounds::view_name(),
+            _ => json!({ "type": "string" }),
+        };
         json!({
             "name": name, "in": "path", "required": true, "description": about,
-            "schema": { "type": "string" }, "example": example
+            "schema": schema, "example": example
         })
     };
     names.map(parameter).collect()

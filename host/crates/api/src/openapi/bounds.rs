@@ -14,6 +14,7 @@ use selfheal_domain::policy_control::LONGEST_GRANT_MINUTES;
 use selfheal_domain::query::MAX_CHARS;
 use selfheal_domain::report::{MAX_TEXT_BYTES, MAX_TITLE_CHARS};
 use selfheal_domain::token::{INITIAL_TOKEN, MAX_TOKEN_DAYS, MAX_TOKEN_NAME};
+use selfheal_domain::view::MAX_NAME_CHARS;
 use serde_json::{Map, Value, json};
 
 /// A text that is not blank, as [`selfheal_domain::report::check_text`] has it: white space
@@ -23,7 +24,7 @@ const TEXT: &str = r"^[^\x00]*[^\x00\x09-\x0d\x20\x85\xa0\u1680\u2000-\u200a\u20
 const LINE: &str = r"^[^\x00\r\n]*[^\x00\x09-\x0d\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\x00\r\n]*$";
 /// A text that may be blank.
 const OPTIONAL: &str = r"^[^\x00]*$";
-/// A name of a token: nothing that controls a terminal in it, white space around it or not.
+/// A name of a token or a view: nothing that controls a terminal in it, white space around it or not.
 const TOKEN: &str = r"^[\x09-\x0d\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]([^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000])?[\x09-\x0d\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*$";
 /// As [`selfheal_domain::user::UserName`] has it.
 pub(super) const NAME: &str = "^[a-z0-9][a-z0-9._-]{0,63}$";
@@ -75,6 +76,12 @@ fn bound(schema: &str, field: &str) -> Option<Value> {
         ("ModuleEditRequest", "mode") => json!({ "enum": ["enforce", "shadow", "off", null] }),
         _ => return None,
     })
+}
+
+/// A name of a view, as in its path.
+pub(super) fn view_name() -> Value {
+    let pattern = json!([{ "pattern": TOKEN }]);
+    json!({ "type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARS, "allOf": pattern })
 }
 
 /// What holds between the fields of a request.
