@@ -18,7 +18,7 @@ use crate::state::Shared;
 use crate::tls::Peer;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, Request};
-use axum::http::{HeaderName, HeaderValue, Response, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, Uri, header};
 use axum::response::IntoResponse;
 use futures::StreamExt;
 use selfheal_domain::digest::Digest;
@@ -29,6 +29,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Longest path with its query, in bytes: the longest query, with each character escaped,
+/// fits twice.
+const MAX_PLACE: usize = 32 * 1024;
+/// Most bytes of all headers, names and values.
+const MAX_HEADERS: usize = 32 * 1024;
 /// A body must have arrived after this.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -66,6 +71,7 @@ async fn walk(
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let (mut parts, body) = request.into_parts();
+    bounded(&parts.uri, &parts.headers)?;
     let path = RawPathParams::from_request_parts(&mut parts, &()).await;
     let path = path.map_err(|error| Problem::malformed(error.body_text()))?;
     let path = path
@@ -502,7 +508,31 @@ pub(crate) fn finish(shared: &Shared, mut response: Response<Body>) -> Response<
     response
 }
 
+/// Refuses what goes before the body where it is longer than anybody needs. The server has
+/// bounds of its own, further out, and answers at those without a word.
+fn bounded(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    let place = uri.path_and_query().map_or(0, |place| place.as_str().len());
+    if place > MAX_PLACE {
+        return Err(Problem::uri_too_long(format!(
+            "a path with its query has at most {MAX_PLACE} bytes; this one has {place}"
+        )));
+    }
+    let lines = headers.iter();
+    let bytes: usize = lines
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    if bytes > MAX_HEADERS {
+        return Err(Problem::headers_too_large(format!(
+            "all headers together have at most {MAX_HEADERS} bytes; these have {bytes}"
+        )));
+    }
+    Ok(())
+}
+
 /// The answer where there is no route.
-pub(crate) async fn nowhere(uri: Uri) -> Response<Body> {
+pub(crate) async fn nowhere(uri: Uri, headers: HeaderMap) -> Response<Body> {
+    if let Err(problem) = bounded(&uri, &headers) {
+        return problem.into_response();
+    }
     Problem::not_found(format!("there is nothing at {}", uri.path())).into_response()
 }

@@ -559,7 +559,11 @@ fn refusals(route: &Route) -> Vec<(&'static str, &'static str)> {
         // What is refused is answered as a denial.
         return Vec::new();
     }
-    let mut refusals = vec![("429", "Too many requests; see Retry-After.")];
+    let mut refusals = vec![
+        ("429", "Too many requests; see Retry-After."),
+        ("414", "The path with its query is over its bound."),
+        ("431", "The headers are over their bound."),
+    ];
     let takes_body = route.verb != Verb::Get;
     let decides = takes_body
         && (route.has_issue()

@@ -176,6 +176,26 @@ impl Problem {
         )
     }
 
+    /// 414: over a bound, which the detail names.
+    pub(crate) fn uri_too_long(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::URI_TOO_LONG,
+            "uri-too-long",
+            "Path or query too long",
+            detail,
+        )
+    }
+
+    /// 431: over a bound, which the detail names.
+    pub(crate) fn headers_too_large(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "headers-too-large",
+            "Headers too large",
+            detail,
+        )
+    }
+
     /// 415: not JSON.
     pub(crate) fn unsupported_media_type(detail: impl Into<String>) -> Self {
         Self::new(
@@ -303,9 +323,11 @@ impl Problem {
             "409" => Self::conflict(detail),
             "412" => Self::stale(detail),
             "413" => Self::too_large(detail),
+            "414" => Self::uri_too_long(detail),
             "415" => Self::unsupported_media_type(detail),
             "422" => Self::invalid_field("title", "must not be empty"),
             "429" => Self::too_many(detail, Duration::from_secs(5)),
+            "431" => Self::headers_too_large(detail),
             "503" => Self::unavailable(detail),
             _ => Self::internal(),
         };

@@ -406,3 +406,43 @@ async fn only_the_issues_are_framed_and_only_by_whom_the_settings_name() {
     assert_eq!(script.headers[resource], "cross-origin");
     assert_eq!(world.get("", "/").await.headers[resource], "same-origin");
 }
+
+/// An agent hears an explicit denial instead: an error would let its call through.
+#[tokio::test]
+async fn what_goes_before_the_body_is_bounded_everywhere() {
+    let world = World::new();
+    let long = "x".repeat(33 * 1024);
+    for path in [
+        "/api/v1/issues",
+        "/healthz",
+        "/nowhere",
+        "/api/v1/hook/claude-code",
+    ] {
+        let hook = path.contains("/hook/");
+        let (who, method) = if hook {
+            ("hook", "POST")
+        } else {
+            ("admin", "GET")
+        };
+        let place = format!("{path}?q={long}");
+        let ask = |place: &str, extra: &str| {
+            let authorization = format!("Bearer {}", world.token(who));
+            Request::builder()
+                .method(method)
+                .uri(place)
+                .header(header::AUTHORIZATION, authorization)
+                .header("x-extra", extra)
+                .body(Body::empty())
+                .unwrap()
+        };
+        for (place, extra, status) in [(&*place, "", 414), (path, &*long, 431)] {
+            let reply = world.send(ask(place, extra)).await;
+            if hook {
+                assert_eq!(reply.status, 200);
+                assert!(reply.text.contains("\"deny\""), "{}", reply.text);
+            } else {
+                reply.problem(status);
+            }
+        }
+    }
+}
