@@ -191,7 +191,7 @@ impl IssueDesk {
         self
     }
 
-    /// This desk for somebody who saw these versions of an issue or of the autonomy switch:
+    /// This desk for somebody who saw these versions of what they act on:
     /// acts on anything that has moved on are refused as [`DeskError::Stale`].
     #[must_use]
     pub fn expecting(&self, seen: Seen) -> Self {
