@@ -14,6 +14,8 @@ mod log;
 mod observed;
 #[path = "ratchet_tests.rs"]
 mod ratchet;
+#[path = "seen_tests.rs"]
+mod seen;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 #[path = "watch_tests.rs"]
@@ -24,7 +26,6 @@ use crate::files::crash::point;
 use log::{MemoryLog, StillClock};
 use selfheal_domain::event::Event;
 use selfheal_domain::ids::{IssueNumber, RunId, RunNumber, RunRef};
-use selfheal_domain::ledger::Seen;
 use selfheal_domain::policy::{PolicyContext, PolicyHost};
 use selfheal_domain::policy_control::{
     Candidate, ChangeOutcome, ChangeSource, ModuleEdit, ModuleState, PolicyControl, PolicyRefusal,
@@ -34,7 +35,7 @@ use selfheal_domain::ports::{Clock, EventStore};
 use selfheal_domain::user::{Actor, UserName};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
 use support::{bash, context, guardrail, host_with};
 use uuid::Uuid;
@@ -737,42 +738,6 @@ fn broken_glass_lasts_its_time_and_covers_its_rule_only() {
     keeper.revoke(grant.number, &user("bob"), "enough").unwrap();
     assert_eq!(verdict(&keeper), 2);
     assert!(keeper.revoke(grant.number, &user("bob"), "enough").is_err());
-}
-
-#[test]
-fn what_was_seen_is_what_is_changed() {
-    let world = World::new(&text(&[("denies", "enforce")]));
-    let keeper = world.open();
-    let seen = || Seen::new([keeper.status().version()]);
-    let grant = || keeper.grant("test.rule", None, 10, &user("ada"), "night shift");
-    let before = seen();
-    let mut numbers = Vec::new();
-    keeper
-        .while_seen(&before, &mut || numbers.push(grant().unwrap().number))
-        .unwrap();
-    // Whoever has the turn may change; that changed what there is to see.
-    let again = keeper.while_seen(&before, &mut || numbers.push(0));
-    assert!(matches!(again, Err(PolicyRefusal::Stale(_))), "{again:?}");
-    keeper
-        .while_seen(&seen(), &mut || {
-            keeper.revoke(numbers[0], &user("bob"), "enough").unwrap();
-        })
-        .unwrap();
-    assert_eq!(seen(), before, "as it was");
-    // Of many who saw the same, one acts.
-    let acted = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                let outcome = keeper.while_seen(&before, &mut || {
-                    grant().unwrap();
-                    acted.fetch_add(1, Ordering::SeqCst);
-                });
-                assert!(matches!(outcome, Ok(()) | Err(PolicyRefusal::Stale(_))));
-            });
-        }
-    });
-    assert_eq!(acted.load(Ordering::SeqCst), 1);
 }
 
 #[test]
