@@ -111,6 +111,13 @@ fn a_provider_of_identities_logs_in_whom_it_vouches_for_and_nobody_else() {
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.stderr.contains("provider of identities"), "{ran:?}");
 
+    operator(&["user", "disable", "ann"], "");
+    let disabled = none("/?login=disabled");
+    assert_eq!(log_in("/", ann(), Forgery::None), disabled);
+    let me = host.raw("GET", "/api/v1/session", &headers, "");
+    assert_eq!(me.status(), 401, "and the session is over");
+    operator(&["user", "enable", "ann"], "");
+
     // The name belongs to the first who came with it.
     let other = json!({"sub": "4712", "preferred_username": "ann"});
     assert_eq!(log_in("/", other, Forgery::None), none("/?login=unknown"));

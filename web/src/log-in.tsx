@@ -8,7 +8,7 @@ import { useLogIn } from "./session";
 import { Preferences } from "./shell";
 import { useProblemText } from "./ui/toast";
 
-const REASONS = ["refused", "unknown", "unavailable"] as const;
+const REASONS = ["refused", "unknown", "disabled", "unavailable"] as const;
 
 /** Why the provider's answer was not enough, as the address says. */
 function reason(search: string) {

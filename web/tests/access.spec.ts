@@ -62,6 +62,10 @@ test("what comes up keeps WCAG 2.2 AA", async ({ page, as, host }) => {
   await page.getByRole("button", { name: "Reject…" }).click();
   await expect(page.getByRole("dialog")).toBeVisible();
   await check(page, "dialog");
+  await page.goto("/people");
+  await page.getByRole("button", { name: "Manage ann" }).click();
+  await expect(page.getByRole("dialog").getByRole("table")).toBeVisible();
+  await check(page, "somebody's account");
 });
 
 test("German has every word and fits", async ({ page, as, host }) => {

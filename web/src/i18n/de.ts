@@ -33,6 +33,7 @@ export const de: Words = {
   "login.refused": "Die Anmeldung dort hat nicht geklappt. Versuchen Sie es noch einmal.",
   "login.unknown":
     "Dort sind Sie bekannt, haben hier aber kein Konto. Bitten Sie einen Admin darum.",
+  "login.disabled": "Ihr Konto hier ist gesperrt. Bitten Sie einen Admin, es freizugeben.",
   "login.unavailable":
     "Der Anbieter ist gerade nicht erreichbar. Melden Sie sich mit dem Passwort an.",
 

@@ -30,6 +30,7 @@ export const en = {
   "login.provider": "Log in with {name}",
   "login.refused": "The log-in there did not work. Try again.",
   "login.unknown": "You are known there, but have no account here. Ask an admin for one.",
+  "login.disabled": "Your account here is disabled. Ask an admin to enable it.",
   "login.unavailable": "The provider cannot be reached just now. Log in with your password.",
 
   "nav.main": "Main menu",

@@ -82,6 +82,15 @@ pub(crate) fn identified(
     Ok(account)
 }
 
+/// Whether somebody whom a provider vouches for has an account here that is disabled: told
+/// to nobody else.
+pub(crate) fn is_disabled(shared: &Shared, person: &Identified) -> bool {
+    let theirs = |account: &Account| account.subject.as_deref() == Some(person.subject.as_str());
+    let disabled = |account: &Account| account.standing == Standing::Disabled;
+    let accounts = shared.accounts();
+    accounts.is_ok_and(|all| (all.iter()).any(|account| theirs(account) && disabled(account)))
+}
+
 /// Hooks ask with their token and in no other way.
 fn admitted(account: Account) -> Result<Account, Problem> {
     if !account.standing.is_open() {

@@ -198,7 +198,11 @@ fn walk(call: &Call, sign_in: &SignInOptions) -> Result<Response<Body>, &'static
             "a log-in at the provider is refused"
         );
         let _ = refused_by_record(shared, person.name.as_str());
-        "unknown"
+        if outside::is_disabled(shared, &person) {
+            "disabled"
+        } else {
+            "unknown"
+        }
     })?;
     if !shared.finished.add(key, Instant::now()) {
         return Err(refuse("it was finished already"));
