@@ -59,7 +59,6 @@ enum Command {
     Service(service::Service),
     Heal(heal::Heal),
     Hook(hook::Hook),
-    #[command(subcommand)]
     Mcp(mcp::Mcp),
     #[command(subcommand)]
     Audit(audit::Audit),

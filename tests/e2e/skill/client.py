@@ -1,4 +1,4 @@
-"""The official client of the protocol reports an issue with the tools of `selfheal mcp issues`.
+"""The official client of the protocol reports an issue with the tools of `selfheal mcp`.
 
 It checks every message against the protocol's types, and each call against the tool's schema.
 """
@@ -24,7 +24,7 @@ async def person(context, params):
 async def main():
     names = ("SELFHEAL_URL", "SELFHEAL_TOKEN")
     server = StdioServerParameters(
-        command=sys.argv[1], args=["mcp", "issues"], env={name: os.environ[name] for name in names}
+        command=sys.argv[1], args=["mcp"], env={name: os.environ[name] for name in names}
     )
     async with stdio_client(server) as (reading, writing):
         async with ClientSession(reading, writing, elicitation_callback=person) as session:

@@ -1,4 +1,4 @@
-//! The same with the tools of `selfheal mcp issues`.
+//! The same with the tools of `selfheal mcp`.
 
 use super::skill;
 use crate::programs::cart;
@@ -21,7 +21,7 @@ struct Client {
 impl Client {
     fn start(project: &Project, url: &str, token: &str, capabilities: &Value) -> Self {
         let mut process = project
-            .command(&project.outside(), &["mcp", "issues"])
+            .command(&project.outside(), &["mcp"])
             .env("SELFHEAL_URL", url)
             .env("SELFHEAL_TOKEN", token)
             .stdin(Stdio::piped())
@@ -233,7 +233,7 @@ fn the_tools_report_and_decide_nothing() {
 
     for url in ["http://selfheal.example", "ftp://127.0.0.1", "x"] {
         let environment = [("SELFHEAL_URL", url), ("SELFHEAL_TOKEN", "sfh_secret")];
-        let ran = project.selfheal_with(&project.outside(), &["mcp", "issues"], &environment);
+        let ran = project.selfheal_with(&project.outside(), &["mcp"], &environment);
         assert_eq!(ran.code, 2, "{ran:?}");
         assert!(ran.stderr.contains("must be https"), "{ran:?}");
         assert!(!ran.stderr.contains("sfh_secret"));
