@@ -1,7 +1,7 @@
 //! Which issues a list holds, and in which order.
 //!
 //! A filter is terms that all hold. The words that people type are made into one by
-//! [`parse`]; what an API's single parameters ask for is more terms of the same kind.
+//! [`parse()`]; what an API's single parameters ask for is more terms of the same kind.
 
 mod parse;
 #[cfg(test)]
