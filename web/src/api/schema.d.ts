@@ -460,6 +460,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/issues/{issue}/commits": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The commits that an issue's attempts made on the live branch, with their trailers.
+         * @description For admins and auditors; by token with the scope `read`.
+         */
+        get: operations["listIssueCommits"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/issues/{issue}/events": {
         parameters: {
             query?: never;
@@ -1944,6 +1964,25 @@ export interface components {
          * @enum {string}
          */
         CommentRole: "USER" | "ADMIN" | "AGENT" | "SYSTEM";
+        /** @description A commit that an attempt made on the live branch. */
+        Commit: {
+            /** @description Its name in the application's repository. */
+            commit: string;
+            /** @description What it did. */
+            kind: components["schemas"]["CommitKind"];
+            /**
+             * Format: int32
+             * @description Number of the attempt within the issue.
+             */
+            run: number;
+            /** @description Its trailers, in their order; absent where the repository no longer has it. */
+            trailers?: components["schemas"]["Trailer"][];
+        };
+        /**
+         * @description What a commit did: it brought a patch to the live branch, or undid that.
+         * @enum {string}
+         */
+        CommitKind: "heal" | "rollback";
         /** @description One decision of the policies. */
         Decision: {
             actor: string;
@@ -2285,6 +2324,11 @@ export interface components {
              * @example 7
              */
             version: number;
+        };
+        /** @description What an issue's attempts committed. */
+        IssueCommits: {
+            /** @description Oldest first. */
+            commits: components["schemas"]["Commit"][];
         };
         /** @description A page of issues. */
         IssuePage: {
@@ -3209,6 +3253,13 @@ export interface components {
             name: string & (unknown & unknown);
             /** @description What it may be used for, within the role; everything that the caller may, without. */
             scopes?: components["schemas"]["Scope"][] | null;
+        };
+        /** @description What a commit says about itself, as plain git shows it. */
+        Trailer: {
+            /** @example Selfheal-Risk */
+            name: string;
+            /** @example 12 low */
+            value: string;
         };
         /** @description Priority, severity, or both. */
         TriageRequest: {
@@ -4801,6 +4852,63 @@ export interface operations {
             422: components["responses"]["Problem422"];
             429: components["responses"]["Problem429"];
             431: components["responses"]["Problem431"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    listIssueCommits: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Not if the answer would be the one with this `ETag`.
+                 * @example "7.0123456789abcdef"
+                 */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description Number or id of the issue.
+                 * @example 42
+                 */
+                issue: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IssueCommits"];
+                };
+            };
+            /** @description The caller has it already. */
+            304: {
+                headers: {
+                    /**
+                     * @description What the answer shows, for `If-Match` and `If-None-Match`.
+                     * @example "7.0123456789abcdef"
+                     */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
             500: components["responses"]["Problem500"];
             503: components["responses"]["Problem503"];
         };

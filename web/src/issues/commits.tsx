@@ -1,6 +1,9 @@
 // The commits that an issue made, and how to check them without this page.
-import type { Issue } from "../api/client";
+import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
+import { api, data, type Issue } from "../api/client";
 import { useSpeech } from "../i18n";
+import { Failure } from "../ui/states";
 import { useTell } from "../ui/toast";
 
 type Commit = { kind: "heal" | "rollback"; commit: string };
@@ -39,9 +42,12 @@ export function Commits({ issue }: { issue: Issue }) {
               {t("commits.generation", { generation: run.policyGeneration })}, {run.agent}
             </span>
             {commits.map(({ kind, commit }) => (
-              <p key={commit}>
-                {t(`commits.${kind}`)} <code className="digest">{commit}</code>
-              </p>
+              <div key={commit}>
+                <p>
+                  {t(`commits.${kind}`)} <code className="digest">{commit}</code>
+                </p>
+                <Trailers issue={issue.number} commit={commit} />
+              </div>
             ))}
           </li>
         ))}
@@ -57,6 +63,42 @@ export function Commits({ issue }: { issue: Issue }) {
         <Command key={command} command={command} />
       ))}
     </section>
+  );
+}
+
+/** What a commit says about itself, read from the repository when somebody wants to see it. */
+function Trailers({ issue, commit }: { issue: number; commit: string }) {
+  const { t } = useSpeech();
+  const [open, setOpen] = useState(false);
+  const made = useQuery({
+    queryKey: ["issue", String(issue), "commits", commit],
+    enabled: open,
+    queryFn: () =>
+      data(
+        api.GET("/api/v1/issues/{issue}/commits", { params: { path: { issue: String(issue) } } }),
+      ),
+  });
+  const found = made.data?.commits.find((one) => one.commit === commit);
+  return (
+    <details className="trailers" onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary>{t("commits.trailers")}</summary>
+      {made.isError && <Failure error={made.error} again={made.refetch} />}
+      {made.isSuccess && found?.trailers === undefined && (
+        <p className="soft">{t("commits.gone")}</p>
+      )}
+      {found?.trailers !== undefined && (
+        <dl>
+          {found.trailers.map(({ name, value }) => (
+            <div key={`${name}: ${value}`}>
+              <dt>
+                <code>{name}</code>
+              </dt>
+              <dd dir="auto">{value}</dd>
+            </div>
+          ))}
+        </dl>
+      )}
+    </details>
   );
 }
 

@@ -462,6 +462,12 @@ pub trait Repository: Send + Sync {
         Ok(Coverage::Part)
     }
 
+    /// The trailers of a commit, in their order, as `(name, value)`.
+    ///
+    /// # Errors
+    /// See [`RepositoryError`]; the commit may be gone.
+    fn trailers(&self, commit: &CommitId) -> Result<Vec<(String, String)>, RepositoryError>;
+
     /// Records the live tree as it is under `run.snapshot_ref()`, without touching
     /// index, branch or stash.
     ///

@@ -24,6 +24,7 @@ use selfheal_domain::state::Phase;
 use selfheal_domain::user::{Account, Actor, Role, TrustClass, UserName};
 use std::sync::Arc;
 
+pub mod commits;
 mod external;
 mod lists;
 mod policies;

@@ -203,13 +203,18 @@ fn one_line(text: &str, longest: usize) -> String {
     flat
 }
 
-/// Value of a trailer: the last paragraph's line `key: value`.
-pub(crate) fn trailer<'a>(message: &'a str, key: &str) -> Option<&'a str> {
-    let block = message.trim_end().rsplit("\n\n").next()?;
-    block.lines().find_map(|line| {
+/// The trailers: lines `key: value` of the last paragraph.
+pub(crate) fn trailers(message: &str) -> impl Iterator<Item = (&str, &str)> {
+    let block = message.trim_end().rsplit("\n\n").next();
+    block.into_iter().flat_map(str::lines).filter_map(|line| {
         let (name, value) = line.split_once(": ")?;
-        name.eq_ignore_ascii_case(key).then_some(value.trim())
+        Some((name, value.trim()))
     })
+}
+
+/// Value of a trailer.
+pub(crate) fn trailer<'a>(message: &'a str, key: &str) -> Option<&'a str> {
+    trailers(message).find_map(|(name, value)| name.eq_ignore_ascii_case(key).then_some(value))
 }
 
 /// The commit is this run's, of this kind.

@@ -6,7 +6,7 @@ use crate::hardened::{self, canonical, refuse_unsettled, root_of, unsupported};
 use crate::layer;
 use crate::live::LiveTree;
 use crate::lock::RepositoryLock;
-use crate::message::{CommitSigner, Committer, Kind, MachineIdentity, compose, is_of};
+use crate::message::{CommitSigner, Committer, Kind, MachineIdentity, compose, is_of, trailers};
 use crate::objects::{TreeEdit, edited_tree, file_in, store, workshop};
 use crate::snapshot::ShadowIndex;
 use crate::texts;
@@ -471,6 +471,14 @@ impl Repository for GitRepository {
         read: &mut dyn FnMut(&str, &str),
     ) -> Result<Coverage, RepositoryError> {
         texts::read(&self.open_git()?, commit, limits, wants, read)
+    }
+
+    fn trailers(&self, commit: &CommitId) -> Result<Vec<(String, String)>, RepositoryError> {
+        let repo = self.open_git()?;
+        let commit = find_commit(&repo, commit)?;
+        let message = String::from_utf8_lossy(commit.message_bytes()).into_owned();
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        Ok(trailers(&message).map(owned).collect())
     }
 
     fn snapshot(&self, run: RunRef, message: &CommitMessage) -> Result<Snapshot, RepositoryError> {

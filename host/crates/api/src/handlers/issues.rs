@@ -4,8 +4,8 @@ use crate::call::{Call, Credential, json};
 use crate::preconditions::of_version;
 use crate::problem::Problem;
 use crate::views::issue::{
-    CommentRequest, CommentView, EmptyRequest, FileContents, IssueItem, IssuePage, IssueView,
-    ReasonRequest, ReportRequest, RetryRequest, SnoozeRequest, TriageRequest,
+    CommentRequest, CommentView, EmptyRequest, FileContents, IssueCommits, IssueItem, IssuePage,
+    IssueView, ReasonRequest, ReportRequest, RetryRequest, SnoozeRequest, TriageRequest,
 };
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
@@ -145,6 +145,14 @@ pub(crate) fn triage(call: &Call) -> Result<Response<Body>, Problem> {
     let (desk, key) = (call.desk()?, call.param("issue")?);
     let issue = desk.triage(call.caller()?, key, request.severity, request.priority)?;
     shown(call, &issue)
+}
+
+pub(crate) fn commits(call: &Call) -> Result<Response<Body>, Problem> {
+    let made = call
+        .shared
+        .desk
+        .commits(call.caller()?, call.param("issue")?)?;
+    json(StatusCode::OK, &IssueCommits::from(made))
 }
 
 pub(crate) fn snooze(call: &Call) -> Result<Response<Body>, Problem> {

@@ -103,6 +103,7 @@ const EXPECTED: &[(&str, &str, [&str; 7])] = &[
     ("POST",   "/api/v1/decisions/{id}/explanation",          ["401", "403", "403", "403", "ok",  "ok",  "403"]),
     ("GET",    "/api/v1/audit",                         ["401", "403", "403", "403", "ok",  "ok",  "403"]),
     ("GET",    "/api/v1/audit/checkpoint",              ["401", "403", "403", "403", "ok",  "ok",  "403"]),
+    ("GET",    "/api/v1/issues/{issue}/commits",        ["401", "403", "403", "403", "ok",  "ok",  "403"]),
     ("GET",    "/api/v1/issues/{issue}/pack",           ["401", "403", "403", "403", "ok",  "ok",  "403"]),
     ("GET",    "/api/v1/audit/proof/{index}",           ["401", "403", "403", "403", "ok",  "ok",  "403"]),
     ("GET",    "/api/v1/audit/tlog/checkpoint",         ["401", "403", "403", "403", "ok",  "ok",  "403"]),
@@ -121,6 +122,7 @@ const SCOPES: &[(Scope, &[&str])] = &[
     (Scope::Read, &[
         "GET /api/v1/issues", "GET /api/v1/issues/{issue}", "GET /api/v1/issues/{issue}/events",
         "GET /api/v1/issues/{issue}/stream", "GET /api/v1/stream", "GET /api/v1/issues/{issue}/pack",
+        "GET /api/v1/issues/{issue}/commits",
         "GET /api/v1/issues/{issue}/patch", "GET /api/v1/autonomy",
         "GET /api/v1/autonomy/preview", "GET /api/v1/views",
         "GET /api/v1/services", "GET /api/v1/services/{name}", "GET /api/v1/services/{name}/logs",

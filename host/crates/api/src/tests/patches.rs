@@ -1,8 +1,8 @@
 //! Approval, review, switches, services, decisions.
 
-use super::world::{World, judgement};
+use super::world::{GONE, World, judgement};
 use selfheal_domain::event::{Event, ToolDecision, ToolOutcome};
-use selfheal_domain::ids::DecisionId;
+use selfheal_domain::ids::{CommitId, DecisionId, IssueNumber};
 use selfheal_domain::policy::{AgentPhase, ToolCallFacts};
 use selfheal_domain::user::Actor;
 use serde_json::{Value, json};
@@ -76,6 +76,50 @@ async fn a_patch_is_reviewed_by_its_digest() {
     patch(at("/patch/approve"), json!({"patchDigest": digest}))
         .await
         .problem(409);
+}
+
+#[tokio::test]
+async fn commits_are_shown_with_their_trailers_as_long_as_they_are_there() {
+    let world = World::new();
+    for (commit, trailers) in [
+        (
+            "c".repeat(40),
+            json!([{"name": "Selfheal-Kind", "value": "heal"}]),
+        ),
+        (GONE.to_owned(), Value::Null),
+    ] {
+        let number = world.report("ada").await;
+        let at = |rest: &str| format!("/api/v1/issues/{number}{rest}");
+        world
+            .call("admin", "PATCH", &at("/approve"), Value::Null)
+            .await
+            .json();
+        let digest = world.draft_patch(number);
+        let none = world.get("auditor", &at("/commits")).await.json();
+        assert_eq!(none, json!({"commits": []}), "a draft is on no live branch");
+        let approval = json!({"patchDigest": digest});
+        world
+            .call("admin", "PATCH", &at("/patch/approve"), approval)
+            .await
+            .json();
+        let begun = world.ledger.begin_apply(IssueNumber(number), Actor::Host);
+        drop(begun.unwrap());
+        let applied = Event::PatchApplied {
+            commit: CommitId(commit.clone()),
+            probes: Vec::new(),
+        };
+        let applied = world
+            .ledger
+            .record(IssueNumber(number), Actor::Host, applied);
+        drop(applied.unwrap());
+        let made = world.get("auditor", &at("/commits")).await.json();
+        let made = &made["commits"][0];
+        assert_eq!(
+            (&made["run"], &made["kind"], &made["commit"]),
+            (&json!(1), &json!("heal"), &json!(commit))
+        );
+        assert_eq!(made["trailers"], trailers);
+    }
 }
 
 #[tokio::test]

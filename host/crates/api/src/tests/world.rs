@@ -81,9 +81,18 @@ impl Workbench for Nothing {
     }
 }
 
+/// A commit that the repository no longer has.
+pub(super) const GONE: &str = "dddddddddddddddddddddddddddddddddddddddd";
+
 impl Repository for Nothing {
     fn root(&self) -> PathBuf {
         PathBuf::new()
+    }
+    fn trailers(&self, commit: &CommitId) -> Result<Vec<(String, String)>, RepositoryError> {
+        match commit.0.as_str() {
+            GONE => Err(RepositoryError::Conflict("it is not there".to_owned())),
+            _ => Ok(vec![("Selfheal-Kind".to_owned(), "heal".to_owned())]),
+        }
     }
     fn snapshot(&self, _: RunRef, _: &CommitMessage) -> Result<Snapshot, RepositoryError> {
         Err(RepositoryError::WrongPermit)

@@ -13,6 +13,7 @@ use selfheal_domain::run::{RetryFrom, Run, RunStatus};
 use selfheal_domain::state::IssueStatus;
 use selfheal_domain::user::Role;
 use selfheal_domain::verification::{CheckEvidence, Verification, VerificationResult};
+use selfheal_pipeline::desk::commits::{CommitKind, MadeCommit};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -282,6 +283,75 @@ impl RunView {
             end_reason: run.end_reason.clone(),
         }
     }
+}
+
+/// What an issue's attempts committed.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct IssueCommits {
+    /// Oldest first.
+    commits: Vec<CommitView>,
+}
+
+impl From<Vec<MadeCommit>> for IssueCommits {
+    fn from(made: Vec<MadeCommit>) -> Self {
+        Self {
+            commits: made.into_iter().map(CommitView::from).collect(),
+        }
+    }
+}
+
+/// What a commit did.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = CommitKind)]
+pub(crate) enum CommitKindView {
+    /// It brought a patch to the live branch.
+    Heal,
+    /// It undid that.
+    Rollback,
+}
+
+/// A commit that an attempt made on the live branch.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Commit)]
+pub(crate) struct CommitView {
+    /// Number of the attempt within the issue.
+    run: u32,
+    kind: CommitKindView,
+    /// Its name in the application's repository.
+    commit: String,
+    /// Its trailers, in their order; absent where the repository no longer has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trailers: Option<Vec<Trailer>>,
+}
+
+impl From<MadeCommit> for CommitView {
+    fn from(made: MadeCommit) -> Self {
+        let trailers = made.trailers.map(|trailers| {
+            let trailers = trailers.into_iter();
+            trailers
+                .map(|(name, value)| Trailer { name, value })
+                .collect()
+        });
+        Self {
+            run: made.run.0,
+            kind: match made.kind {
+                CommitKind::Heal => CommitKindView::Heal,
+                CommitKind::Rollback => CommitKindView::Rollback,
+            },
+            commit: made.commit.to_string(),
+            trailers,
+        }
+    }
+}
+
+/// What a commit says about itself, as plain git shows it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Trailer {
+    #[schema(example = "Selfheal-Risk")]
+    name: String,
+    #[schema(example = "12 low")]
+    value: String,
 }
 
 /// Whether the contents of changed files are asked for.

@@ -17,6 +17,9 @@ impl Repository for Port {
     fn root(&self) -> PathBuf {
         PathBuf::from("/app")
     }
+    fn trailers(&self, _: &CommitId) -> Result<Vec<(String, String)>, RepositoryError> {
+        Ok(Vec::new())
+    }
     fn read_files(
         &self,
         _: &CommitId,

@@ -268,6 +268,13 @@ fn apply_and_rollback_leave_uncommitted_work_as_it_was() {
         "Selfheal <selfheal@test>\nSelfheal-Issue: 7\nSelfheal-Run: 1\nSelfheal-Run-Id: \
          00000000-0000-0000-0000-000000000002\nSelfheal-Kind: heal\nSelfheal-Risk: 12 low"
     );
+    // Read without git they are the same.
+    let read = repo.trailers(&applied.commit).unwrap();
+    let read: Vec<_> = read
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}"))
+        .collect();
+    assert_eq!(read, trailers.trim().lines().skip(1).collect::<Vec<_>>());
 
     let rollback = repo
         .roll_back_run(run(1), &snapshot, &patch, &message("Undo"))
