@@ -101,6 +101,10 @@ test("report, approve, watch, review, healed: live for admin and reporter", {
   await expect(comment, "what happens never takes the keyboard away").toBeFocused();
   await expect(page.getByText("Checks on the running application")).toBeVisible();
   await expect(page.getByText(/^git show --show-signature/).first()).toBeVisible();
+  const commits = page.getByRole("region", { name: "Commits" });
+  await commits.getByText("Trailers", { exact: true }).click();
+  await expect(commits.locator("dl")).toContainText("Selfheal-Kind");
+  await expect(commits.locator("dl")).toContainText(/admin-[0-9a-f]{12}/);
   await expect(reporter.getByText("repaired and checked")).toBeVisible();
   await expect(reporter.getByRole("region", { name: "What happens" })).toHaveCount(0);
 

@@ -135,3 +135,10 @@ test("ten thousand issues are scrolled, chosen, searched and opened", async ({ p
   await expect(rows.first()).toBeVisible();
   note("opening and going back", await measured(page));
 });
+
+test("a filter finds what is old in a long log by itself", async ({ page, as }) => {
+  await as("audrey");
+  await page.goto("/audit?issue=3");
+  await expect(page.locator(".timeline").getByText("issue.opened")).toBeVisible();
+  await expect(page.locator(".timeline > li")).not.toHaveCount(0);
+});

@@ -11,8 +11,11 @@ import { Empty, Failure, Loading } from "../ui/states";
 import { useTitle } from "../ui/title";
 import { useProblemText } from "../ui/toast";
 import { type CheckResult, checkLog } from "./check";
+import { useFill } from "./fill";
 
-const PAGE = 100;
+const PAGE = 200;
+/** Records that a filter looks through by itself. */
+const MOST_LOOKED_AT = 20_000;
 
 export default function AuditPage() {
   const { t } = useSpeech();
@@ -170,6 +173,12 @@ function Timeline({ size }: { size: number }) {
       (issue === "" || String(record.issue) === issue) &&
       (words === "" || `${record.actor} ${record.summary}`.toLowerCase().includes(words)),
   );
+  useFill(log, {
+    on: wanted !== "" || issue !== "" || words !== "",
+    shown: shown.length,
+    loaded: records.length,
+    most: MOST_LOOKED_AT,
+  });
   const set = (name: string, value: string) =>
     setParameters(
       () => {
@@ -215,7 +224,7 @@ function Timeline({ size }: { size: number }) {
       </search>
       {log.isPending && <Loading />}
       {log.isError && <Failure error={log.error} again={log.refetch} />}
-      {log.isSuccess && shown.length === 0 && <Empty>{t("list.nothing")}</Empty>}
+      {log.isSuccess && !log.isFetching && shown.length === 0 && <Empty>{t("list.nothing")}</Empty>}
       <ol className="timeline">
         {shown.map((record) => (
           <OneRecord key={record.seq} record={record} />

@@ -9,10 +9,13 @@ import { Answers, Why } from "../issues/findings";
 import { Time } from "../ui/badges";
 import { Empty, Failure, Loading } from "../ui/states";
 import { useTitle } from "../ui/title";
+import { useFill } from "./fill";
 
 const KINDS = ["toolCall", "patch", "risk", "autonomy", "admission"] as const;
 const PAGE = 100;
 const MOST_EMPTY = 20;
+/** Decisions that a filter looks through by itself. */
+const MOST_LOOKED_AT = 5_000;
 
 export default function DecisionsPage() {
   const { t } = useSpeech();
@@ -43,7 +46,13 @@ export default function DecisionsPage() {
     getNextPageParam: (page) => page.nextCursor,
   });
   const all = decisions.data?.pages.flatMap((page) => page.items) ?? [];
-  const items = refused ? all.filter((one) => (one.verdict ?? "allow") !== "allow") : all;
+  const items = refused ? all.filter((one) => toneOf(one) !== "allow") : all;
+  useFill(decisions, {
+    on: refused,
+    shown: items.length,
+    loaded: all.length,
+    most: MOST_LOOKED_AT,
+  });
   return (
     <>
       <div className="page-head">
@@ -77,7 +86,9 @@ export default function DecisionsPage() {
       </search>
       {decisions.isPending && <Loading />}
       {decisions.isError && <Failure error={decisions.error} again={decisions.refetch} />}
-      {decisions.isSuccess && items.length === 0 && <Empty>{t("decisions.empty")}</Empty>}
+      {decisions.isSuccess && !decisions.isFetching && items.length === 0 && (
+        <Empty>{t("decisions.empty")}</Empty>
+      )}
       <ol className="timeline">
         {items.map((decision) => (
           <OneDecision key={decision.seq} decision={decision} />
@@ -98,6 +109,8 @@ export default function DecisionsPage() {
 
 const TONES: Record<string, string> = { deny: "deny", ask: "ask", stop: "deny", review: "ask" };
 
+const toneOf = (decision: Decision) => TONES[decision.answer.split(" ")[0] ?? ""] ?? "allow";
+
 function OneDecision({ decision }: { decision: Decision }) {
   const { t } = useSpeech();
   const [open, setOpen] = useState(false);
@@ -107,9 +120,7 @@ function OneDecision({ decision }: { decision: Decision }) {
       <details onToggle={(event) => setOpen(event.currentTarget.open)}>
         <summary>
           <span className="seq">{decision.seq}</span>{" "}
-          <span className={`verdict ${TONES[decision.answer.split(" ")[0] ?? ""] ?? "allow"}`}>
-            {decision.answer}
-          </span>{" "}
+          <span className={`verdict ${toneOf(decision)}`}>{decision.answer}</span>{" "}
           {decision.tool && <strong>{decision.tool}</strong>}{" "}
           {decision.input && <code dir="ltr">{inputLine(decision.input).slice(0, 200)}</code>}
           {decision.because && <span dir="auto">{decision.because}</span>}

@@ -1,9 +1,9 @@
 // The application's services: how each is and was lately, what it says and uses, and what
 // admins have it do.
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { api, data, everything, type Service, type ServiceDetails } from "../api/client";
-import { useSpeech } from "../i18n";
+import { type Key, useSpeech } from "../i18n";
 import { Badge, Time } from "../ui/badges";
 import { ModalDialog } from "../ui/dialog";
 import { Empty, Failure, Loading } from "../ui/states";
@@ -72,6 +72,7 @@ function OneService({ service }: { service: Service }) {
   const [stopping, setStopping] = useState(false);
   const bad = service.healthy === false || service.state === "failed";
   const tone = bad ? "bad" : service.state === "running" ? "good" : "warn";
+  const state = t(`services.state.${service.state}` as Key);
   const down = service.state === "stopped" || service.state === "failed";
   const button = (operation: Operation, act: () => void) => (
     <button type="button" disabled={busy !== null} onClick={act}>
@@ -82,7 +83,7 @@ function OneService({ service }: { service: Service }) {
   return (
     <li>
       <strong>{service.name}</strong>
-      <Badge tone={tone}>{bad ? `${service.state}, ${t("services.sick")}` : service.state}</Badge>
+      <Badge tone={tone}>{bad ? `${state}, ${t("services.sick")}` : state}</Badge>
       <span className="soft small">
         {t("services.since")} <Time at={service.since} />
         {service.restarts > 0 && `, ${t("services.restarts", { count: service.restarts })}`}
@@ -149,6 +150,12 @@ function Details({ name, busy, operate }: DetailsProps) {
       return (text as string).trimEnd().split("\n").slice(-LINES).join("\n");
     },
   });
+  const box = useRef<HTMLPreElement>(null);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: whenever it was read again
+  useEffect(
+    () => box.current?.scrollTo({ top: box.current.scrollHeight }),
+    [log.data, details.isPending],
+  );
   if (details.isPending) return <Loading />;
   if (details.isError) return <Failure error={details.error} again={details.refetch} />;
   const { usage, health, startedAt, after, crashes, circuitOpen, adopted, reloads, kind, logs } =
@@ -189,7 +196,7 @@ function Details({ name, busy, operate }: DetailsProps) {
       {log.isError && <Failure error={log.error} again={log.refetch} />}
       {log.data === "" && <Empty>{t("services.log.none")}</Empty>}
       {log.data && (
-        <pre className="tail" tabIndex={0} dir="ltr">
+        <pre className="tail" tabIndex={0} dir="ltr" ref={box}>
           {log.data}
         </pre>
       )}
