@@ -12,6 +12,7 @@ import {
   useState,
 } from "react";
 import { useSpeech } from "../i18n";
+import { useMedia } from "../ui/media";
 import { type Layout, type Line, parseDiff, type Row, rowsOf } from "./parse";
 
 /** Up to so many rows all are drawn, so that the browser's own search finds everything. */
@@ -20,20 +21,17 @@ const ROW_PIXELS = 22;
 /** Longer lines are shown without differences within them. */
 const MOST_WORDS = 1_000;
 const KEPT = "selfheal.diff";
-/** Narrower pages show one column. */
-const SPLIT_FROM = 900;
-
-function firstLayout(): Layout {
-  const kept = localStorage.getItem(KEPT);
-  if (innerWidth < SPLIT_FROM) return "unified";
-  return kept === "unified" ? "unified" : "split";
-}
+/** Narrower pages show one column, unless somebody wants two. */
+const SPLIT_FROM = "(min-width: 900px)";
 
 type Props = { diff: string; originals: ReadonlyMap<string, string> };
 
 export function DiffView({ diff, originals }: Props) {
   const { t } = useSpeech();
-  const [layout, setLayout] = useState(firstLayout);
+  const wide = useMedia(SPLIT_FROM);
+  const [chosen, setChosen] = useState<Layout | null>(null);
+  const usual = wide && localStorage.getItem(KEPT) !== "unified" ? "split" : "unified";
+  const layout: Layout = chosen ?? usual;
   const [shown, setShown] = useState<ReadonlySet<string>>(new Set());
   const [place, setPlace] = useState({ hunk: -1 });
   const { hunk } = place;
@@ -58,7 +56,7 @@ export function DiffView({ diff, originals }: Props) {
 
   const choose = (next: Layout) => {
     localStorage.setItem(KEPT, next);
-    setLayout(next);
+    setChosen(next);
   };
   const go = (step: number) =>
     setPlace({ hunk: Math.min(Math.max(hunk + step, 0), hunks.length - 1) });

@@ -1,14 +1,7 @@
 // The tab *Report Issue*: help at each field, a kept draft, what is already reported, and
 // nothing is sent without the button.
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import {
-  type FormEvent,
-  useDeferredValue,
-  useEffect,
-  useRef,
-  useState,
-  useSyncExternalStore,
-} from "react";
+import { type FormEvent, useDeferredValue, useEffect, useRef, useState } from "react";
 import { flushSync } from "react-dom";
 import { Link } from "react-router";
 import {
@@ -23,6 +16,7 @@ import {
 import { type Key, useSpeech } from "../i18n";
 import { may, useSession } from "../session";
 import { StatusBadge } from "../ui/badges";
+import { useMedia } from "../ui/media";
 import { useTitle } from "../ui/title";
 import { useProblemText } from "../ui/toast";
 import { alike } from "./alike";
@@ -85,7 +79,7 @@ export default function ReportPage() {
   const sentence = useProblemText();
   const [draft, setDraft] = useDraft(username);
   const form = useRef<HTMLFormElement>(null);
-  const wide = useWide();
+  const wide = useMedia(WIDE);
   // The same report that is sent twice over a shaky network is one report.
   const sent = useRef({ text: "", key: "" });
   useTitle(t("tab.report"));
@@ -294,17 +288,6 @@ function Alike({ title }: { title: string }) {
 
 /** There is room for two columns. */
 const WIDE = "(min-width: 70.01rem)";
-
-function useWide(): boolean {
-  return useSyncExternalStore(
-    (changed) => {
-      const query = matchMedia(WIDE);
-      query.addEventListener("change", changed);
-      return () => query.removeEventListener("change", changed);
-    },
-    () => matchMedia(WIDE).matches,
-  );
-}
 
 const TYPING_MS = 350;
 

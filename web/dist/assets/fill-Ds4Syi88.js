@@ -1,0 +1,1 @@
+import{a as e,n as t}from"./jsx-runtime-Wy9s6hX0.js";var n=e(t(),1),r=25;function i(e,t){let{hasNextPage:i,isFetching:a,isError:o,fetchNextPage:s}=e,{on:c,shown:l,loaded:u,most:d}=t,f=c&&l<r&&u<d&&i&&!a&&!o;(0,n.useEffect)(()=>{f&&s()},[f,s])}export{i as t};
