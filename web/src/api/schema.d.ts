@@ -1968,7 +1968,6 @@ export interface components {
         Commit: {
             /** @description Its name in the application's repository. */
             commit: string;
-            /** @description What it did. */
             kind: components["schemas"]["CommitKind"];
             /**
              * Format: int32
@@ -1979,7 +1978,7 @@ export interface components {
             trailers?: components["schemas"]["Trailer"][];
         };
         /**
-         * @description What a commit did: it brought a patch to the live branch, or undid that.
+         * @description What a commit did.
          * @enum {string}
          */
         CommitKind: "heal" | "rollback";
@@ -4907,8 +4906,10 @@ export interface operations {
             401: components["responses"]["Problem401"];
             403: components["responses"]["Problem403"];
             404: components["responses"]["Problem404"];
+            414: components["responses"]["Problem414"];
             422: components["responses"]["Problem422"];
             429: components["responses"]["Problem429"];
+            431: components["responses"]["Problem431"];
             500: components["responses"]["Problem500"];
             503: components["responses"]["Problem503"];
         };
