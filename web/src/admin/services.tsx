@@ -152,10 +152,9 @@ function Details({ name, busy, operate }: DetailsProps) {
   });
   const box = useRef<HTMLPreElement>(null);
   // biome-ignore lint/correctness/useExhaustiveDependencies: whenever it was read again
-  useEffect(
-    () => box.current?.scrollTo({ top: box.current.scrollHeight }),
-    [log.data, details.isPending],
-  );
+  useEffect(() => {
+    box.current?.scrollTo({ top: box.current.scrollHeight });
+  }, [log.data, details.isPending]);
   if (details.isPending) return <Loading />;
   if (details.isError) return <Failure error={details.error} again={details.refetch} />;
   const { usage, health, startedAt, after, crashes, circuitOpen, adopted, reloads, kind, logs } =
