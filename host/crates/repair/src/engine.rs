@@ -154,9 +154,11 @@ fn heal(
         }
     }
     // Nothing is healed by chance, so the unchanged code is run again meanwhile.
-    let (tools, once, share) = (case.tools, running.seconds, case.left() / 8);
+    let so_far = running.started.elapsed().as_secs_f64();
+    let (once, most) = running.seconds.map_or((so_far, 1), |once| (once, REPEATS));
+    let (tools, share) = (case.tools, case.left() / 8);
     let (found, repeats) = std::thread::scope(|scope| {
-        let repeats = scope.spawn(move || repeat(tools, check, once?, share));
+        let repeats = scope.spawn(move || repeat(tools, check, (once, most), share));
         let found = search(
             case,
             brief,
@@ -177,11 +179,17 @@ fn heal(
     found
 }
 
-/// Runs a quick command on the unchanged code again, fresh each time. How often it failed
+/// Runs the command, which takes about `once` seconds, on the unchanged code again, fresh
+/// each time, at most `most` times and only as long as `share` lasts. How often it failed
 /// until it succeeded; none when it never did.
-fn repeat(tools: &dyn Tools, check: &CheckCommand, once: f64, share: Duration) -> Option<u32> {
+fn repeat(
+    tools: &dyn Tools,
+    check: &CheckCommand,
+    (once, most): (f64, u32),
+    share: Duration,
+) -> Option<u32> {
     let end = Instant::now() + share;
-    for fails in 1..=REPEATS {
+    for fails in 1..=most {
         let left = end.saturating_duration_since(Instant::now());
         if left.as_secs_f64() < once {
             return None;

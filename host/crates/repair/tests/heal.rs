@@ -121,11 +121,11 @@ fn what_works_is_left_alone() {
 }
 
 #[test]
-fn what_succeeds_after_failing_twice_is_flaky_and_not_healed() {
+fn what_fails_once_and_then_succeeds_is_flaky_and_not_healed() {
     let counted = tempfile::tempdir().unwrap();
-    // In one of our workers it always fails; alone, twice.
+    // In one of our workers it always fails; alone, once.
     let check = format!(
-        "from code_under import largest\n\nwith open('/proc/self/cmdline', 'rb') as line:\n    alone = line.read().endswith(b'python3\\0check.py\\0')\nwith open({:?}, 'a+') as runs:\n    runs.seek(0)\n    seen = len(runs.read())\n    if alone:\n        runs.write('.')\nassert largest([1, 3, 2]) == 3 or (alone and seen >= 2)\n",
+        "from code_under import largest\n\nwith open('/proc/self/cmdline', 'rb') as line:\n    alone = line.read().endswith(b'python3\\0check.py\\0')\nwith open({:?}, 'a+') as runs:\n    runs.seek(0)\n    seen = len(runs.read())\n    if alone:\n        runs.write('.')\nassert largest([1, 3, 2]) == 3 or (alone and seen >= 1)\n",
         counted.path().join("runs")
     );
     let (result, tools) = diagnose(
@@ -136,7 +136,7 @@ fn what_succeeds_after_failing_twice_is_flaky_and_not_healed() {
         panic!("{result:?}");
     };
     assert!(
-        summary.contains("failed 2 times on the unchanged code"),
+        summary.contains("on the unchanged code, and then succeeded"),
         "{summary}"
     );
     drop(tools);

@@ -30,7 +30,7 @@ use selfheal_pipeline::desk::{Caller, IssueDesk};
 use selfheal_pipeline::feed::Feed;
 use selfheal_pipeline::healer::{Doors, Healer};
 use selfheal_pipeline::settings::{HostRules, PatchLimits, PathMatcher, RulesInForce, Settings};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -44,6 +44,8 @@ pub const ONE: IssueNumber = IssueNumber(1);
 /// What the world does; tests turn the knobs.
 pub struct Script {
     pub files: BTreeMap<String, String>,
+    /// What they were when a run began.
+    pub snapshots: HashMap<RunId, BTreeMap<String, String>>,
     /// Commits on the live branch, by kind.
     pub commits: Vec<String>,
     pub generation: u64,
@@ -145,6 +147,7 @@ impl Default for World {
         Self {
             script: Mutex::new(Script {
                 files: BTreeMap::from([("app.py".to_owned(), BROKEN.to_owned())]),
+                snapshots: HashMap::new(),
                 commits: Vec::new(),
                 generation: 1,
                 deny_patch: false,

@@ -36,8 +36,10 @@ impl Repository for Port {
         }
         Ok(Coverage::Whole)
     }
-    fn snapshot(&self, _: RunRef, _: &CommitMessage) -> Result<Snapshot, RepositoryError> {
+    fn snapshot(&self, run: RunRef, _: &CommitMessage) -> Result<Snapshot, RepositoryError> {
         self.0.acts("snapshot");
+        self.0
+            .set(|it| drop(it.snapshots.insert(run.id, it.files.clone())));
         Ok(Snapshot {
             commit: commit("snapshot"),
             base: commit("base"),
@@ -58,14 +60,20 @@ impl Repository for Port {
     }
     fn commit_draft(
         &self,
-        _: Permit<DraftPatch>,
+        permit: Permit<DraftPatch>,
         _: &CommitId,
         patch: &Patch,
         _: &CommitMessage,
     ) -> Result<CommitId, RepositoryError> {
         self.0.acts("commit_draft");
-        let stands = |file: &FileChange| self.0.get(|it| it.files.get(&file.path).cloned());
-        if patch.files.iter().any(|file| stands(file) != file.before) {
+        let base = self.0.get(|it| it.snapshots[&permit.run().id].clone());
+        // The scripted agent reads the files as they are when it writes.
+        let now = self.0.get(|it| it.files.clone());
+        let fits = |files: &BTreeMap<String, String>| {
+            let mut changes = patch.files.iter();
+            changes.all(|file| files.get(&file.path) == file.before.as_ref())
+        };
+        if !fits(&base) && !fits(&now) {
             return Err(RepositoryError::Conflict("app.py changed".to_owned()));
         }
         Ok(commit(&patch.diff))
