@@ -325,9 +325,12 @@ impl Healer {
                     "an issue could not be worked on"
                 );
             } else if state.aborts.contains_key(&number) && !state.closed {
-                // It came to rest in the moment in which somebody aborted it.
-                let job = issue.map_or(Job::Automatic, |issue| self.job(&issue));
-                state.queue.put(number, job);
+                // It came to rest in the moment in which somebody aborted it: that waits for
+                // nobody's files, and for no agent's end.
+                let holds = issue.ok().and_then(|issue| self.held(&issue));
+                state
+                    .queue
+                    .put(number, Job::Close(holds.unwrap_or_default()));
             }
             drop(state);
             self.changed.notify_all();

@@ -66,14 +66,14 @@ impl Repository for Port {
         _: &CommitMessage,
     ) -> Result<CommitId, RepositoryError> {
         self.0.acts("commit_draft");
-        let base = self.0.get(|it| it.snapshots[&permit.run().id].clone());
+        let base = self.0.get(|it| it.snapshots.get(&permit.run().id).cloned());
         // The scripted agent reads the files as they are when it writes.
         let now = self.0.get(|it| it.files.clone());
         let fits = |files: &BTreeMap<String, String>| {
             let mut changes = patch.files.iter();
             changes.all(|file| files.get(&file.path) == file.before.as_ref())
         };
-        if !fits(&base) && !fits(&now) {
+        if !base.as_ref().is_some_and(fits) && !fits(&now) {
             return Err(RepositoryError::Conflict("app.py changed".to_owned()));
         }
         Ok(commit(&patch.diff))
