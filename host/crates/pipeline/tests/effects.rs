@@ -80,6 +80,7 @@ const LOOKS: &[(&str, &[&str])] = &[
             "check_fits",
             "rehearse_rollback",
             "find_culprit",
+            "trailers",
         ],
     ),
     (
