@@ -148,9 +148,10 @@ impl IssueDesk {
             let message = "only an admin may share a view with everybody";
             return Err(DeskError::Forbidden(message.to_owned()));
         }
+        // What is around it counts, as the bound is told to callers.
+        let (length, plain) = (name.chars().count(), !name.chars().any(char::is_control));
         let name = name.trim();
-        let length = name.chars().count();
-        if length == 0 || length > MAX_NAME_CHARS || name.chars().any(char::is_control) {
+        if name.is_empty() || length > MAX_NAME_CHARS || !plain {
             let message = format!("has 1 to {MAX_NAME_CHARS} characters on one line");
             return Err(invalid("name", message));
         }
