@@ -7,9 +7,9 @@ use super::output;
 use crate::compose;
 use crate::config::Config;
 use crate::failure::{Because, Exit, Failure};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use selfheal_domain::user::{Role, UserName};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Manages accounts.
 #[derive(Subcommand, Debug)]
@@ -36,14 +36,8 @@ Works beside a running host (through its local control socket) and without one."
         /// Read a password from standard input, for logging in on the web page
         #[arg(long)]
         password_stdin: bool,
-        /// Configuration file
-        #[arg(
-            long,
-            value_name = "FILE",
-            env = "SELFHEAL_CONFIG",
-            default_value = "selfheal.toml"
-        )]
-        config: PathBuf,
+        #[command(flatten)]
+        settings: Settings,
     },
     /// Lists the accounts
     #[command(after_help = "Example:\n  selfheal user list --json")]
@@ -51,14 +45,8 @@ Works beside a running host (through its local control socket) and without one."
         /// Print one JSON document
         #[arg(long)]
         json: bool,
-        /// Configuration file
-        #[arg(
-            long,
-            value_name = "FILE",
-            env = "SELFHEAL_CONFIG",
-            default_value = "selfheal.toml"
-        )]
-        config: PathBuf,
+        #[command(flatten)]
+        settings: Settings,
     },
     #[command(flatten)]
     Change(change::Change),
@@ -74,19 +62,8 @@ Works beside a running host (through its local control socket) and without one. 
 account did stays on record, and its name is not given to anybody else. The last admin who
 can log in is not closed.")]
     Close {
-        /// The account
-        name: String,
-        /// Print one JSON document
-        #[arg(long)]
-        json: bool,
-        /// Configuration file
-        #[arg(
-            long,
-            value_name = "FILE",
-            env = "SELFHEAL_CONFIG",
-            default_value = "selfheal.toml"
-        )]
-        config: PathBuf,
+        #[command(flatten)]
+        owner: Owner,
     },
     /// Erases somebody's personal data, for good, and closes the account
     #[command(after_help = "\
@@ -102,37 +79,64 @@ What stays: what others made of it (diagnoses, tool calls, what policies were as
 of models, reasons that admins gave, the titles of issues in the subjects of commits), and records
 of versions that did not encrypt yet.")]
     Erase {
-        /// The account
-        name: String,
-        /// Print one JSON document
-        #[arg(long)]
-        json: bool,
-        /// Configuration file
-        #[arg(
-            long,
-            value_name = "FILE",
-            env = "SELFHEAL_CONFIG",
-            default_value = "selfheal.toml"
-        )]
-        config: PathBuf,
+        #[command(flatten)]
+        owner: Owner,
     },
+}
+
+/// Where the accounts are.
+#[derive(Args, Debug)]
+pub(crate) struct Settings {
+    /// Configuration file
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SELFHEAL_CONFIG",
+        default_value = "selfheal.toml"
+    )]
+    config: PathBuf,
+}
+
+impl Settings {
+    fn read(&self) -> Result<Config, Failure> {
+        Config::read(&self.config).because(Exit::Usage)
+    }
+}
+
+/// An account, and how the answer is printed.
+#[derive(Args, Debug)]
+pub(crate) struct Owner {
+    /// The account
+    name: String,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+impl Owner {
+    fn read(&self) -> Result<(UserName, Config), Failure> {
+        let name = UserName::new(self.name.as_str()).because(Exit::Usage)?;
+        Ok((name, self.settings.read()?))
+    }
 }
 
 impl User {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
-        let (name, role, password_stdin, config) = match self {
+        let (name, role, password_stdin, settings) = match self {
             Self::Add {
                 name,
                 role,
                 token: _,
                 password_stdin,
-                config,
-            } => (name, role, password_stdin, config),
-            Self::List { json, config } => return change::list(json, &config),
+                settings,
+            } => (name, role, password_stdin, settings),
+            Self::List { json, settings } => return change::list(json, &settings),
             Self::Change(change) => return change.run(),
             Self::Token(command) => return command.run(),
-            Self::Erase { name, json, config } => return erase(name, json, &config),
-            Self::Close { name, json, config } => return close(name, json, &config),
+            Self::Erase { owner } => return erase(&owner),
+            Self::Close { owner } => return close(&owner),
         };
         let name = UserName::new(name).because(Exit::Usage)?;
         let password = if password_stdin {
@@ -140,18 +144,17 @@ impl User {
         } else {
             None
         };
-        let config = Config::read(&config).because(Exit::Usage)?;
+        let config = settings.read()?;
         let token = compose::accounts::save_user(&config.data, &name, role, password.as_deref())?;
         output::line(token);
         Ok(Exit::Done)
     }
 }
 
-fn close(name: String, json: bool, config: &Path) -> Result<Exit, Failure> {
-    let name = UserName::new(name).because(Exit::Usage)?;
-    let config = Config::read(config).because(Exit::Usage)?;
+fn close(owner: &Owner) -> Result<Exit, Failure> {
+    let (name, config) = owner.read()?;
     compose::accounts::close_user(&config.data, &name, None)?;
-    if json {
+    if owner.json {
         output::json(&serde_json::json!({ "closed": name }));
     } else {
         output::line(format!("closed: {name}"));
@@ -159,11 +162,10 @@ fn close(name: String, json: bool, config: &Path) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn erase(name: String, json: bool, config: &Path) -> Result<Exit, Failure> {
-    let name = UserName::new(name).because(Exit::Usage)?;
-    let config = Config::read(config).because(Exit::Usage)?;
+fn erase(owner: &Owner) -> Result<Exit, Failure> {
+    let (name, config) = owner.read()?;
     let subject = compose::accounts::erase_user(&config.data, &name)?;
-    if json {
+    if owner.json {
         output::json(&serde_json::json!({ "erased": name, "subject": subject }));
     } else {
         output::line(format!(

@@ -327,10 +327,10 @@ impl Healer {
             } else if state.aborts.contains_key(&number) && !state.closed {
                 // It came to rest in the moment in which somebody aborted it: that waits for
                 // nobody's files, and for no agent's end.
-                let holds = issue.ok().and_then(|issue| self.held(&issue));
-                state
-                    .queue
-                    .put(number, Job::Close(holds.unwrap_or_default()));
+                let job = issue.map_or(Job::Automatic, |issue| {
+                    Job::Close(self.held(&issue).unwrap_or_default())
+                });
+                state.queue.put(number, job);
             }
             drop(state);
             self.changed.notify_all();

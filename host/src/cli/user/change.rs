@@ -1,14 +1,12 @@
 //! `selfheal user list|role|password|disable|enable`: what becomes of accounts.
 
-use super::{output, read_password};
+use super::{Owner, Settings, output, read_password};
 use crate::compose::accounts::{self, Change as Order};
-use crate::config::Config;
-use crate::failure::{Because, Exit, Failure};
-use clap::{Args, Subcommand};
+use crate::failure::{Exit, Failure};
+use clap::Subcommand;
 use selfheal_domain::account::Ties;
-use selfheal_domain::user::{Role, UserName};
+use selfheal_domain::user::Role;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
 
 /// Changes of accounts. Each is on record, and ends the sessions of the account's owner.
 #[derive(Subcommand, Debug)]
@@ -55,23 +53,6 @@ is for good.")]
     },
 }
 
-#[derive(Args, Debug)]
-pub(crate) struct Owner {
-    /// The account
-    name: String,
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
-    /// Configuration file
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "SELFHEAL_CONFIG",
-        default_value = "selfheal.toml"
-    )]
-    config: PathBuf,
-}
-
 impl Change {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let (owner, order) = match self {
@@ -80,8 +61,7 @@ impl Change {
             Self::Disable { owner } => (owner, Order::Disable),
             Self::Enable { owner } => (owner, Order::Enable),
         };
-        let name = UserName::new(owner.name).because(Exit::Usage)?;
-        let config = Config::read(&owner.config).because(Exit::Usage)?;
+        let (name, config) = owner.read()?;
         let ties = match config.oidc {
             Some(_) => Ties::Hold,
             None => Ties::Gone,
@@ -97,8 +77,8 @@ impl Change {
 }
 
 /// `selfheal user list`.
-pub(super) fn list(json: bool, config: &Path) -> Result<Exit, Failure> {
-    let config = Config::read(config).because(Exit::Usage)?;
+pub(super) fn list(json: bool, settings: &Settings) -> Result<Exit, Failure> {
+    let config = settings.read()?;
     let users = accounts::users(&config.data)?;
     if json {
         output::json(&users);

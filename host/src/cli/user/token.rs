@@ -1,14 +1,12 @@
 //! `selfheal user token`: further tokens of an account, each with scopes and an end.
 
+use super::Owner;
 use crate::cli::output;
 use crate::compose;
-use crate::config::Config;
-use crate::failure::{Because, Exit, Failure};
-use clap::{Args, Subcommand};
+use crate::failure::{Exit, Failure};
+use clap::Subcommand;
 use selfheal_domain::token::{Scope, TokenOrder};
-use selfheal_domain::user::UserName;
 use serde_json::Value;
-use std::path::PathBuf;
 
 /// Makes, lists and revokes tokens.
 #[derive(Subcommand, Debug)]
@@ -57,30 +55,6 @@ The id is in `selfheal user token list ann`; of a token that was found somewhere
         /// Id of the token
         id: String,
     },
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct Owner {
-    /// The account
-    name: String,
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
-    /// Configuration file
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "SELFHEAL_CONFIG",
-        default_value = "selfheal.toml"
-    )]
-    config: PathBuf,
-}
-
-impl Owner {
-    fn read(&self) -> Result<(UserName, Config), Failure> {
-        let name = UserName::new(self.name.as_str()).because(Exit::Usage)?;
-        Ok((name, Config::read(&self.config).because(Exit::Usage)?))
-    }
 }
 
 impl Token {
